@@ -1,0 +1,272 @@
+"""The command line: `hinas-nb COMMAND`, or `python -m hinas_nb COMMAND`.
+
+Wrong input is one line on stderr and exit code 2; a notebook or Run that fails is exit code 1; Ctrl-C is 130.
+Commands import what they need themselves: torch takes seconds, help and errors should not.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import textwrap
+from pathlib import Path
+
+from hinas_nb import __version__, contract, places
+
+INTERRUPTED = 130  # what shells report for Ctrl-C
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.data:
+        os.environ["HINAS_DATA"] = str(Path(options.data).expanduser().resolve())
+    if options.results:
+        os.environ["HINAS_RESULTS"] = str(Path(options.results).expanduser().resolve())
+    try:
+        return options.command(options)
+    except BrokenPipeError:  # `hinas-nb list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hinas_nb"):
+            raise
+        return _complain(f"{error.name} is not installed: pip install 'hinas_nb[notebooks]'")
+    except (ValueError, OSError) as error:
+        named = isinstance(error, OSError) and error.filename is not None and error.strerror
+        return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
+    except KeyboardInterrupt:
+        _complain("interrupted; the same command goes on where this one stopped")
+        return INTERRUPTED
+
+
+def _list(options) -> int:
+    paths = contract.find(["all"], places.home() / "notebooks")
+    for path in paths:
+        notebook = contract.read(path)
+        number, _, name = notebook.name.partition("_")
+        print(f"{number}  {name}")
+        for word in ("Question", "Cost"):
+            text = notebook.promises.get(word)
+            if text:
+                print(textwrap.fill(text if word == "Question" else f"Cost: {text}", 100, **_INDENT))
+    return 0
+
+
+def _run(options) -> int:
+    settings, jobs = _prepared(options)
+    from hinas_nb import batch
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that children are ended
+    plans = batch.plan(jobs, settings)
+    failed = {plan.notebook: plan.error for plan in plans if plan.error}
+    _say(f"{_many(len(jobs), 'notebook')} ask for {_many(sum(len(plan.runs) for plan in plans), 'Run')}")
+    runs_failed = batch.compute(plans, settings)
+    for outcome in batch.execute([job for job in jobs if job.notebook.name not in failed], settings):
+        _say(f"{'FAILED' if outcome.error else 'done  '} {outcome.notebook} ({outcome.seconds:.0f} s)")
+        if outcome.error:
+            failed[outcome.notebook] = outcome.error
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
+    for line in runs_failed:
+        print(f"Run failed: {line}", file=sys.stderr)
+    _say(
+        f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}"
+    )
+    return 1 if failed or runs_failed else 0
+
+
+def _plan(options) -> int:
+    settings, jobs = _prepared(options)
+    from hinas_nb import batch, planning
+
+    plans = batch.plan(jobs, settings)
+    rows, total = planning.tally(plans, settings.store())
+    print(f"{'notebook':34} {'Runs':>6} {'done':>6} {'to do':>6} {'shared':>6}")
+    for row in (*rows, total):
+        print(f"{row.notebook:34} {row.needed:6} {row.done:6} {row.needed - row.done:6} {row.shared:6}")
+    failed = [plan for plan in plans if plan.error]
+    for plan in failed:
+        print(f"{plan.notebook}: {plan.error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _status(options) -> int:
+    from hinas_nb import runs, store
+
+    folders = sorted(
+        path for path in places.results().glob(f"{options.profile or '*'}/runs") if path.is_dir()
+    )
+    if not folders:
+        raise ValueError(f"no Runs in {places.results()}; hinas-nb run all --profile smoke makes some")
+    for folder in folders:
+        table = runs.status(store.Store(folder))
+        counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
+        print(f"{folder.parent.name}: {counts or 'no Runs'}")
+        if len(table):
+            print(table.fillna("").to_string(index=False))
+    return 0
+
+
+def _report(options) -> int:
+    from hinas_nb import report
+
+    print(report.write(places.results() / Path(options.profile).stem))
+    return 0
+
+
+def _data_fetch(options) -> int:
+    from tqdm import tqdm
+
+    from hinas_nb.data.fetch import fetch
+
+    with tqdm(unit="B", unit_scale=True, mininterval=1, disable=not sys.stderr.isatty()) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        lines = fetch(options.name, progress=show)
+    print("\n".join(lines))
+    return 0
+
+
+def _data_check(options) -> int:
+    from hinas_nb.data import CATALOG, DataError
+    from hinas_nb.data.fetch import check
+
+    unknown = set(options.names) - set(CATALOG)
+    if unknown:
+        raise DataError(f"data set must be one of {', '.join(CATALOG)}, got {sorted(unknown)[0]!r}")
+    rows = check(names=tuple(options.names) or tuple(CATALOG))
+    for row in rows:
+        print(f"{row['set']:10} {row['split']:10} {row['state']:8} {row['images']:5}  {row['note']}")
+    return 1 if any(row["state"] == "corrupt" for row in rows) else 0
+
+
+def _restore(options) -> int:
+    from hinas_nb import restore
+
+    lines = restore.restore(
+        options.input,
+        options.output,
+        options.task,
+        places.results(),
+        weights=options.weights,
+        run=options.run,
+        sigma=options.sigma,
+        scale=options.scale,
+        engine=options.engine,
+        device=options.device,
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _prepared(options):
+    from hinas_nb import batch
+
+    data = os.environ.get("HINAS_DATA")
+    settings = batch.Settings(
+        options.profile,
+        places.results(),
+        Path(data) if data else None,
+        options.workers,
+        options.threads,
+        options.engine,
+    )
+    jobs = batch.prepare(options.notebooks, options.parameters, settings)
+    for job in jobs:
+        if job.notebook.has_outputs:
+            print(
+                f"note: {job.notebook.name} is stored with outputs; nbstripout removes them", file=sys.stderr
+            )
+    return settings, jobs
+
+
+_INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _complain(line: str) -> int:
+    print(f"hinas-nb: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        """One line, without the usage that argparse prints before it."""
+        sys.exit(_complain(message))
+
+
+def _parser() -> argparse.ArgumentParser:
+    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
+    everywhere.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
+    parser = _Parser("hinas-nb", description="HiNAS as notebooks: search, train, restore, report.")
+    parser.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
+    parser.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
+    parser.add_argument("--version", action="version", version=f"hinas-nb {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(name: str, function, text: str, under=commands) -> argparse.ArgumentParser:
+        command = under.add_parser(name, help=text, description=text, parents=[everywhere])
+        command.set_defaults(command=function)
+        return command
+
+    add("list", _list, "the notebooks, what they ask and what they cost")
+    for name, function, text in (
+        ("run", _run, "compute what notebooks need and execute them"),
+        ("plan", _plan, "the Runs that notebooks need, without computing any"),
+    ):
+        command = add(name, function, text)
+        command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
+        command.add_argument(
+            "--profile", default="smoke", help="budget: smoke (default), laptop, paper or a YAML file"
+        )
+        command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+        command.add_argument(
+            "--workers", type=_at_least_one, default=1, metavar="N", help="processes at once"
+        )
+        command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
+        command.add_argument("--engine", choices=["local"], default="local", help="where Runs are computed")
+    add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
+    add("report", _report, "write the page results/PROFILE/index.html").add_argument(
+        "--profile", default="smoke"
+    )
+
+    data = commands.add_parser("data", help="the data sets").add_subparsers(
+        metavar="fetch|check", required=True, parser_class=_Parser
+    )
+    add("fetch", _data_fetch, "download a data set", data).add_argument("name", metavar="NAME")
+    add("check", _data_check, "what is there, missing or corrupt", data).add_argument("names", nargs="*")
+
+    command = add("restore", _restore, "apply a trained network to your own picture")
+    command.add_argument("input", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument("--task", choices=["denoise", "sr"], required=True)
+    command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
+    command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
+    command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
+    command.add_argument("--scale", type=int, choices=[2, 3, 4])
+    command.add_argument("--engine", choices=["torch"], default="torch")
+    command.add_argument("--device", default="auto")
+    return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

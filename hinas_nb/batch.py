@@ -1,0 +1,208 @@
+"""Notebooks without a browser: plan their Runs, compute them, execute the notebooks with papermill.
+
+Planning executes only the cells tagged `imports`, `parameters` and `runs`, gathers the Runs of all notebooks
+and computes what is missing once; the notebooks then find everything done. Each notebook has a process of its
+own (papermill is not thread-safe) and a folder of its own until it has succeeded: a failed or interrupted one
+never touches an earlier result.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hinas_nb import contract, offline, places, planning
+from hinas_nb.children import Child, child, serve
+from hinas_nb.planning import Job, Plan, first_line
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all notebooks of one call share.
+
+    profile: a name, or the path of a YAML file; results: the folder with one folder per profile.
+    data: the data sets, None: as HINAS_DATA says.
+    workers: processes at once; threads: of each (fixed, since they decide the last bit of a result).
+    """
+
+    profile: str
+    results: Path
+    data: Path | None = None
+    workers: int = 1
+    threads: int = 1
+    engine: str = "local"
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of this profile lie."""
+        return self.results / Path(self.profile).stem
+
+    def store(self):
+        """The Runs of this profile; imports torch."""
+        from hinas_nb.store import Store
+
+        return Store(self.folder / "runs", self.data)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Tells a notebook's process where everything is."""
+        named = {"HINAS_HOME": places.home(), "HINAS_RESULTS": self.results, "HINAS_DATA": self.data}
+        return {name: str(path.resolve()) for name, path in named.items() if path}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended; `error` is None or one line that names the cell."""
+
+    notebook: str
+    seconds: float
+    error: str | None = None
+
+
+def prepare(names: list[str], assignments: list[str], settings: Settings) -> list[Job]:
+    """Everything that can be refused before anything runs. Raises NotebookError, ConfigError."""
+    notebooks = [contract.read(path) for path in contract.find(names, places.home() / "notebooks")]
+    if len({notebook.name for notebook in notebooks}) < len(notebooks):
+        raise contract.NotebookError("notebooks must have different names, got two of one name")
+    jobs = [Job(notebook, notebook.values(assignments, settings.profile)) for notebook in notebooks]
+    known = places.profiles()
+    if settings.profile not in known and not settings.profile.endswith((".yaml", ".yml")):
+        raise contract.NotebookError(
+            f"profile must be one of {' '.join(known)} or a YAML file, got {settings.profile!r}"
+        )
+    from hinas_nb.profile import load_profile
+
+    for overrides in {str(job.values.get("overrides")): job.values.get("overrides") for job in jobs}.values():
+        load_profile(settings.profile, overrides)
+    return jobs
+
+
+def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
+    """The Runs of each notebook, from a process that executes its tagged cells and nothing else."""
+    with child(__name__, "plan", jobs, settings.environment, settings.threads) as process:
+        try:
+            return process.wait()
+        except ChildProcessError as error:
+            return [Plan(job.notebook.name, [], str(error)) for job in jobs]
+
+
+def compute(plans: list[Plan], settings: Settings) -> list[str]:
+    """Compute every Run that is not in the store yet, each once; a line for each that failed."""
+    wanted = [run for plan in plans for run in plan.runs]
+    if not wanted:
+        return []
+    from hinas_nb import runs
+
+    failures = runs.execute(
+        wanted,
+        settings.store(),
+        workers=settings.workers,
+        threads=settings.threads,
+        engine=settings.engine,
+    )
+    return [str(failure) for failure in failures]
+
+
+def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
+    """Execute notebooks, `workers` at a time; yields each as it ends. Leaves no process behind."""
+    waiting = list(jobs)
+    running: list[tuple[Job, Child, contextlib.ExitStack]] = []
+    with contextlib.ExitStack() as everything:
+        while waiting or running:
+            while waiting and len(running) < settings.workers:
+                job, own = waiting.pop(0), everything.enter_context(contextlib.ExitStack())
+                start = child(__name__, "execute", job, settings.environment, settings.threads)
+                running.append((job, own.enter_context(start), own))
+            time.sleep(0.05)
+            for entry in [entry for entry in running if entry[1].ended]:
+                running.remove(entry)
+                job, process, own = entry
+                outcome = _keep(job, process, settings)
+                own.close()
+                yield outcome
+
+
+def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
+    """Move what a finished process left to where it belongs: all of it after a success, the copy if not."""
+    seconds, name = time.monotonic() - process.started, job.notebook.name
+    notebooks, executed = settings.folder / "notebooks", process.folder / "executed.ipynb"
+    try:
+        error = process.wait()
+        if error is None:
+            # The notebook itself last: what is called executed has its figures and its page.
+            _publish(process.folder / "published", settings.folder, name)
+            _place(process.folder / "executed.html", settings.folder / "html" / f"{name}.html")
+            _place(executed, notebooks / f"{name}.ipynb")
+            (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
+        elif executed.exists():
+            _place(executed, notebooks / f"{name}.failed.ipynb")
+    except ChildProcessError as death:
+        error = str(death)
+    except OSError as problem:
+        error = f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
+    return Outcome(name, seconds, error)
+
+
+def _publish(staged: Path, folder: Path, name: str) -> None:
+    """Put the figures, tables and answer of a notebook in the place of its earlier ones."""
+    new = {path.relative_to(staged) for path in staged.rglob("*") if path.is_file()}
+    for path in sorted(new):
+        _place(staged / path, folder / path)
+    for kind in ("figures", "tables"):
+        for path in (folder / kind).glob(f"{name}__*"):
+            if path.relative_to(folder) not in new:
+                path.unlink()
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy so that the target is the old file or the new one, never half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.tmp")
+    try:
+        shutil.copyfile(source, partial)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _executed(job: Job, folder: Path) -> str | None:
+    """In the child: execute one notebook into `folder`; None, or the source's cell and what it said."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    os.environ["HINAS_PUBLISH"] = str(folder / "published")
+    source, target = folder / "source.ipynb", folder / "executed.ipynb"
+    shutil.copyfile(job.notebook.path, source)  # papermill formats paths: braces in the user's would break it
+    try:
+        papermill.execute_notebook(
+            source,
+            target,
+            job.values,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=300,
+            # ipykernel warns of unencrypted TCP on every start otherwise
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        )
+    except PapermillExecutionError as error:
+        tagged = next(number for number, tags, _ in job.notebook.cells if "parameters" in tags)
+        number = error.cell_index + (error.cell_index < tagged)  # the injected cell follows the tagged one
+        return f"cell {number}: {first_line(error.ename, error.evalue)}"
+    except Exception as error:
+        return first_line(type(error).__name__, str(error))
+    offline.finish(target, folder / "executed.html", job.notebook.name)
+    return None
+
+
+if __name__ == "__main__":
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    if kind == "plan":
+        serve(folder, lambda jobs: [planning.plan(job) for job in jobs])
+    else:
+        serve(folder, lambda job: _executed(job, folder))

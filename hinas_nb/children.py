@@ -1,0 +1,110 @@
+"""A process and a folder of its own for each notebook, and a kernel that is surely ours.
+
+Nobody's Jupyter or IPython settings reach in, and nothing outlives the batch: not after Ctrl-C, not after a
+kill of the batch itself.
+"""
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hinas_nb import places
+
+LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
+
+
+@dataclass
+class Child:
+    """A process of ours; its folder holds `task` and, once it has ended well, `answer`, both pickled."""
+
+    process: subprocess.Popen
+    folder: Path
+    started: float
+
+    @property
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait(self) -> Any:
+        """The answer. Raises ChildProcessError with a line that says how the process died."""
+        code = self.process.wait()
+        try:
+            return pickle.loads((self.folder / "answer").read_bytes())
+        except OSError:
+            said = (self.folder / "stderr").read_text(errors="replace").strip().splitlines()
+            died = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            raise ChildProcessError(f"its process was {died}" + (f": {said[-1]}" if said else "")) from None
+
+
+@contextlib.contextmanager
+def child(module: str, kind: str, task: Any, environment: dict[str, str], threads: int) -> Iterator[Child]:
+    """Start `python -m MODULE KIND FOLDER`, which calls `serve`; it and its kernel end with the block."""
+    with tempfile.TemporaryDirectory(prefix="hinas-nb-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "task").write_bytes(pickle.dumps(task))
+        with open(folder / "stderr", "wb") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, kind, str(folder)],
+                env=_environment(folder, threads) | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C reaches the parent only; it ends its children in order
+            )
+        try:
+            yield Child(process, folder, time.monotonic())
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)  # lets papermill end its kernel
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def serve(folder: Path, answer) -> None:
+    """In the child: compute `answer(task)` and leave it whole."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    content = pickle.dumps(answer(pickle.loads((folder / "task").read_bytes())))
+    (folder / "partial").write_bytes(content)
+    (folder / "partial").rename(folder / "answer")
+
+
+def _environment(folder: Path, threads: int) -> dict[str, str]:
+    """This package, a fixed number of threads, a fresh Jupyter; the rest as the user has it."""
+    from hinas_nb.pool import ALLOCATOR
+
+    kernel = folder / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    content = {"argv": command, "display_name": "Python 3 (ipykernel)", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(content))
+    dropped = ("PYTHONSTARTUP", "MPLBACKEND")
+    theirs = {name: value for name, value in os.environ.items() if name not in dropped}
+    path = [str(places.PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ours = {
+        "PYTHONPATH": os.pathsep.join(path),
+        "JUPYTER_PATH": str(folder / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+    return ALLOCATOR | theirs | ours | {f"{library}_NUM_THREADS": str(threads) for library in LIBRARIES}
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

@@ -1,0 +1,200 @@
+"""One Run from its config to its folder: resolve the producer, load and split the data, run the loop.
+
+    for record in compute(config, store): ...
+
+yields what the loop yields (epochs, intervals, scores), as it happens.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from hinas_nb import data
+from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.identity import RunConfig, data_key, describe, own_data, producer_of
+from hinas_nb.provenance import resolve_device
+from hinas_nb.store import RunFolder, Store
+
+#: Columns of scores.csv. PSNR in dB, sides in pixels; seconds is how long the restoration took.
+SCORE_COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
+COSTS = ("seconds", "peak_memory_mib")  # of a record; everything else is equal from run to run
+
+
+class Splits(NamedTuple):
+    """The images of a search: W trains the weights, A the architecture, V picks the best."""
+
+    weights: "data.ImageSet"
+    architecture: "data.ImageSet"
+    validation: "data.ImageSet"
+
+
+def compute(
+    config: RunConfig,
+    store: Store,
+    device: str = "auto",
+    threads: int = 1,
+    note: Callable[[str], None] = lambda line: None,
+) -> Iterator[Any]:
+    """Compute a Run in this process, from its last checkpoint if there is one; nothing if it is done.
+
+    The producer must be done. If another process computes this Run, wait for it. A Run keeps the device and
+    threads it was first started with; `note` is told when others were asked for.
+    Raises ValueError, OSError; what went wrong also stands in the Run's folder.
+    """
+    folder = store.folder(config)
+    if folder.done:
+        return
+    with folder.lock():
+        if folder.done:
+            return
+        try:
+            device = resolve_device(device)
+            start = folder.begin(device, threads)
+            if (start.device, start.threads) != (device, threads):
+                note(f"{describe(config)} goes on as it was started, on {start.device} with {start.threads} "
+                     f"threads, not on {device} with {threads}: other bits would result")  # fmt: skip
+            torch.set_num_threads(start.threads)
+            yield from LOOPS[type(config)](config, store, folder, resolve_device(start.device))
+        except Exception as error:
+            folder.fail(one_line(error))
+            raise
+
+
+def genotype_of(config: TrainConfig, store: Store) -> Genotype:
+    """The genotype a training starts from; that of a search is read from its finished Run.
+
+    Raises ValueError.
+    """
+    if isinstance(config.genotype, Genotype):
+        return config.genotype
+    folder = _producer(config, store)
+    found = Genotype.from_json(folder.read_text("genotype.json"), config.task)
+    if not isinstance(config.genotype, Perturbed):
+        return found
+    from hinas_nb import genotype
+
+    change = config.genotype
+    generator = data.stream(change.seed, "perturb", change.kind)
+    return genotype.perturb(found, change.kind, change.changes, generator)
+
+
+def one_line(error: BaseException) -> str:
+    """Ours as they are, others with their type."""
+    text = " ".join(str(error).split()) or "no message"
+    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+
+
+def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb import search
+
+    images, validation = _images(config, store, folder)
+    # A named V leaves all images to W and A.
+    weights, architecture, drawn = data.divide(
+        images, 0 if validation else config.validation_fraction, config.seed
+    )
+    yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device)
+    folder.finish(_best(folder))
+
+
+def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb import train
+
+    genotype = genotype_of(config, store)
+    images, validation = _images(config, store, folder)
+    if validation is None:
+        *_, validation = data.divide(images, config.validation_fraction, config.seed)
+        kept = [index for index, name in enumerate(images.names) if name not in validation.names]
+        images = images.subset(kept)
+    yield from train.train(config, genotype, images, validation, folder, device)
+    folder.finish(_best(folder))
+
+
+def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb import evaluate
+
+    (source,) = own_data(config)
+    images = _load(store, folder, *source)
+    images = images.subset(range(0, len(images), config.every))
+    unknown = set(config.save_images) - set(images.names)
+    if unknown:
+        raise ValueError(
+            f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}"
+        )
+    folder.load_checkpoint()
+    scored = {row["image"] for row in folder.records()}
+    rest = [index for index, name in enumerate(images.names) if name not in scored]
+    for score in evaluate.evaluate(_restorer(config, store, device), images.subset(rest), config.protocol):
+        if score.image in config.save_images:
+            data.write_image(folder.path / "images" / f"{score.image}.png", _pixels(score.restored))
+        folder.append_records([{name: getattr(score, name) for name in SCORE_COLUMNS}])
+        folder.save_checkpoint({}, {})
+        yield score
+    rows = folder.records()
+    folder.write_text("scores.csv", _csv(rows))
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("psnr", "ssim")}
+    folder.finish({"images": len(rows), **means})
+
+
+LOOPS = {SearchConfig: _search, TrainConfig: _train, EvaluateConfig: _evaluate}
+
+
+def _restorer(config: EvaluateConfig, store: Store, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    from hinas_nb import evaluate, network
+
+    if config.model == "input":
+        return evaluate.baseline(config.protocol)
+    model = network.load(_producer(config, store).path / "weights.safetensors", device)
+    return lambda degraded: evaluate.restore(model, degraded.to(device), model.halo).cpu()
+
+
+def _producer(config: RunConfig, store: Store) -> RunFolder:
+    producer = producer_of(config)
+    folder = store.folder(producer)
+    if not folder.done:
+        raise ValueError(
+            f"{describe(config)} needs the Run {describe(producer)}, got none that is done ({folder.path})"
+        )
+    return folder
+
+
+def _images(config: SearchConfig | TrainConfig, store: Store, folder: RunFolder) -> tuple:
+    """The images to learn from, and V if a split of its own is named (else None)."""
+    loaded = [_load(store, folder, *source) for source in own_data(config)]
+    return loaded[0], loaded[1] if config.validation else None
+
+
+def _load(store: Store, folder: RunFolder, name: str, split: str, scale: int | None) -> "data.ImageSet":
+    images = data.load(name, split, root=store.data_root, scale=scale)
+    expected = folder.data_hashes[data_key(name, split, scale)]
+    if images.sha256 != expected:
+        raise ValueError(f"{name} {split} must stay as it is while it is used, got other pixels than before")
+    return images
+
+
+def _best(folder: RunFolder) -> dict:
+    """The summary of a search or training: its best record's plain values (else the last one's)."""
+    records = folder.records()
+    best = next((record for record in reversed(records) if record.get("best")), records[-1])
+    plain = {
+        name: value for name, value in best.items() if isinstance(value, (int, float)) and name not in COSTS
+    }
+    return {"records": len(records), **plain}
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, SCORE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _pixels(restored: torch.Tensor) -> np.ndarray:
+    """8-bit (height, width) or (height, width, 3) of a restored image in [0, 1]."""
+    image = (restored[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return image[..., 0] if image.shape[-1] == 1 else image

@@ -1,0 +1,257 @@
+"""What a Run is: frozen settings that refuse unknown fields and impossible values (section 4.1 of the paper).
+
+A config may name its producer (`TrainConfig.genotype` may be a `SearchConfig`), so a whole experiment is one
+value. Budgets come from `params/<profile>.yaml`; those files hold only what differs from the defaults here,
+which are the published settings.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from hinas_nb.data.catalog import check_leak, check_split
+from hinas_nb.genotype import OPERATIONS, Genotype
+from hinas_nb.protocol import Protocol
+from hinas_nb.settings import Config, ConfigError
+
+Task = Literal["denoise", "sr"]
+SCALES = (2, 3, 4)
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Scale = Literal[2, 3, 4]
+
+
+class Space(Config):
+    """The search space (section 3): what the supernet holds. None means the task's published value."""
+
+    task: Task = "denoise"
+    layers: Count  # 3 (denoise) or 2 (sr)
+    nodes: Count  # per cell: 4 or 3
+    base_width: Count  # channels of a node at level 0 while searching: 10 or 8
+    width_factors: tuple[Positive, ...] = (1, 1.5, 2)  # As released; the text says 2^i
+    levels: tuple[Natural, ...] | None = None  # fixed width level per layer; None: widths are searched
+    operations: tuple[str, ...] = OPERATIONS
+    layerwise: bool = True  # LWAS: alphas of its own for each layer
+    residual: bool = True  # ResL: the network predicts what is added to the (up-sampled) input
+    sharing: bool = True  # cell sharing: eq. 5, off: eq. 6
+    scale: Scale | None = None  # sr only; one x4 search serves all scales
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_defaults(cls, values):
+        sr = values.get("task", "denoise") == "sr"
+        published = {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4} if sr else {
+            "layers": 3, "nodes": 4, "base_width": 10}
+        return published | values
+
+    @field_validator("operations")
+    @classmethod
+    def _known_operations(cls, operations):
+        known = set(operations) <= set(OPERATIONS) and len(set(operations)) == len(operations)
+        if not known or not set(operations) - {"none"}:
+            raise ConfigError(f"operations must be different ones of {' '.join(OPERATIONS)}, got {operations}")
+        return tuple(sorted(operations, key=OPERATIONS.index))
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        check_scale(self.task, self.scale)
+        check_widths(self.base_width, self.width_factors)
+        if self.levels is not None:
+            if len(self.levels) != self.layers:
+                raise ConfigError(f"levels must hold layers={self.layers} values, got {self.levels}")
+            check_levels(self.levels, self.width_factors)
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of a node at each width level."""
+        return widths(self.base_width, self.width_factors)
+
+
+class Loss(Config):
+    """Eq. 7: fidelity + ssim_weight * log10(1 / SSIM)."""
+
+    fidelity: Literal["mse", "l1"] = "mse"
+    ssim_weight: NonNegative = 0.6  # lambda
+
+
+class SearchConfig(Config):
+    """Section 3.3: the search of one supernet. Defaults are the published settings."""
+
+    space: Space = Field(default_factory=Space)
+    data: str = "BSDS500"
+    split: str  # training images: train+val (BSDS500), train (others)
+    validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
+    validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
+    validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    sigmas: tuple[Positive, ...] | None = None  # denoise: grey levels (0-255), each crop draws one
+    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
+    batch: Count  # 8 (denoise), 24 (sr)
+    epochs: Count = 100
+    crops_per_image: Count = 1  # per epoch
+    warmup_epochs: Natural = 20  # only weights are trained
+    validate_from: Natural = 60  # epochs done before the first validation
+    loss: Loss = Field(default_factory=Loss)
+    weight_lr: Positive = 0.025
+    weight_lr_final: Positive = 0.001
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 3e-4
+    architecture_lr: Positive = 1e-3
+    architecture_weight_decay: NonNegative = 1e-3
+    strategy: Literal["gradient", "random"] = "gradient"  # random: RSWS
+    candidates: Count | None = None  # RSWS: random architectures scored on V
+    seed: Natural = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_defaults(cls, values):
+        space = values.get("space", {})
+        task = space.get("task", "denoise") if isinstance(space, dict) else space.task
+        published = {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"} if task == "sr" else {
+            "batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
+        if values.get("strategy") == "random":
+            published["candidates"] = 30
+        return _with_split(published | values)
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        check_split(self.data, self.split)
+        if self.validation:
+            check_split(self.data, self.validation)
+        if self.warmup_epochs >= self.epochs:
+            raise ConfigError(f"warmup_epochs must be in [0, epochs={self.epochs}), got {self.warmup_epochs}")
+        if self.validate_from >= self.epochs:
+            raise ConfigError(f"validate_from must be in [0, epochs={self.epochs}), got {self.validate_from}")
+        if (self.space.task == "sr") != (self.sigmas is None):
+            raise ConfigError(f"sigmas belong to denoising, got task {self.space.task} and sigmas {self.sigmas}")
+        if (self.strategy == "random") != (self.candidates is not None):
+            raise ConfigError(f"candidates belong to strategy random, got {self.candidates} for {self.strategy}")
+        return self
+
+    @property
+    def task(self) -> Task:
+        return self.space.task
+
+
+class Perturbed(Config):
+    """R1 or R2 (section 4.2.4) applied to the genotype a search found."""
+
+    search: SearchConfig
+    kind: Literal["R1", "R2"]
+    changes: Count = 2  # per cell
+    seed: Natural = 0
+
+
+class TrainConfig(Config):
+    """Training of a derived network from scratch. Defaults are the published settings."""
+
+    task: Task = "denoise"
+    genotype: Genotype | SearchConfig | Perturbed
+    base_width: Count  # 20 (denoise) or 16 (sr)
+    width_factors: tuple[Positive, ...] = (1, 1.5, 2)
+    residual: bool = True
+    scale: Scale | None = None  # sr only
+    sigma: Positive | None = None  # denoise only: grey levels (0-255)
+    data: str = "BSDS500"
+    split: str
+    validation: str | None = None
+    validation_fraction: Fraction = 0.02
+    validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
+    batch: Count = 24
+    steps: Count  # 400k (denoise), 600k (sr)
+    validate_every: Count = 1000  # steps; also the checkpoint interval
+    loss: Loss = Field(default_factory=Loss)
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd: polynomial decay, power 0.9; adamw: one-cycle
+    lr: Positive  # initial (sgd) 0.05 or peak (adamw) 2e-3
+    weight_decay: NonNegative = 4e-5  # none on biases and batch norms
+    rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
+    seed: Natural = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _task_defaults(cls, values):
+        sr = values.get("task", "denoise") == "sr"
+        published = {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4} if sr else {
+            "base_width": 20, "steps": 400_000, "sigma": 50.0}
+        published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
+        return _with_split(published | values)
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        check_scale(self.task, self.scale)
+        check_split(self.data, self.split)
+        if self.validation:
+            check_split(self.data, self.validation)
+        check_widths(self.base_width, self.width_factors)
+        if isinstance(self.genotype, Genotype):
+            check_levels(self.genotype.levels, self.width_factors)
+        if (self.task == "sr") != (self.sigma is None):
+            raise ConfigError(f"sigma belongs to denoising, got task {self.task} and sigma {self.sigma}")
+        search = getattr(self.genotype, "search", self.genotype)
+        if isinstance(search, SearchConfig) and search.task != self.task:
+            raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {search.task}")
+        if self.validate_every > self.steps:
+            raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
+        return self
+
+
+class EvaluateConfig(Config):
+    """Scores of a trained network, or of the degraded input itself, on one data set under one protocol."""
+
+    model: TrainConfig | Literal["input"]  # "input": the noisy image, or the bicubic up-sampled one
+    data: str
+    split: str = "test"
+    every: Count = 1  # score every k-th image, in file-name order
+    protocol: Protocol
+    save_images: tuple[str, ...] = ()  # names of images whose restoration is kept as PNG
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        check_split(self.data, self.split)
+        if isinstance(self.model, TrainConfig):
+            if self.model.task != self.protocol.task:
+                raise ConfigError(
+                    f"protocol must be of task {self.model.task}, got {self.protocol.name} for {self.protocol.task}"
+                )
+            if self.protocol.scale != self.model.scale:
+                raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
+            check_leak(self.model.data, self.model.split, self.data, self.split)
+            search = getattr(self.model.genotype, "search", self.model.genotype)
+            if isinstance(search, SearchConfig):
+                check_leak(search.data, search.split, self.data, self.split)
+        return self
+
+
+def check_scale(task: str, scale: int | None) -> None:
+    if (task == "sr") != (scale is not None):
+        raise ConfigError(f"scale belongs to task sr (one of {SCALES}), got task {task} and scale {scale}")
+
+
+def check_widths(base_width: int, factors: tuple[float, ...]) -> None:
+    if not factors or list(factors) != sorted(factors):
+        raise ConfigError(f"width_factors must ascend, got {factors}")
+
+
+def check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
+    """Refuse a width path that leaves the ladder."""
+    if max(levels) >= len(factors):
+        raise ConfigError(f"levels must be below {len(factors)} (one per width factor), got {levels}")
+    jumps = [abs(b - a) for a, b in zip((0, *levels), levels)]
+    if max(jumps) > 1:
+        raise ConfigError(f"levels must move by at most 1 from layer to layer, starting at 0, got {levels}")
+
+
+def widths(base_width: int, factors: tuple[float, ...]) -> tuple[int, ...]:
+    """Channels per width level, rounded half up."""
+    return tuple(int(base_width * factor + 0.5) for factor in factors)
+
+
+def _with_split(values: dict) -> dict:
+    return {"split": "train+val" if values.get("data", "BSDS500") == "BSDS500" else "train"} | values

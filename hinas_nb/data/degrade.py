@@ -1,0 +1,93 @@
+"""How a clean image becomes the network's input: white noise, or MATLAB's bicubic shrinking (section 4.1).
+
+Shown in notebook `01_data_and_protocols`.
+"""
+
+import hashlib
+import json
+import math
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from hinas_nb.data.catalog import DataError
+
+
+def bicubic(
+    image: Shaped[Tensor, "*batch height width"], scale: float
+) -> Shaped[Tensor, "*batch rows columns"]:
+    """Resize like MATLAB's `imresize(image, scale, "bicubic")`, the convention of super-resolution.
+
+    Cubic kernel with a = -0.5, widened by 1/scale when shrinking (anti-aliasing); the edge pixels repeat
+    beyond the border. The result has ceil(size * scale) pixels a side, the image's type and its device.
+
+    uint8 images are rounded and clipped after each dimension, as in MATLAB: the low-resolution images
+    published with Set5 and Set14 come out bit for bit. (Later releases of MATLAB mirror the border instead:
+    up to 12 grey levels there.) Float images are rounded nowhere; those in [0, 1] are kept there between the
+    two dimensions, without which saturated edges stray 2 grey levels from the 8-bit result.
+    Raises DataError for a scale that is not positive.
+    """
+    if not (scale > 0 and math.isfinite(scale)):
+        raise DataError(f"scale must be positive, got {scale}")
+    exact = image if image.is_floating_point() else image.double()
+    rows = _weights(image.shape[-2], scale).to(exact) @ exact
+    columns = _weights(image.shape[-1], scale).to(exact).T
+    if image.is_floating_point():
+        return (rows.clamp(0, 1) if image.min() >= 0 and image.max() <= 1 else rows) @ columns
+    return _eight_bits(_eight_bits(rows) @ columns).to(torch.uint8)
+
+
+def _eight_bits(values: Tensor) -> Tensor:
+    """Rounded half up, as MATLAB does (torch.round goes to the even neighbour)."""
+    return (values + 0.5).floor().clamp(0, 255)
+
+
+def modcrop(image: Tensor, scale: int) -> Tensor:
+    """The upper left part whose sides are multiples of `scale`."""
+    height, width = image.shape[-2:]
+    return image[..., : height - height % scale, : width - width % scale]
+
+
+def add_noise(
+    clean: Float[Tensor, "*shape"], sigma: float | Tensor, generator: torch.Generator
+) -> Float[Tensor, "*shape"]:
+    """White Gaussian noise, neither clipped nor rounded.
+
+    sigma: standard deviation in 0-255 grey levels, one for all or a tensor that broadcasts; images in [0, 1].
+    """
+    return clean + torch.randn(clean.shape, generator=generator, dtype=clean.dtype) * (sigma / 255)
+
+
+def stream(seed: int, *names: str | int) -> torch.Generator:
+    """A CPU random generator of its own for each seed and name.
+
+    One seed fans out into independent streams (`stream(seed, "noise", step)`): nothing has to be kept to
+    resume, and what one consumer draws does not move another's numbers. (Torch keeps 32 bits of the hash.)
+    """
+    digest = hashlib.sha256(json.dumps([seed, *names]).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+@lru_cache(maxsize=128)
+def _weights(size: int, scale: float) -> Float[Tensor, "out size"]:
+    """One dimension of the resize as a matrix (float64): its rows sum to 1."""
+    out = math.ceil(size * scale - 1e-9)  # 1/3 is not exact: 255 pixels must give 85
+    stretch = min(scale, 1.0)
+    centre = (torch.arange(out, dtype=torch.float64) + 0.5) / scale - 0.5
+    taps = math.ceil(4 / stretch) + 2
+    first = torch.floor(centre - 2 / stretch)
+    position = first[:, None] + torch.arange(taps)
+    weight = _cubic((centre[:, None] - position) * stretch)
+    weight = weight / weight.sum(1, keepdim=True)
+    inside = position.long().clamp(0, size - 1)
+    return torch.zeros(out, size, dtype=torch.float64).scatter_add_(1, inside, weight)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' cubic convolution kernel, a = -0.5."""
+    x = x.abs()
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return torch.where(x <= 1, near, torch.where(x < 2, far, 0.0))

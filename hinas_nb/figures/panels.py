@@ -1,0 +1,95 @@
+"""Images side by side with equal crops and their scores (figures 5, 6, 8, 9, 12 and 13).
+
+Drawn in notebooks `01_data_and_protocols`, `05_train_and_restore` and the ablations.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from hinas_nb.figures.style import ACCENT, FigureError, Picture, themed
+
+HEIGHT = 2.6  # inches of a row of images
+ROW_LIMIT = 4  # crops in one row
+
+
+@themed
+def image_panel(
+    columns: Sequence[tuple[str, object]],
+    crop: tuple[int, int, int, int] | None = None,
+    scores: Sequence[str] | None = None,
+    title: str | None = None,
+    whole: int = -1,
+) -> Picture:
+    """The same crop of every image, beside one whole image with the box it was cut from.
+
+    columns: (name, image); images of equal size, H x W or H x W x 3, or as the networks give them
+        (1 x C x H x W or C x H x W); values in [0, 1], shown clipped.
+    crop: (top, left, height, width) in pixels; None shows whole images.
+    scores: one line per image, written under its name. whole: the column that is shown whole.
+    Raises FigureError on unequal sizes, a crop outside the image or a missing score.
+    """
+    names = [name for name, _ in columns]
+    images = [_shown(image, name) for name, image in columns]
+    size = images[0].shape[:2]
+    for name, image in zip(names, images):
+        if image.shape[:2] != size:
+            raise FigureError(f"images must be of equal size {size}, got {image.shape[:2]} for {name}")
+    if scores is not None and len(scores) != len(names):
+        raise FigureError(f"scores must hold one line per image ({len(names)}), got {len(scores)}")
+    top, left, height, width = _checked_crop(crop, size)
+
+    rows = -(-len(images) // ROW_LIMIT)
+    per_row = -(-len(images) // rows)
+    aspect = width / height
+    ratios = [aspect] * per_row
+    if crop:
+        ratios = [rows * size[1] / size[0], *ratios]
+    figure = Picture(HEIGHT * sum(ratios) + 0.3, (HEIGHT + 0.5) * rows + (0.35 if title else 0), title)
+    grid = figure.add_gridspec(rows, len(ratios), width_ratios=ratios)
+    if crop:
+        axes = figure.add_subplot(grid[:, 0])
+        _show(axes, images[whole], names[whole], None)
+        axes.add_patch(
+            Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=ACCENT, lw=2, gid="crop")
+        )
+    for index, (name, image) in enumerate(zip(names, images)):
+        axes = figure.add_subplot(grid[index // per_row, index % per_row + bool(crop)])
+        cut = image[top : top + height, left : left + width]
+        _show(axes, cut, name, scores[index] if scores else None, "nearest" if crop else None)
+    return figure
+
+
+def _show(axes, image: np.ndarray, name: str, score: str | None, interpolation: str | None = None):
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation=interpolation)
+    axes.set_title(f"{name}\n{score}" if score else name, loc="center")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+
+
+def _shown(image, name: str) -> np.ndarray:
+    array = np.asarray(image, dtype=float)
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
+        raise FigureError(
+            f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}"
+        )
+    return np.clip(array, 0, 1)
+
+
+def _checked_crop(crop, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    if crop is None:
+        return 0, 0, *size
+    top, left, height, width = crop
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
+        raise FigureError(
+            f"crop (top, left, height, width) must lie inside {size[0]} x {size[1]} pixels, got {tuple(crop)}"
+        )
+    return top, left, height, width

@@ -1,0 +1,127 @@
+"""How every figure looks, shows itself in a notebook, and is saved; seen in every notebook."""
+
+import base64
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Protocol
+
+import matplotlib
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+
+from hinas_nb.files import write_atomic
+
+DPI = 150
+#: The place of a figure on a notebook page: CSS pixels per inch, whatever the resolution of the bitmap.
+CSS_PIXELS_PER_INCH = 88
+
+#: One colour per kind of operation, the larger kernel darker; told apart by colour-blind readers and in grey.
+OPERATION_COLOURS = {
+    "conv_3": "#6FB1E4",
+    "conv_5": "#0B559F",
+    "sep_3": "#F5C04E",
+    "sep_5": "#CF6A12",
+    "dil_3": "#74CDB0",
+    "dil_5": "#0F7A5C",
+    "skip": "#9C9C9C",
+    "none": "#D6D6D6",
+}
+#: What a reader must see first: chosen, decoded, ours.
+ACCENT = "#B5179E"
+CHANGED = "#D7263D"
+INK, MUTED, PAPER = "#222222", "#8A8A8A", "#F6F6F4"
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777")
+
+THEME = (
+    seaborn.axes_style("ticks")
+    | seaborn.plotting_context("paper")
+    | {
+        "axes.grid": True,
+        "axes.prop_cycle": cycler(color=SERIES),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": 9,
+        "axes.edgecolor": MUTED,
+        "figure.dpi": DPI,
+        "figure.titlesize": 11,
+        "figure.titleweight": "bold",
+        "font.family": "DejaVu Sans",  # matplotlib brings it: no font is looked up on the machine
+        "font.size": 9,
+        "axes.labelsize": 9,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.6,
+        "legend.fontsize": 8,
+        "legend.edgecolor": "none",
+        "legend.framealpha": 0.8,
+        "legend.title_fontsize": 8,
+        "lines.linewidth": 1.6,
+        "xtick.color": MUTED,
+        "xtick.labelcolor": INK,
+        "ytick.color": MUTED,
+        "ytick.labelcolor": INK,
+        "svg.hashsalt": "hinas-nb",  # equal figures are equal files
+    }
+)
+#: Decorates a drawing function: the theme holds while it runs and nothing global stays changed.
+themed = matplotlib.rc_context(THEME)
+
+
+class FigureError(ValueError):
+    """Data no figure can be drawn from, or no program to draw it; the text names the thing and the rule."""
+
+
+class Picture(Figure):
+    """A matplotlib figure outside pyplot: notebooks show it at the end of a cell, nothing has to close it."""
+
+    @themed
+    def __init__(self, width: float, height: float, title: str | None = None):
+        """width, height: inches; title: the claim the figure makes."""
+        super().__init__(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+        if title:
+            self.suptitle(title, x=0.01, ha="left")
+
+    def png(self) -> bytes:
+        return self._rendered("png")
+
+    def svg(self) -> bytes:
+        return self._rendered("svg", metadata={"Date": None})
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        # Not `_repr_png_`: the inline backend's own printer would go before it, and sizes are lost there.
+        image = self.png()
+        pixels = struct.unpack(">II", image[16:24])  # width and height in the PNG's header
+        width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in pixels)
+        content = {"image/png": base64.b64encode(image).decode(), "text/plain": repr(self)}
+        return content, {"image/png": {"width": width, "height": height}}
+
+    @themed
+    def _rendered(self, kind: str, **options) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.08, **options)
+        return buffer.getvalue()
+
+
+class Drawing(Protocol):
+    """What `save` can save: a `Picture` or a `Graph`."""
+
+    def svg(self) -> bytes: ...
+
+    def png(self) -> bytes: ...
+
+
+def save(figure: Drawing, stem: str | os.PathLike) -> tuple[Path, Path]:
+    """Write `stem`.svg and `stem`.png, whole or not at all; the folder is made when it is missing.
+
+    Raises StoreError; older files then stay as they were.
+    """
+    # Drawn before anything is written: a drawing that fails leaves the pair of files it should replace.
+    content = {Path(f"{stem}.svg"): figure.svg(), Path(f"{stem}.png"): figure.png()}
+    for path, data in content.items():
+        write_atomic(path, data)
+    return tuple(content)

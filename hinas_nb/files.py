@@ -1,0 +1,112 @@
+"""Files that are either the old or the new whole, never half; what goes wrong is said in one line.
+
+Tensors and their JSON meta go into one safetensors file: nothing here unpickles anything.
+"""
+
+import json
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+METADATA_KEY = "hinas"  # of the JSON inside a safetensors file
+
+
+class StoreError(OSError):
+    """A file that cannot be read or written; the text is one line."""
+
+
+class FileContentError(ValueError):
+    """A file that is damaged or holds something else; the text is one line and says what to do."""
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file in one step, even if the process is killed or the disk fills up meanwhile.
+
+    One writer per folder is assumed (Runs are locked): what a killed one left is overwritten here.
+    Raises StoreError.
+    """
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise unwritable(path, error) from None
+
+
+def make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched")
+
+
+def read_bytes(path: Path) -> bytes:
+    """Raises StoreError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_json(path: Path) -> dict:
+    """Raises StoreError, FileContentError."""
+    try:
+        content = json.loads(read_bytes(path))
+    except ValueError as error:
+        raise FileContentError(f"{path} must be JSON ({error}); delete {path.parent} to start anew") from None
+    if not isinstance(content, dict):
+        raise FileContentError(f"{path} must be a JSON object, got {str(content)[:40]}; delete it")
+    return content
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+    """One safetensors file; `meta` is JSON-able. Raises StoreError."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, save(plain, {METADATA_KEY: json.dumps(meta)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors (on the CPU) and meta of what `write_tensors` wrote. Raises StoreError, FileContentError."""
+    with _opened(path) as file:
+        # Cloned: memory mapped from a file isn't aligned as torch's own, and a sum may then differ.
+        return {name: file.get_tensor(name).clone() for name in file.keys()}, _meta(file)  # noqa: SIM118
+
+
+def read_meta(path: Path) -> dict:
+    """The meta alone, without reading the tensors. Raises StoreError, FileContentError."""
+    with _opened(path) as file:
+        return _meta(file)
+
+
+@contextmanager
+def _opened(path: Path):
+    advice = "delete it if it stands in a store, the Run then starts anew"
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
+    except SafetensorError as error:
+        raise FileContentError(f"{path} must be a whole safetensors file, got {error}; {advice}") from None
+    except (KeyError, ValueError):
+        raise FileContentError(
+            f"{path} must be a file this package wrote (meta under {METADATA_KEY!r}); {advice}"
+        ) from None
+
+
+def _meta(file) -> dict:
+    return json.loads((file.metadata() or {})[METADATA_KEY])

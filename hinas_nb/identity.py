@@ -1,0 +1,99 @@
+"""What a Run is, as a hash: equal settings on equal data with equal code give equal numbers, computed once.
+
+Hashes nest: a training's holds that of the search it takes its genotype from.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from hinas_nb.config import EvaluateConfig, SearchConfig, TrainConfig
+
+RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig
+
+#: Raised when the numbers of a kind of Run change: its old Runs, and what builds on them, are not served.
+REVISIONS = {"search": 1, "train": 1, "evaluate": 1}
+KINDS = {SearchConfig: "search", TrainConfig: "train", EvaluateConfig: "evaluate"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One thing to compute, and where it stands in an experiment: `labels` become columns of its table."""
+
+    config: RunConfig
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
+    """SHA-256 of all that decides the numbers: kind, revision, settings, pixels and, nested, the producer.
+
+    data_hashes: by `data_key`, of this Run's data and of its producers'.
+    """
+    producer = producer_of(config)
+    content = {
+        "kind": kind_of(config),
+        "revision": REVISIONS[kind_of(config)],
+        "config": canonical(config.identity()),
+        "data": {data_key(*source): data_hashes[data_key(*source)] for source in own_data(config)},
+        "producer": run_hash(producer, data_hashes) if producer else None,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def kind_of(config: RunConfig) -> str:
+    return KINDS[type(config)]
+
+
+def producer_of(config: RunConfig) -> RunConfig | None:
+    """The Run whose result this one takes, if it takes one."""
+    if isinstance(config, EvaluateConfig):
+        return config.model if isinstance(config.model, TrainConfig) else None
+    if isinstance(config, TrainConfig):
+        search = getattr(config.genotype, "search", config.genotype)
+        return search if isinstance(search, SearchConfig) else None
+    return None
+
+
+def own_data(config: RunConfig) -> list[tuple[str, str, int | None]]:
+    """The data sets a Run reads, as arguments of `data.load`: images, then validation images if apart."""
+    if isinstance(config, EvaluateConfig):
+        return [(config.data, config.split, config.protocol.scale)]
+    scale = config.space.scale if isinstance(config, SearchConfig) else config.scale
+    return [(config.data, split, scale) for split in (config.split, config.validation) if split]
+
+
+def data_key(name: str, split: str, scale: int | None = None) -> str:
+    return f"{name}/{split}" + (f"/x{scale}" if scale else "")
+
+
+def all_data(config: RunConfig) -> dict[str, tuple]:
+    """The data sets of a Run and of its producers, by `data_key`."""
+    producer = producer_of(config)
+    inherited = all_data(producer) if producer else {}
+    return inherited | {data_key(*source): source for source in own_data(config)}
+
+
+def canonical(value):
+    """Equal settings as equal JSON: a default of 1 and a checked 1.0 are the same number."""
+    if isinstance(value, dict):
+        return {key: canonical(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def describe(config: RunConfig) -> str:
+    """A Run in a few words, for people."""
+    if isinstance(config, SearchConfig):
+        space = config.space
+        return f"search {space.task}{f' x{space.scale}' if space.scale else ''} seed {config.seed}"
+    if isinstance(config, TrainConfig):
+        return f"train {config.task} {_degradation(config)} seed {config.seed}"
+    model = describe(config.model) if isinstance(config.model, TrainConfig) else config.model
+    what = f"{config.protocol.name} {_degradation(config.protocol)}"
+    return f"evaluate {config.data} {config.split} {what} of {model}"
+
+
+def _degradation(config) -> str:
+    return f"x{config.scale}" if config.scale else f"sigma {config.sigma:g}"

@@ -1,0 +1,95 @@
+"""What the search and the training loop share: validation, schedules, and the state that a checkpoint holds."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from hinas_nb.losses import gaussian_window, ssim_map
+
+
+@torch.no_grad()
+def validate(restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int) -> tuple[float, float]:
+    """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored."""
+    psnr, ssim = [], []
+    for degraded, clean in zip(pairs[0].split(batch), pairs[1].split(batch)):
+        clean = clean.to(device)
+        with precision(device):
+            restored = restore(degraded.to(device)).float().clamp(0, 1)
+        error = (restored - clean).square().mean(dim=(1, 2, 3))
+        psnr.append(-10 * error.log10())
+        window = gaussian_window(clean)
+        ssim.append(ssim_map(restored, clean, window).mean(dim=(1, 2, 3)))
+    return float(torch.cat(psnr).double().mean()), float(torch.cat(ssim).double().mean())
+
+
+def thinned(pairs: tuple[Tensor, Tensor], count: int | None) -> tuple[Tensor, Tensor]:
+    """At most `count` of the pairs, evenly spaced."""
+    total = len(pairs[0])
+    if count is None or count >= total:
+        return pairs
+    chosen = [index * total // count for index in range(count)]
+    return pairs[0][chosen], pairs[1][chosen]
+
+
+def score(psnr: float, ssim: float) -> float:
+    """What picks the best epoch on V. As released: SSIM + PSNR / 100."""
+    return ssim + psnr / 100
+
+
+def precision(device: torch.device):
+    """bfloat16 where it pays (CUDA), float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def cosine(progress: float, first: float, last: float) -> float:
+    """Half a cosine from `first` at progress 0 to `last` at 1."""
+    return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+@contextmanager
+def frozen(parameters: list[nn.Parameter]):
+    """No gradient is computed for these parameters inside."""
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+def pack(**parts: nn.Module | torch.optim.Optimizer | dict[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of modules, optimizers and plain dicts, under one flat set of names."""
+    tensors = {}
+    for part, content in parts.items():
+        if isinstance(content, torch.optim.Optimizer):
+            states = content.state_dict()["state"]
+            values = {f"{index}.{key}": v for index, state in states.items() for key, v in state.items()}
+            values = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        else:
+            values = content.state_dict() if isinstance(content, nn.Module) else content
+        tensors |= {f"{part}/{name}": value for name, value in values.items()}
+    return tensors
+
+
+def unpack(tensors: dict[str, Tensor], **parts: nn.Module | torch.optim.Optimizer | dict[str, Tensor]) -> None:
+    """Put back what `pack` took; dicts are filled."""
+    for part, content in parts.items():
+        values = {name.removeprefix(f"{part}/"): v for name, v in tensors.items() if name.startswith(f"{part}/")}
+        if isinstance(content, nn.Module):
+            content.load_state_dict(values)
+        elif isinstance(content, dict):
+            content.update(values)
+        else:
+            states: dict[int, dict] = {}
+            for name, value in values.items():
+                index, key = name.split(".", 1)
+                states.setdefault(int(index), {})[key] = value
+            content.load_state_dict(content.state_dict() | {"state": states})

@@ -1,0 +1,90 @@
+"""PSNR and SSIM of restored images under a `Protocol`, in float64; notebook `01_data_and_protocols`.
+
+Scored are, in denoising, the grey channel; in super-resolution Y or RGB as the protocol says, but the grey
+values where the truth has a single channel, as its file does. Three equal channels are no grey file
+(`Protocol.pair`).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hinas_nb.losses import gaussian_window, ssim_map
+from hinas_nb.protocol import Protocol, round8
+
+#: BT.601, images on 0-1: Y = (16 + weights . RGB) / 255, from 16 to 235.
+Y_WEIGHTS = (65.481, 128.553, 24.966)
+GREY_WEIGHTS = (0.299, 0.587, 0.114)
+UNIFORM_TAPS = 7
+
+
+class MetricError(ValueError):
+    """Images that cannot be compared; the text is one line."""
+
+
+def psnr(
+    estimate: Float[Tensor, "batch channel height width"],
+    truth: Float[Tensor, "batch truth_channel height width"],
+    protocol: Protocol,
+) -> Float[Tensor, " batch"]:
+    """dB for a peak of 1 (255 grey levels), per image; inf where the scored values are identical.
+
+    estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises MetricError.
+    """
+    estimate, truth = scored(estimate, truth, protocol)
+    return -10 * torch.log10((estimate - truth).square().mean(dim=(1, 2, 3)))
+
+
+def ssim(
+    estimate: Float[Tensor, "batch channel height width"],
+    truth: Float[Tensor, "batch truth_channel height width"],
+    protocol: Protocol,
+) -> Float[Tensor, " batch"]:
+    """Mean SSIM per image (RGB: over the channels too), at most 1; arguments as for `psnr`.
+
+    valid: 11x11 Gaussian, sigma 1.5, where the window lies inside the image; zero-padded: the same at every
+    pixel; uniform: 7x7, valid, unbiased variances (scikit-image's default).
+    """
+    estimate, truth = scored(estimate, truth, protocol)
+    if protocol.ssim == "uniform":
+        window = truth.new_full((UNIFORM_TAPS,), 1 / UNIFORM_TAPS)
+    else:
+        window = gaussian_window(truth)
+    padding = len(window) // 2 if protocol.ssim == "zero-padded" else 0
+    if min(truth.shape[-2:]) + 2 * padding < len(window):
+        raise MetricError(f"images must be at least {len(window)} pixels wide and high inside the border for "
+                          f"SSIM, got {tuple(truth.shape[-2:])}")  # fmt: skip
+    values = ssim_map(estimate, truth, window, padding, sample=protocol.ssim == "uniform")
+    return values.mean(dim=(1, 2, 3))
+
+
+def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """What is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
+    if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
+        raise MetricError(
+            f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}"
+        )
+    if protocol.task == "denoise" and not estimate.shape[1] == truth.shape[1] == 1:
+        raise MetricError(
+            f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}"
+        )
+    colour = "grey" if truth.shape[1] == 1 else protocol.colour
+    border, (height, width) = protocol.scored_border, truth.shape[-2:]
+    if min(height, width) <= 2 * border:
+        raise MetricError(f"images must be larger than two borders of {border} px, got {(height, width)}")
+    inside = (..., slice(border, height - border), slice(border, width - border))
+    return tuple(_channel(image, colour, protocol.round_output)[inside] for image in (estimate, truth))
+
+
+def _channel(image: Tensor, colour: str, rounded: bool) -> Float[Tensor, "batch scored height width"]:
+    image = image.detach().cpu() if image.device.type == "mps" else image.detach()  # MPS has no float64
+    image = image.double().clamp(0, 1)
+    if rounded:
+        image = round8(image)
+    if image.shape[1] == 1 or colour == "rgb":
+        return image
+    weights = {"y": Y_WEIGHTS, "y-swapped": Y_WEIGHTS[::-1], "grey": GREY_WEIGHTS}[colour]
+    channel = torch.einsum("c, bchw -> bhw", image.new_tensor(weights), image)[:, None]
+    if colour != "grey":
+        channel = (16 + channel) / 255
+    return round8(channel) if rounded else channel

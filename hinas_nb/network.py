@@ -1,0 +1,228 @@
+"""The derived network: what a genotype becomes once it is trained from scratch (figures 2 and 4).
+
+One class for both tasks; the task is its head. Layers follow the released implementation, whose parameter counts
+are those the paper publishes. Notebook `05_train_and_restore` trains one.
+"""
+
+import json
+from pathlib import Path
+
+import safetensors
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from hinas_nb.genotype import CellPlan, Genotype, GenotypeError
+from hinas_nb.ops import KINDS, activation, conv_norm, operation, pointwise, separable
+
+STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
+BASE_WIDTH = {"denoise": 20, "sr": 16}
+CHANNELS = {"denoise": 1, "sr": 3}
+SR_DILATIONS = (2, 4, 6)
+
+
+class Cell(nn.Module):
+    """One decoded cell: every node adds two operations, the output stacks the nodes."""
+
+    def __init__(self, plan: CellPlan, width: int):
+        super().__init__()
+        self.plan = plan
+        self.operations = nn.ModuleList(
+            nn.ModuleList(operation(name, width) for name, _ in node) for node in plan
+        )
+
+    def forward(self, previous: Tensor, before: Tensor) -> Float[Tensor, "batch nodes*width height width_px"]:
+        """previous, before: h_{l-1} and h_{l-2} at the cell's width."""
+        features = [previous, before]
+        for node, (first, second) in zip(self.plan, self.operations):
+            features.append(first(features[node[0][1]]) + second(features[node[1][1]]))
+        return torch.cat(features[2:], dim=1)
+
+    def radius(self, previous: int, before: int) -> int:
+        """Receptive-field radius of the output, given those of the inputs."""
+        radii = [previous, before]
+        for node in self.plan:
+            radii.append(max(radii[source] + (KINDS[name].radius if name in KINDS else 0) for name, source in node))
+        return max(radii[2:])
+
+
+class DerivedNetwork(nn.Module):
+    """Restores images (batch, channel, height, width) in [0, 1] of any size.
+
+    task: "denoise" (1 channel) or "sr" (3 channels, output `scale` times larger).
+    base_width: channels of a node at level 0; 20 for denoising, 16 for super-resolution unless given.
+    width_factors: width of level i is `base_width * width_factors[i]`, rounded half up.
+    residual: the network's output is added to the (bicubically up-sampled) input (section 3.2).
+    Raises GenotypeError or ValueError.
+    """
+
+    def __init__(
+        self,
+        genotype: Genotype,
+        task: str = "denoise",
+        base_width: int | None = None,
+        width_factors: tuple[float, ...] = (1, 1.5, 2),
+        scale: int | None = None,
+        residual: bool = True,
+    ):
+        super().__init__()
+        if task not in CHANNELS:
+            raise ValueError(f"task must be one of {' '.join(CHANNELS)}, got {task!r}")
+        if (task == "sr") != (scale in (2, 3, 4)):
+            raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
+        if max(genotype.levels) >= len(width_factors):
+            raise GenotypeError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
+        self.genotype, self.task, self.residual = genotype, task, residual
+        self.scale = scale or 1
+        self.base_width = BASE_WIDTH[task] if base_width is None else base_width
+        self.width_factors = tuple(width_factors)
+        widths = [int(self.base_width * self.width_factors[level] + 0.5) for level in genotype.levels]
+        nodes, channels = genotype.nodes, CHANNELS[task]
+
+        self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation())
+        self.stem2 = nn.Sequential(activation(), *conv_norm(STEM, STEM, 3))
+        outputs = [STEM, STEM, *(nodes * width for width in widths)]  # channels: stem 1, stem 2, layers
+        self.adapters = nn.ModuleList(
+            nn.ModuleList(_adapter(source, width) for source in (outputs[layer + 1], outputs[layer]))
+            for layer, width in enumerate(widths)
+        )
+        self.cells = nn.ModuleList(Cell(plan, width) for plan, width in zip(genotype.cells, widths))
+
+        self.low_layer = _low_level_layer(genotype.levels)
+        if self.low_layer is None:
+            low = nodes * int(self.base_width * self.width_factors[0] + 0.5)
+            self.reduce = nn.Sequential(*conv_norm(STEM, low, 3, affine=False))
+        else:
+            low = outputs[self.low_layer + 2]
+        self.low = pointwise(low, LOW_LEVEL)
+        self.high_act = activation()
+        if task == "denoise":
+            self.high = nn.ModuleList([pointwise(outputs[-1], HEAD)])
+            self.merge = nn.Identity()
+        else:
+            self.high = nn.ModuleList(
+                [*(separable(outputs[-1], HEAD, d) for d in SR_DILATIONS), pointwise(outputs[-1], HEAD)]
+            )
+            self.merge = pointwise(4 * HEAD, HEAD)
+        self.refine = nn.Sequential(separable(LOW_LEVEL + HEAD, HEAD), separable(HEAD, HEAD))
+        self.output = nn.Conv2d(HEAD, channels * self.scale**2, 3, padding=1)
+
+    def forward(
+        self, image: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height_out width_out"]:
+        """The restored image; not clipped."""
+        stem1 = self.stem1(image)
+        features = [stem1, self.stem2(stem1)]
+        for (adapt_previous, adapt_before), cell in zip(self.adapters, self.cells):
+            features.append(cell(adapt_previous(features[-1]), adapt_before(features[-2])))
+        low = self.reduce(features[1]) if self.low_layer is None else features[self.low_layer + 2]
+        high = self.high_act(features[-1])
+        high = self.merge(torch.cat([branch(high) for branch in self.high], dim=1))
+        result = self.output(self.refine(torch.cat([self.low(low), high], dim=1)))
+        return add_residual(image, result, self.scale, self.residual)
+
+    @property
+    def halo(self) -> int:
+        """Receptive-field radius in input pixels: what a tile must see beyond its own pixels."""
+        radii = [1, 2]
+        for cell in self.cells:
+            radii.append(cell.radius(radii[-1], radii[-2]))
+        low = radii[1] + 1 if self.low_layer is None else radii[self.low_layer + 2]
+        high = radii[-1] + (max(SR_DILATIONS) if self.task == "sr" else 0)
+        bicubic = 2 if self.task == "sr" else 0
+        return max(max(low, high) + 3, bicubic)  # two separable 3x3 and the last convolution
+
+    @property
+    def parameters_live(self) -> int:
+        """Trainable parameters of everything that is used."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def parameters_released(self) -> int:
+        """The released network's count, which keeps the reduce convolution where it is dead."""
+        low = self.genotype.nodes * int(self.base_width * self.width_factors[0] + 0.5)
+        return self.parameters_live + (0 if self.low_layer is None else STEM * low * 9)
+
+    def metadata(self) -> dict:
+        """All that `load` needs to build this network again; JSON-able."""
+        return {
+            "task": self.task,
+            "genotype": json.loads(self.genotype.to_json(self.task)),
+            "base_width": self.base_width,
+            "width_factors": list(self.width_factors),
+            "scale": self.scale if self.task == "sr" else None,
+            "residual": self.residual,
+        }
+
+    def folded(self) -> "DerivedNetwork":
+        """A copy for inference whose batch norms are folded into the convolutions; equal to 1e-5."""
+        copy = type(self)(
+            self.genotype,
+            self.task,
+            self.base_width,
+            self.width_factors,
+            self.scale if self.task == "sr" else None,
+            self.residual,
+        )
+        copy.load_state_dict(self.state_dict())
+        copy.to(next(self.parameters())).eval()
+        for module in list(copy.modules()):
+            if isinstance(module, nn.Sequential):
+                _fold(module)
+        return copy
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
+    """The network of a weights file (safetensors with a `hinas` entry in its metadata), in evaluation mode.
+
+    Raises ValueError with one line when the file is corrupt or not ours. `network.trained` holds the file's
+    metadata (task, sigma, scale, ...).
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {})["hinas"])
+        network = DerivedNetwork(
+            Genotype.from_json(json.dumps(metadata["genotype"]), metadata["task"]),
+            metadata["task"],
+            metadata["base_width"],
+            tuple(metadata["width_factors"]),
+            metadata["scale"],
+            metadata["residual"],
+        )
+        network.load_state_dict(load_file(path))
+    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise ValueError(f"{path} must be weights written by a hinas-nb training Run, got: {reason}") from None
+    network.trained = metadata
+    return network.to(device).eval()
+
+
+def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool) -> Tensor:
+    """Figure 4: f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1."""
+    if scale > 1:
+        result = F.pixel_shuffle(result, scale)
+    if not residual:
+        return result
+    if scale > 1:
+        image = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
+    return image + result
+
+
+def _adapter(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(activation(), *conv_norm(inputs, outputs, 1))
+
+
+def _low_level_layer(levels: tuple[int, ...]) -> int | None:
+    """The 0-based last layer at level 0, unless that is the final layer or there is none."""
+    at_zero = [layer for layer, level in enumerate(levels) if level == 0]
+    return at_zero[-1] if at_zero and at_zero[-1] != len(levels) - 1 else None
+
+
+def _fold(sequence: nn.Sequential) -> None:
+    for index in range(len(sequence) - 1):
+        if isinstance(sequence[index], nn.Conv2d) and isinstance(sequence[index + 1], nn.BatchNorm2d):
+            sequence[index] = fuse_conv_bn_eval(sequence[index], sequence[index + 1])
+            sequence[index + 1] = nn.Identity()

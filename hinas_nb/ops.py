@@ -1,0 +1,94 @@
+"""The candidate operations (section 3.1) and the layers they are made of.
+
+Every convolution follows the order activation -> convolution -> batch norm, with stride 1 and zero padding that
+keeps the size, and has no bias (the batch norm that follows has one). `supercell` computes the same operations
+for many edges at once. Notebook `02_search_space` draws the space.
+"""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+SLOPE = 0.2  # of every LeakyReLU
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Geometry of a convolutional operation."""
+
+    kernel: int
+    dilation: int = 1
+    separable: bool = False  # depthwise + 1x1, all of it twice
+
+    @property
+    def padding(self) -> int:
+        return self.dilation * (self.kernel - 1) // 2
+
+    @property
+    def radius(self) -> int:
+        """Pixels the operation sees beyond its own, on each side."""
+        return self.padding * (2 if self.separable else 1)
+
+
+KINDS = {
+    "conv_3": Kind(3),
+    "sep_3": Kind(3, separable=True),
+    "sep_5": Kind(5, separable=True),
+    "dil_3": Kind(3, dilation=2),
+    "dil_5": Kind(5, dilation=2),
+    "conv_5": Kind(5),  # outside the space; only R1 offers it
+}
+
+
+def operation(name: str, width: int) -> nn.Module:
+    """One decoded operation; maps (batch, width, height, width_px) to the same shape."""
+    if name == "skip":
+        return nn.Identity()
+    kind = KINDS[name]
+    if not kind.separable:
+        return nn.Sequential(activation(), *conv_norm(width, width, kind.kernel, kind.dilation))
+    return nn.Sequential(*separable_half(width, kind), *separable_half(width, kind))
+
+
+def separable_half(width: int, kind: Kind) -> list[nn.Module]:
+    """Activation, depthwise k x k, 1x1, batch norm: half of a candidate `sep_k`."""
+    depthwise = nn.Conv2d(width, width, kind.kernel, padding=kind.padding, groups=width, bias=False)
+    return [activation(), depthwise, *conv_norm(width, width, 1)]
+
+
+def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
+    """The heads' separable 3x3: depthwise, batch norm, activation, 1x1, batch norm, activation."""
+    return nn.Sequential(
+        *conv_norm(inputs, inputs, 3, dilation, groups=inputs),
+        activation(),
+        *conv_norm(inputs, outputs, 1),
+        activation(),
+    )
+
+
+def pointwise(inputs: int, outputs: int) -> nn.Sequential:
+    """The heads' 1x1 convolution, batch norm, activation."""
+    return nn.Sequential(*conv_norm(inputs, outputs, 1), activation())
+
+
+def conv_norm(
+    inputs: int, outputs: int, kernel: int, dilation: int = 1, groups: int = 1, affine: bool = True
+) -> tuple[nn.Module, nn.Module]:
+    """A size-keeping convolution without bias and its batch norm."""
+    padding = dilation * (kernel - 1) // 2
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    return conv, nn.BatchNorm2d(outputs, affine=affine)
+
+
+def activation() -> nn.Module:
+    return nn.LeakyReLU(SLOPE)
+
+
+@contextmanager
+def seeded(seed: int):
+    """Layers built inside draw their first weights from `seed`; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield

@@ -1,0 +1,165 @@
+"""Profiles: what an experiment may cost. `params/<name>.yaml` says where it departs from what was published.
+
+about: one line
+sigmas: [50]          # grey levels; scales, seeds likewise: what the ablations run over
+denoise:              # and sr:
+  search: {epochs: 4, space: {base_width: 4}}
+  train: {steps: 40}
+  evaluate: {data: photos}
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from hinas_nb import places, protocol
+from hinas_nb.config import (
+    EvaluateConfig,
+    Natural,
+    Perturbed,
+    Positive,
+    Scale,
+    SearchConfig,
+    Task,
+    TrainConfig,
+)
+from hinas_nb.genotype import Genotype
+from hinas_nb.settings import Config, ConfigError
+from hinas_nb.store import Store
+
+TASKS = ("denoise", "sr")
+
+
+class Budget(Config):
+    """Settings of the Runs of one task, as far as they differ from the defaults of their configs."""
+
+    search: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+
+
+class Profile(Config):
+    """A budget for every kind of Run, and what the ablations run over."""
+
+    name: str
+    about: str = ""
+    sigmas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (30.0, 50.0, 70.0)  # grey levels (0-255)
+    scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (2, 3, 4)
+    seeds: Annotated[tuple[Natural, ...], Field(min_length=1)] = (0, 1, 2)
+    denoise: Budget = Budget()
+    sr: Budget = Budget()
+
+    def search(self, task: Task, **changes) -> SearchConfig:
+        """The search of a task. Changes may name a field of the search, its space or its loss."""
+        return _built(SearchConfig, {"space": {"task": task}}, self._budget(task).search, changes)
+
+    def train(self, task: Task, genotype: Genotype | SearchConfig | Perturbed, **changes) -> TrainConfig:
+        """The training of a derived network. Changes may name a field of the training or its loss."""
+        fixed = {"task": task, "genotype": genotype}
+        return _built(TrainConfig, fixed, self._budget(task).train, changes)
+
+    def evaluate(self, model: TrainConfig | Literal["input"], **changes) -> EvaluateConfig:
+        """The scoring of a network, under the standard protocol of its task unless `protocol` is given.
+
+        model: "input" scores the degraded image itself and needs a protocol.
+        """
+        if "protocol" not in changes:
+            if not isinstance(model, TrainConfig):
+                raise ConfigError(
+                    f"protocol must be given where no network is scored, got none for {model!r}"
+                )
+            preset = protocol.get(f"{model.task}-standard", sigma=model.sigma, scale=model.scale)
+            changes = changes | {"protocol": preset}
+        task = changes["protocol"].task
+        budget = self._budget(task).evaluate
+        if "data" not in {**budget, **changes}:
+            raise ConfigError(f"{task}.evaluate.data must name the data set to score, got none")
+        return _built(EvaluateConfig, {"model": model}, budget, changes)
+
+    def store(self) -> Store:
+        """Where the Runs of this profile are kept: `results/<name>/runs`."""
+        return Store(places.results() / self.name / "runs")
+
+    def _budget(self, task: str) -> Budget:
+        if task not in TASKS:
+            raise ConfigError(f"task must be one of {' '.join(TASKS)}, got {task!r}")
+        return getattr(self, task)
+
+
+def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+    """A profile by name (a file of `params/`) or path, every setting checked.
+
+    overrides: single fields, `{"train.steps": 2000}` for both tasks or `{"sr.train.steps": 2000}` for one;
+        `{"seeds": [0]}`.
+    Raises ConfigError, OSError.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else places.home() / "params" / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}"
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be YAML, got {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold settings by name, got {str(content)[:40]!r}")
+    try:
+        for field, value in (overrides or {}).items():
+            names = field.split(".")
+            both = names[0] in Budget.model_fields
+            for path_of in [[task, *names] for task in TASKS] if both else [names]:
+                content = _override(content, path_of, value)
+        profile = Profile(**({"name": path.stem} | content))
+        _check(profile)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return profile
+
+
+def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
+    """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
+    values = _merged(budget, fixed)
+    for name, value in changes.items():
+        if name in model.model_fields:
+            values[name] = value
+            continue
+        parts = {
+            part: getattr(field.annotation, "model_fields", {}) for part, field in model.model_fields.items()
+        }
+        part = next((part for part, fields in parts.items() if name in fields), None)
+        if part is None:
+            raise ConfigError(f"{name} must be a setting of {model.__name__} or of a part of it, got no such")
+        inner = values.get(part, {})
+        values[part] = inner.but(**{name: value}) if isinstance(inner, Config) else {**inner, name: value}
+    return model(**values)
+
+
+def _merged(first: dict, second: dict) -> dict:
+    """Both, nested; the second wins."""
+    merged = dict(first)
+    for name, value in second.items():
+        both = isinstance(value, dict) and isinstance(first.get(name), dict)
+        merged[name] = _merged(first[name], value) if both else value
+    return merged
+
+
+def _override(content: dict, names: list[str], value) -> dict:
+    """A copy with another value: YAML's anchors make parts of a file one object, which must not change."""
+    if len(names) == 1:
+        return {**content, names[0]: value}
+    inner = content.get(names[0]) or {}
+    if not isinstance(inner, dict):
+        raise ConfigError(f"override {'.'.join(names)} must name a setting, got the value {inner!r} there")
+    return {**content, names[0]: _override(inner, names[1:], value)}
+
+
+def _check(profile: Profile) -> None:
+    """Build every kind of Run once, so that a mistake in the file shows when it is loaded."""
+    for sigma in profile.sigmas:
+        profile.evaluate(profile.train("denoise", profile.search("denoise"), sigma=sigma))
+    for scale in profile.scales:
+        profile.evaluate(profile.train("sr", profile.search("sr"), scale=scale))

@@ -1,0 +1,74 @@
+"""What a notebook hands to the report page: figures, tables and its answer.
+
+    publisher = Publisher(profile, "05_train_and_restore")
+    publisher.figure(picture, "panel", "The network removes noise and keeps edges")
+
+Files go to `results/<profile>/{figures,tables}/<notebook>__<name>.*`, the words about them to
+`results/<profile>/answers/<notebook>.json`. The batch lets a notebook write elsewhere (HINAS_PUBLISH) and
+moves everything at once when it has succeeded.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from hinas_nb import figures, files, places, provenance
+from hinas_nb.figures.style import Drawing
+
+
+class Publisher:
+    """The shelf of one notebook; making one clears what the report said of it before."""
+
+    def __init__(self, profile: str, notebook: str):
+        """profile: its name, as in `load_profile(profile).name`. Raises ValueError for an impossible name."""
+        staged = os.environ.get("HINAS_PUBLISH")
+        self.folder = Path(staged) if staged else places.results() / _checked(profile)
+        self.notebook = _checked(notebook)
+        self._page = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+
+    def figure(self, figure: Drawing, name: str, caption: str) -> Drawing:
+        """Save as SVG and PNG; returns the figure, so that the cell shows it."""
+        figures.save(figure, self.folder / "figures" / self._stem(name))
+        self._page["figures"][name] = caption
+        self._write()
+        return figure
+
+    def table(self, table: pd.DataFrame, name: str, caption: str, index: bool = False) -> pd.DataFrame:
+        """Save as CSV (full precision) and LaTeX; returns the table. index: keep its row labels."""
+        stem = self.folder / "tables" / self._stem(name)
+        files.write_atomic(Path(f"{stem}.csv"), table.to_csv(index=index).encode())
+        latex = table.to_latex(index=index, escape=True, caption=caption, float_format="%.4g")
+        files.write_atomic(Path(f"{stem}.tex"), latex.encode())
+        self._page["tables"][name] = caption
+        self._write()
+        return table
+
+    def answer(self, question: str, answer: str) -> str:
+        """The notebook's question and its computed answer, one sentence each; returns the answer."""
+        self._page |= {"question": question, "answer": answer}
+        self._write()
+        return answer
+
+    def provenance(self) -> dict:
+        """Commit, versions and machine; returned for the last cell to print."""
+        self._page["provenance"] = provenance.provenance()
+        self._write()
+        return self._page["provenance"]
+
+    def _stem(self, name: str) -> str:
+        return f"{self.notebook}__{_checked(name)}"
+
+    def _write(self) -> None:
+        path = self.folder / "answers" / f"{self.notebook}.json"
+        files.write_atomic(path, json.dumps(self._page, indent=1).encode())
+
+
+def _checked(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", name):
+        raise ValueError(
+            f"a published name must be letters and digits joined by single . _ or -, got {name!r}"
+        )
+    return name

@@ -1,0 +1,236 @@
+"""The page a person opens: `results/<profile>/index.html`, made of what notebooks published and Runs left.
+
+It needs no network and no program, only its neighbours in the results folder; nothing on it is typed by hand.
+"""
+
+import csv
+import json
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+
+from hinas_nb import files, runs
+from hinas_nb.report_style import CSS
+from hinas_nb.store import Store
+
+LONG_TABLE = 20  # rows; a longer one is folded
+SHOWN_ROWS = 300
+VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
+LICENCE = (
+    "Code, figures and tables: Apache-2.0. Photographs keep the licence of their data set (notebook "
+    "01_data_and_protocols says which); published numbers are the paper's."
+)
+
+
+class ReportError(ValueError):
+    """Nothing to report, or a published file that cannot be read; the text is one line."""
+
+
+def write(folder: Path) -> Path:
+    """Write `index.html` into a profile's results folder. Raises ReportError, OSError."""
+    names = sorted(
+        {path.stem for kind in ("answers/*.json", "html/*.html") for path in folder.glob(kind)}
+        | {path.name.removesuffix(".failed.ipynb") for path in folder.glob("notebooks/*.failed.ipynb")}
+    )
+    if not names:
+        raise ReportError(
+            f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}"
+        )
+    answers = {name: _answer(folder, name) for name in names}
+    cost = runs.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
+    sections = "\n".join(_section(folder, name, answer) for name, answer in answers.items())
+    page = f"""<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>HiNAS, {escape(folder.name)} budget</title><style>{CSS}</style></head><body>
+{_header(folder, answers, cost)}
+<main>
+{_overview(folder, answers)}
+{sections}
+{_runs(cost)}
+{_provenance(answers)}
+</main>
+<footer>{LICENCE}</footer>
+</body></html>
+"""
+    target = folder / "index.html"
+    files.write_atomic(target, page.encode())
+    return target
+
+
+def _answer(folder: Path, name: str) -> dict:
+    path = folder / "answers" / f"{name}.json"
+    nothing = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+    if not path.exists():
+        return nothing
+    try:
+        return nothing | json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError):
+        raise ReportError(
+            f"{path} must be what a notebook published, got something else; run {name} again"
+        ) from None
+
+
+def _header(folder: Path, answers: dict, cost: pd.DataFrame) -> str:
+    machine = next((a["provenance"]["machine"] for a in answers.values() if a["provenance"]), {})
+    made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+    figures = sum(len(answer["figures"]) for answer in answers.values())
+    facts = [
+        (len(answers), "notebooks"),
+        (len(cost), "Runs"),
+        (_duration(cost["seconds"].sum()) if "seconds" in cost else "", "of computing"),
+        (figures, "figures"),
+    ]
+    shown = "".join(f"<li><b>{value}</b> {escape(what)}</li>" for value, what in facts if value)
+    where = f"{machine['processor']}, {machine['cores']} cores" if machine else "a machine nobody noted"
+    return f"""<header><p class="kicker">HiNAS notebook collection</p>
+<h1>Memory-efficient architecture search for image restoration, reproduced</h1>
+<p>Budget <b>{escape(folder.name)}</b> on {escape(where)}. Page made {made}.</p>
+<ul class="facts">{shown}</ul></header>"""
+
+
+def _overview(folder: Path, answers: dict) -> str:
+    cards = []
+    for name, answer in answers.items():
+        failed = '<p class="failed">The last run failed; what stands here is older.</p>'
+        cards.append(
+            f'<a class="card" href="#{quote(name)}"><span class="number">{escape(_title(name))}</span>'
+            f"<h3>{escape(answer['question'])}</h3><p>{escape(answer['answer'])}</p>"
+            f"{failed if _failed(folder, name).exists() else ''}</a>"
+        )
+    return (
+        f'<section><h2>What was asked, what came out</h2><div class="cards">{"".join(cards)}</div></section>'
+    )
+
+
+def _section(folder: Path, name: str, answer: dict) -> str:
+    links = [
+        f'<a href="{kind}/{quote(path.name)}">{text}</a>'
+        for kind, text, path in (
+            ("html", "read the executed notebook", folder / "html" / f"{name}.html"),
+            ("notebooks", "as .ipynb", folder / "notebooks" / f"{name}.ipynb"),
+            ("notebooks", "the failed run", _failed(folder, name)),
+        )
+        if path.exists()
+    ]
+    figures = "".join(_figure(folder, f"{name}__{key}", text) for key, text in answer["figures"].items())
+    tables = "".join(_table(folder, f"{name}__{key}", text) for key, text in answer["tables"].items())
+    return f"""<section id="{quote(name)}"><h2>{escape(_title(name))}</h2>
+<p class="question">{escape(answer["question"])}</p><p class="answer">{_badged(answer["answer"])}</p>
+<p class="links">{" · ".join(links)}</p><div class="figures">{figures}</div>{tables}</section>"""
+
+
+def _figure(folder: Path, stem: str, caption: str) -> str:
+    kinds = [kind for kind in ("svg", "png") if (folder / "figures" / f"{stem}.{kind}").exists()]
+    if not kinds:
+        return ""
+    paths = {kind: f"figures/{quote(stem)}.{kind}" for kind in kinds}
+    # Panels of photographs are smaller as bitmaps, drawings sharper as vectors.
+    sizes = {kind: (folder / "figures" / f"{stem}.{kind}").stat().st_size for kind in kinds}
+    shown = "svg" if "svg" in kinds and sizes["svg"] < 1_000_000 else kinds[-1]
+    links = " ".join(f'<a href="{path}">{kind.upper()}</a>' for kind, path in paths.items())
+    image = f'<img src="{paths[shown]}" alt="{escape(caption)}" loading="lazy">'
+    return (
+        f'<figure><a href="{paths[shown]}">{image}</a>'
+        f"<figcaption>{escape(caption)} <small>{links}</small></figcaption></figure>"
+    )
+
+
+def _table(folder: Path, stem: str, caption: str) -> str:
+    path = folder / "tables" / f"{stem}.csv"
+    if not path.exists():
+        return ""
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file)) or [[]]
+    links = f'<a href="tables/{quote(stem)}.csv">CSV</a>'
+    if path.with_suffix(".tex").exists():
+        links += f' <a href="tables/{quote(stem)}.tex">LaTeX</a>'
+    cut = f" (first {SHOWN_ROWS} of {len(rows)} rows)" if len(rows) > SHOWN_ROWS else ""
+    title = f"{escape(caption)}{cut} <small>{links}</small>"
+    return _html_table(head, rows[:SHOWN_ROWS], title)
+
+
+def _html_table(head: list[str], rows: list[list[str]], title: str) -> str:
+    numeric = [any(cells) and all(map(_is_number, cells)) for cells in zip(*rows)] or [False] * len(head)
+    heads = "".join(
+        f"<th{' class=n' if number else ''}>{escape(name)}</th>" for name, number in zip(head, numeric)
+    )
+    cells = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table></div>'
+    opened = "" if len(rows) > LONG_TABLE else " open"
+    return f"<details{opened}><summary>{title}</summary>{table}</details>"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or "0")
+    except ValueError:
+        return False
+    return True
+
+
+def _cell(text: str) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return f"<td>{_badged(text)}</td>"
+    shown = (
+        text if text.lstrip("+-").isdigit() else f"{number:.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
+    )
+    return f'<td class="n" title="{escape(text)}">{escape(shown)}</td>'
+
+
+def _badged(text: str) -> str:
+    """A verdict, at the start of a text, as a coloured word."""
+    for verdict in VERDICTS:
+        if text.startswith(verdict):
+            word = verdict.split()[0]
+            return f'<span class="badge {word}">{escape(verdict)}</span>{escape(text[len(verdict) :])}'
+    return escape(text)
+
+
+def _runs(cost: pd.DataFrame) -> str:
+    if cost.empty:
+        return ""
+    rows = [["" if pd.isna(value) else str(value) for value in row] for row in cost.itertuples(index=False)]
+    table = _html_table([str(name) for name in cost.columns], rows, f"{len(rows)} Runs and what they cost")
+    return f'<section id="runs"><h2>Runs</h2>{table}</section>'
+
+
+def _provenance(answers: dict) -> str:
+    groups: dict[str, list[str]] = {}
+    for name, answer in answers.items():
+        if answer["provenance"]:
+            groups.setdefault(json.dumps(answer["provenance"], sort_keys=True), []).append(name)
+    blocks = []
+    for text, names in groups.items():
+        known = json.loads(text)
+        commit = (
+            f"{known['commit'][:12]}{' with local changes' if known['dirty'] else ''}"
+            if known["commit"]
+            else "none"
+        )
+        facts = {"commit": commit, **known["machine"], **known["versions"]}
+        lines = "".join(
+            f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items()
+        )
+        blocks.append(f"<p>{escape(', '.join(names))}</p><dl>{lines}</dl>")
+    return f'<section id="provenance"><h2>Provenance</h2>{"".join(blocks)}</section>' if blocks else ""
+
+
+def _failed(folder: Path, name: str) -> Path:
+    return folder / "notebooks" / f"{name}.failed.ipynb"
+
+
+def _title(name: str) -> str:
+    number, _, words = name.partition("_")
+    return f"{number} {words.replace('_', ' ')}" if number.isdigit() else name.replace("_", " ")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,225 @@
+"""A trained network applied to the user's own picture (`hinas-nb restore`).
+
+Denoising networks are grey: each colour channel is restored as a grey picture. Super-resolution networks take
+colour: a grey picture goes in as three equal channels, and the mean of the three results comes out. Alpha is
+kept (resized bicubically where the picture grows), and so are bit depth and size.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hinas_nb import files, pictures
+
+TASKS = ("denoise", "sr")
+ENGINES = ("torch",)
+#: Budgets from the best to the least trained; others stand before smoke.
+PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
+
+
+class RestoreError(ValueError):
+    """Nothing to restore with, or not for this picture; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished training Run: sigma in grey levels (0-255), psnr on its validation images in dB."""
+
+    path: Path
+    profile: str
+    task: str
+    sigma: float | None
+    scale: int | None
+    psnr: float
+
+    def __str__(self):
+        what = f"scale {self.scale}" if self.task == "sr" else f"sigma {self.sigma:g}"
+        return f"{self.path.name} ({self.task}, {what}, {self.profile} budget)"
+
+
+def restore(
+    source: Path,
+    target: Path,
+    task: str,
+    results: Path,
+    weights: Path | None = None,
+    run: str | None = None,
+    sigma: float | None = None,
+    scale: int | None = None,
+    engine: str = "torch",
+    device: str = "auto",
+) -> list[str]:
+    """Restore one picture and return what there is to say about it, a line each.
+
+    results: where Runs are looked for unless `weights` names a file; run: the start of a Run's hash.
+    sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
+    Raises RestoreError, PictureError, OSError.
+    """
+    _check(source, target, task, weights, run, sigma, scale, engine)
+    picture = pictures.read(source)
+    pictures.check_target(target, picture)
+    colour, alpha = picture.split()
+    said = []
+    if task == "denoise" and sigma is None:
+        sigma = estimated_sigma(colour)
+        said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
+    if weights is None:
+        chosen = choose(candidates(results), task, sigma, scale, run, results)
+        weights = chosen.path / "weights.safetensors"
+        said.append(f"network: Run {chosen}")
+    network = _network(weights, task, scale, device)
+    said += _doubts(network.trained, sigma)
+    said += _treatment(task, colour.shape[2], alpha is not None)
+    restored = _apply(network, colour, task)
+    if alpha is not None and task == "sr":
+        alpha = _larger(alpha, network.scale)
+    result = picture.like(restored, alpha)
+    pictures.write(target, result)
+    height, width = result.pixels.shape[:2]
+    return [*said, f"wrote {target} ({width}x{height}, {result.bits} bits)"]
+
+
+def estimated_sigma(colour: np.ndarray) -> float:
+    """The noise of a picture (height, width, channel) in [0, 1], mean over its channels, in grey levels (0-255)."""
+    try:
+        from skimage.restoration import estimate_sigma
+
+        sigma = estimate_sigma(colour, channel_axis=2, average_sigmas=True)
+    except ImportError:
+        raise RestoreError("estimating sigma needs PyWavelets; install it or give --sigma") from None
+    return float(np.nan_to_num(sigma)) * 255  # no detail at all: not a number
+
+
+def candidates(results: Path) -> list[Candidate]:
+    """All finished training Runs below a results folder that still have their weights."""
+    found = []
+    for record in sorted(results.glob("*/runs/train/*/run.json")):
+        if (record.parent / "weights.safetensors").exists():
+            content = files.read_json(record)
+            config, psnr = content["config"], content["summary"].get("validation_psnr")
+            task = config.get("task", "denoise")
+            profile = record.parents[3].name
+            sigma, scale = config.get("sigma"), config.get("scale")
+            found.append(Candidate(record.parent, profile, task, sigma, scale, psnr or 0.0))
+    return found
+
+
+def choose(
+    known: list[Candidate],
+    task: str,
+    sigma: float | None,
+    scale: int | None,
+    run: str | None = None,
+    results: Path = Path("results"),
+) -> Candidate:
+    """The Run asked for, or the best: trained near this noise, with the largest budget, nearest, best scored.
+
+    Raises RestoreError.
+    """
+    if run is not None:
+        fits = [candidate for candidate in known if candidate.path.name.startswith(run)]
+        if len(fits) != 1:
+            names = " ".join(candidate.path.name for candidate in fits or known) or "none"
+            raise RestoreError(
+                f"run must be the start of one finished training Run's hash, got {run!r}: {names}"
+            )
+        return fits[0]
+    fits = [candidate for candidate in known if candidate.task == task and candidate.scale == scale]
+    if not fits:
+        what = f"sr at scale {scale}" if task == "sr" else "denoising"
+        notebook = "04_search_super_resolution" if task == "sr" else "05_train_and_restore"
+        raise RestoreError(
+            f"no finished training Run for {what} in {results}; "
+            f"make one: hinas-nb run {notebook} --profile smoke"
+        )
+
+    def merit(candidate: Candidate) -> tuple:
+        away = abs(candidate.sigma - sigma) if task == "denoise" else 0
+        far = task == "denoise" and is_far(candidate.sigma, sigma)
+        return far, PROFILES.get(candidate.profile, 2), away, -candidate.psnr
+
+    return min(fits, key=merit)
+
+
+def is_far(trained: float, sigma: float) -> bool:
+    """Whether a network trained at one sigma is out of place at another: off by 30 % and by 5 grey levels."""
+    return abs(trained - sigma) > max(5.0, 0.3 * trained)
+
+
+def _check(source, target, task, weights, run, sigma, scale, engine) -> None:
+    if task not in TASKS:
+        raise RestoreError(f"task must be one of {' '.join(TASKS)}, got {task!r}")
+    if engine not in ENGINES:
+        raise RestoreError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
+    if weights is not None and run is not None:
+        raise RestoreError("a network must be named by --weights or --run, got both")
+    if sigma is not None and (task != "denoise" or not 0 <= sigma <= 255):
+        raise RestoreError(f"sigma must be in [0, 255] and belongs to task denoise, got {sigma:g} for {task}")
+    if scale is not None and (task != "sr" or scale not in (2, 3, 4)):
+        raise RestoreError(f"scale must be 2, 3 or 4 and belongs to task sr, got {scale} for {task}")
+    if task == "sr" and scale is None and weights is None and run is None:
+        raise RestoreError("task sr needs --scale (2, 3 or 4), --weights or --run")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise RestoreError(f"output must be another file than the input, got {target}")
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        raise RestoreError(f"output must be a file in an existing folder, got {target}")
+
+
+def _network(weights: Path, task: str, scale: int | None, device: str):
+    from hinas_nb import network, provenance
+
+    if not weights.is_file():
+        raise RestoreError(f"weights must be a safetensors file, got {weights}")
+    found = network.load(weights, provenance.resolve_device(device))
+    if found.task != task:
+        raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
+    if scale is not None and found.scale != scale:
+        raise RestoreError(
+            f"{weights} must be of a network for scale {scale}, got one for scale {found.scale}"
+        )
+    return found
+
+
+def _doubts(trained: dict, sigma: float | None) -> list[str]:
+    known = trained.get("sigma")
+    if sigma is None or known is None or not is_far(known, sigma):
+        return []
+    effect = "leave noise" if sigma > known else "smooth detail away"
+    return [f"warning: trained at sigma {known:g}, the picture has {sigma:.1f}: the network may {effect}"]
+
+
+def _treatment(task: str, channels: int, alpha: bool) -> list[str]:
+    said = []
+    if task == "denoise" and channels == 3:
+        said.append("colour: red, green and blue are each restored as a grey picture")
+    if task == "sr" and channels == 1:
+        said.append("grey: restored as three equal colour channels, then averaged")
+    if alpha:
+        said.append("alpha: kept" + (", resized bicubically" if task == "sr" else ""))
+    return said
+
+
+def _apply(network, colour: np.ndarray, task: str) -> np.ndarray:
+    """(height, width, channel) in [0, 1] -> the same, `network.scale` times larger; not clipped."""
+    import torch
+
+    from hinas_nb import evaluate
+
+    device = next(network.parameters()).device
+    image = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)[None], np.float32)).to(device)
+    if task == "denoise":
+        parts = [evaluate.restore(network, image[:, i : i + 1], network.halo) for i in range(image.shape[1])]
+        restored = torch.cat(parts, dim=1)
+    else:
+        restored = evaluate.restore(network, image.expand(-1, 3, -1, -1), network.halo)
+        restored = restored.mean(dim=1, keepdim=True) if image.shape[1] == 1 else restored
+    return restored[0].double().cpu().numpy().transpose(1, 2, 0)
+
+
+def _larger(alpha: np.ndarray, scale: int) -> np.ndarray:
+    import torch
+
+    from hinas_nb import data
+
+    return data.bicubic(torch.from_numpy(alpha.transpose(2, 0, 1)), scale).numpy().transpose(1, 2, 0)

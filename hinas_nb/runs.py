@@ -1,0 +1,180 @@
+"""Experiments as a grid of Runs, and back to one tidy table; every notebook's `runs` cell uses this.
+
+runs = grid(base, residual=[False, True], sigma=[30, 50], seed=[0, 1, 2])
+scores = collect(runs, store)
+"""
+
+import itertools
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas
+from filelock import FileLock, Timeout
+
+from hinas_nb import files
+from hinas_nb.compute import COSTS, compute
+from hinas_nb.config import EvaluateConfig, Perturbed
+from hinas_nb.identity import KINDS, Run, RunConfig, kind_of
+from hinas_nb.pool import Failure, execute, missing
+from hinas_nb.protocol import Protocol
+from hinas_nb.settings import Config, ConfigError
+from hinas_nb.store import CHECKPOINT, RunFolder, Store
+
+__all__ = [
+    "Failure",
+    "Run",
+    "RunsFailed",
+    "collect",
+    "compute",
+    "execute",
+    "grid",
+    "missing",
+    "status",
+    "vary",
+]
+
+SCOPES = KINDS | {Perturbed: "perturbed"}  # what a qualified name of an axis can begin with
+
+
+class RunsFailed(ValueError):
+    """Some Runs could not be computed; one line. `failures` has them all."""
+
+    def __init__(self, failures: list[Failure], wanted: int):
+        super().__init__(
+            f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}"
+        )
+        self.failures = failures
+
+
+def grid(base: RunConfig, **axes: Sequence | dict[str, dict]) -> list[Run]:
+    """Every combination of the axes' values, as Runs labelled with them.
+
+    A list sets the field of the axis's name, wherever it stands in `base` and its producers: `sigma` in the
+    training and in the protocol, `residual` in the search space and in the training. `search.seed`,
+    `perturbed.seed`, `train.seed`, `evaluate.seed` reach one kind only; plain `seed` leaves the noise alone.
+    A dict names bundles of changes: `width={"ws": {}, "w40": {"search.levels": (0, 0, 0), ...}}`.
+    Raises ConfigError for an axis that sets nothing and for values that break a rule.
+    """
+    options = []
+    for name, values in axes.items():
+        if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, dict)) or not values:
+            raise ConfigError(f"axis {name} must be a list of values or a dict of changes, got {values!r}")
+        bundles = values.items() if isinstance(values, dict) else [(value, {name: value}) for value in values]
+        options.append([(name, label, changes) for label, changes in bundles])
+    runs = []
+    for combination in itertools.product(*options):
+        changes = {field: value for _, _, bundle in combination for field, value in bundle.items()}
+        runs.append(Run(vary(base, changes), {name: label for name, label, _ in combination}))
+    return runs
+
+
+def vary(base: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """`base` with other values, in all configs inside it; names as in `grid`. Raises ConfigError."""
+    used: set[str] = set()
+    varied = _vary(base, changes, kind_of(base), used)
+    unused = set(changes) - used
+    if unused:
+        raise ConfigError(
+            f"{sorted(unused)[0]} must be a setting of {kind_of(base)} or of what it needs, got none"
+        )
+    return varied
+
+
+def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> pandas.DataFrame:
+    """Compute what is missing (`how`: see `execute`) and return one tidy table.
+
+    Columns: the labels, then for evaluations image, psnr (dB) and ssim, a row per image; for searches and
+    trainings the plain values of their records, a row per epoch or interval; then hash (16 digits).
+    Raises RunsFailed.
+    """
+    failures = execute(runs, store, workers=workers, **how)
+    if failures:
+        raise RunsFailed(failures, len(runs))
+    tables = [_table(run, store.folder(run.config)) for run in runs]
+    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+
+def status(store: Store) -> pandas.DataFrame:
+    """Every Run in the store: kind, hash, state (done, running, interrupted, failed), what, reason, seconds,
+    peak_memory_mib, started (UTC)."""
+    rows = [
+        _state(folder)
+        for kind in KINDS.values()
+        for folder in sorted((store.root / kind).glob("*"))
+        if folder.is_dir()
+    ]
+    columns = ["kind", "hash", "state", "what", "reason", "seconds", "peak_memory_mib", "started"]
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def _vary(config: Config, changes: dict[str, Any], kind: str, used: set[str]) -> Config:
+    kind = SCOPES.get(type(config), kind)
+    mine = {}
+    for field in type(config).model_fields:
+        # Seeds belong to searches and trainings: the protocol's noise is the same for all unless asked.
+        plain = [] if isinstance(config, Protocol) and field == "seed" else [field]
+        named = next((name for name in (f"{kind}.{field}", *plain) if name in changes), None)
+        value = before = getattr(config, field)
+        if named:
+            used.add(named)
+            value = changes[named]
+        if isinstance(value, Config):
+            value = _vary(value, changes, kind, used)
+        if value is not before:
+            mine[field] = value
+    return config.but(**mine) if mine else config
+
+
+def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
+    if isinstance(run.config, EvaluateConfig):
+        scores = pandas.read_csv(StringIO(folder.read_text("scores.csv")), dtype={"image": str})
+        table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
+    else:
+        plain = [
+            {k: v for k, v in record.items() if not isinstance(v, (list, dict))}
+            for record in folder.records()
+        ]
+        table = pandas.DataFrame(plain)
+    for position, (name, label) in enumerate(run.labels.items()):
+        table.insert(position, name, [label] * len(table))
+    return table.assign(hash=folder.hash[:16])
+
+
+def _state(folder: Path) -> dict:
+    row = {"kind": folder.parent.name, "hash": folder.name, "reason": ""}
+    try:
+        start = files.read_json(folder / "start.json") if (folder / "start.json").exists() else {}
+        row |= {"what": start.get("what", ""), "started": start.get("started", "")}
+        if (folder / "run.json").exists():
+            return row | {"state": "done"} | _cost(files.read_json(folder / "run.json"))
+        if _locked(folder):
+            return row | {"state": "running"} | _cost_so_far(folder)
+        if (folder / "failed.json").exists():
+            failed = files.read_json(folder / "failed.json")
+            return row | {"state": "failed", "reason": failed.get("reason", "")} | _cost(failed)
+        return row | {"state": "interrupted"} | _cost_so_far(folder)
+    except (OSError, ValueError) as error:
+        return row | {"state": "failed", "reason": str(error)}
+
+
+def _cost(content: dict) -> dict:
+    return {name: content.get(name) for name in COSTS}
+
+
+def _cost_so_far(folder: Path) -> dict:
+    checkpoint = folder / CHECKPOINT
+    return _cost(files.read_meta(checkpoint)) if checkpoint.exists() else {}
+
+
+def _locked(folder: Path) -> bool:
+    if not (folder / ".lock").exists():
+        return False
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError) as error:
+        return isinstance(error, Timeout)
+    lock.release()
+    return False

@@ -1,0 +1,214 @@
+"""The search of section 3.3: weights on W, architecture on A, the best epoch on V is decoded.
+
+`search` is a generator of one record per epoch; notebooks `03_search_denoising` and `04_search_super_resolution`
+show them. Each step draws its batch from the seed and its number, so a resumed search is the uninterrupted one.
+"""
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hinas_nb import data, decode
+from hinas_nb.config import SearchConfig
+from hinas_nb.genotype import Genotype, random_genotype
+from hinas_nb.loops import cosine, frozen, pack, precision, score, set_lr, thinned, unpack, validate
+from hinas_nb.losses import restoration_loss
+from hinas_nb.ops import seeded
+from hinas_nb.provenance import peak_memory_mib
+from hinas_nb.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """One epoch. Losses are means over its steps; entropies in nats; PSNR in dB on V.
+
+    op_margin: mean over the decoded edges of best minus second best operation weight; op_margin_min the smallest.
+    input_margin_min: the narrowest choice of a node's inputs. width_margin: log-probability, best to second path.
+    op_weights: `[layer][edge][operation]`; width_weights: per layer `[from, to, share]`.
+    """
+
+    epoch: int
+    step: int
+    weight_loss: float
+    architecture_loss: float | None
+    validation_psnr: float | None
+    validation_ssim: float | None
+    best: bool
+    op_entropy: float
+    width_entropy: float
+    op_margin: float
+    op_margin_min: float
+    input_margin_min: float | None
+    width_margin: float | None
+    operation_counts: dict[str, int]
+    skip_count: int
+    genotype: str
+    op_weights: list
+    width_weights: list
+    seconds: float
+    peak_memory_mib: float
+
+
+def search(config: SearchConfig, splits, folder, device: str | torch.device = "cpu") -> Iterator[SearchRecord]:
+    """Search, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, `genotype.json`.
+
+    splits: the image sets W, A and V. folder: a `store.RunFolder`.
+    """
+    state = _State(config, splits, torch.device(device))
+    first = state.resume(folder.load_checkpoint())
+    for epoch in range(first, config.epochs):
+        record = state.epoch(epoch)
+        folder.append_records([record])
+        folder.save_checkpoint(*state.checkpoint(epoch + 1))
+        yield record
+    best = state.best_random() if config.strategy == "random" else state.best["genotype"]
+    folder.write_text("genotype.json", Genotype.from_json(best).to_json(config.task))
+
+
+class _State:
+    """The supernet, its optimizers and the best epoch so far."""
+
+    def __init__(self, config: SearchConfig, splits, device: torch.device):
+        weights, architecture, validation = splits
+        self.config, self.device = config, device
+        common = dict(task=config.task, patch=config.patch, scale=config.space.scale, sigmas=config.sigmas)
+        sampling = dict(batch=config.batch, seed=config.seed, crops_per_image=config.crops_per_image)
+        self.weight_pairs = data.Pairs(weights, stream="search W", **common, **sampling)
+        self.architecture_pairs = data.Pairs(architecture, stream="search A", **common, **sampling)
+        patches = data.validation_patches(validation, seed=config.seed, **common)
+        self.validation = thinned(patches, config.validation_patches)
+        with seeded(data.stream(config.seed, "supernet").initial_seed()):
+            self.net = Supernet(config.space)
+        self.net.to(device)
+        self.weight_parameters = self.net.network_parameters()
+        self.architecture_parameters = list(self.net.architecture.parameters())
+        self.weight_optimizer = torch.optim.SGD(
+            self.weight_parameters, config.weight_lr, config.momentum, weight_decay=config.weight_decay
+        )
+        self.architecture_optimizer = torch.optim.Adam(
+            self.architecture_parameters, config.architecture_lr, weight_decay=config.architecture_weight_decay
+        )
+        self.best = {"score": -math.inf, "genotype": None}
+
+    def epoch(self, epoch: int) -> SearchRecord:
+        config, began = self.config, time.perf_counter()
+        set_lr(
+            self.weight_optimizer, cosine(epoch / config.epochs, config.weight_lr, config.weight_lr_final)
+        )
+        self.net.train()
+        weight_losses, architecture_losses = [], []
+        steps = self.weight_pairs.steps_per_epoch
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            if epoch >= config.warmup_epochs and config.strategy == "gradient":
+                architecture_losses.append(self.architecture_step(step))
+            weight_losses.append(self.weight_step(step))
+        psnr = ssim = None
+        if epoch >= config.validate_from and config.strategy == "gradient":
+            psnr, ssim = validate(self.net.eval(), self.validation, self.device, config.batch)
+        return self._record(epoch, weight_losses, architecture_losses, psnr, ssim, began)
+
+    def weight_step(self, step: int) -> float:
+        """One SGD step on W; alpha and beta get no gradient."""
+        with frozen(self.architecture_parameters):
+            weights = ()
+            if self.config.strategy == "random":
+                weights = self.net.one_hot(self._random("architectures", step))
+            return self._step(self.weight_pairs.batch(step), self.weight_optimizer, *weights)
+
+    def architecture_step(self, step: int) -> float:
+        """One Adam step on A; the weights get no gradient."""
+        with frozen(self.weight_parameters):
+            return self._step(self.architecture_pairs.batch(step), self.architecture_optimizer)
+
+    def best_random(self) -> str:
+        """RSWS: the best of `candidates` random architectures on V with the shared weights."""
+        found = []
+        self.net.train()  # batch statistics: the running ones mix all sampled architectures
+        for index in range(self.config.candidates):
+            genotype = self._random("candidates", index)
+            weights = self.net.one_hot(genotype)
+            scores = validate(lambda image: self.net(image, *weights), self.validation, self.device,  # noqa: B023
+                              self.config.batch)  # fmt: skip
+            found.append((score(*scores), -index, genotype.to_json()))
+        return max(found)[-1]
+
+    def _step(self, pair: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer, *weights) -> float:
+        degraded, clean = (images.to(self.device, non_blocking=True) for images in pair)
+        optimizer.zero_grad(set_to_none=True)
+        with precision(self.device):
+            restored = self.net(degraded, *weights)
+        loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
+        loss.backward()
+        optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ValueError(f"loss must stay finite, got {value}; lower weight_lr or raise warmup_epochs")
+        return value
+
+    def _random(self, stream: str, index: int) -> Genotype:
+        space = self.config.space
+        generator = data.stream(self.config.seed, stream, index)
+        operations = tuple(name for name in space.operations if name != "none")
+        genotype = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
+        return genotype if space.levels is None else Genotype(space.levels, genotype.cells)
+
+    def _record(self, epoch, weight_losses, architecture_losses, psnr, ssim, began) -> SearchRecord:
+        alphas, betas = decode.tables(self.net)
+        decision = decode.decide(alphas, betas, self.config.space)
+        better = psnr is not None and score(psnr, ssim) > self.best["score"]
+        if better:
+            self.best = {"score": score(psnr, ssim), "genotype": decision.genotype.to_json()}
+        operations = Counter(name for cell in decision.genotype.cells for node in cell for name, _ in node)
+        shares = [[share for a, _, share in layer if a == s] for layer in betas for s in {a for a, *_ in layer}]
+        return SearchRecord(
+            epoch=epoch + 1,
+            step=(epoch + 1) * self.weight_pairs.steps_per_epoch,
+            weight_loss=_mean(weight_losses),
+            architecture_loss=_mean(architecture_losses) if architecture_losses else None,
+            validation_psnr=psnr,
+            validation_ssim=ssim,
+            best=better,
+            op_entropy=_mean([_entropy(edge) for layer in alphas for edge in layer]),
+            width_entropy=_mean([_entropy(source) for source in shares]),
+            op_margin=_mean(decision.op_margins),
+            op_margin_min=min(decision.op_margins),
+            input_margin_min=min(decision.input_margins, default=None),
+            width_margin=decision.width_margin if math.isfinite(decision.width_margin) else None,
+            operation_counts=dict(sorted(operations.items())),
+            skip_count=operations["skip"],
+            genotype=decision.genotype.to_json(),
+            op_weights=alphas,
+            width_weights=betas,
+            seconds=time.perf_counter() - began,
+            peak_memory_mib=peak_memory_mib(str(self.device)),
+        )
+
+    def checkpoint(self, epochs_done: int) -> tuple[dict[str, Tensor], dict]:
+        tensors = pack(
+            net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer
+        )
+        return tensors, {"epochs_done": epochs_done, "best": json.dumps(self.best)}
+
+    def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:
+        """Restore a checkpoint; the number of epochs done."""
+        if saved is None:
+            return 0
+        tensors, meta = saved
+        unpack(tensors, net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer)
+        self.best = json.loads(meta["best"])
+        return meta["epochs_done"]
+
+
+def _mean(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _entropy(shares: list[float]) -> float:
+    return -sum(share * math.log(share) for share in shares if share > 0)

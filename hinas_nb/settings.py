@@ -1,0 +1,56 @@
+"""The base of every config: frozen, strict, with one-line errors and an identity to hash."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hinas_nb.genotype import Genotype
+
+
+class ConfigError(ValueError):
+    """Settings that break a rule; the text is one line with the field, the rule and the value."""
+
+
+class Config(BaseModel):
+    """A frozen set of fields; `ConfigError` names the field, the rule and the value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, /, **values):
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(one_line(error)) from None
+
+    def but(self, **changes) -> Self:
+        """A copy with other values, checked again."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**(values | changes))
+
+    def identity(self) -> dict[str, Any]:
+        """What the hash of a Run is taken from: every field but the switches that are off (None, False).
+
+        A new switch must therefore be off by default; then old Runs keep their hash, while a changed default
+        value gives a new one.
+        """
+        fields = {name: _identity(getattr(self, name)) for name in type(self).model_fields}
+        return {name: value for name, value in fields.items() if value is not None and value is not False}
+
+
+def _identity(value):
+    if isinstance(value, Config):
+        return {"kind": type(value).__name__} | value.identity()
+    if isinstance(value, Genotype):
+        return {"levels": list(value.levels), "cells": [[list(map(list, node)) for node in c] for c in value.cells]}
+    return [_identity(item) for item in value] if isinstance(value, tuple) else value
+
+
+def one_line(error: ValidationError) -> str:
+    """The first complaint of pydantic as one line: field, rule, value."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).endswith("Config"))
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {place} = {first['input']!r}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"

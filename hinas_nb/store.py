@@ -1,0 +1,239 @@
+"""Runs on disk: one folder each, found by a hash, written atomically, locked, resumed, with its provenance.
+
+    <root>/<search|train|evaluate>/<first 16 digits of the hash>/
+        start.json               what is computed, since when, on which device, with how many threads
+        checkpoint.safetensors   the state to resume from; gone when the Run is done
+        records.jsonl            one line per epoch, interval or image
+        failed.json              why it stopped, if it failed
+        run.json                 written last: summary, cost, provenance; its presence means done
+
+A process can be killed at any instant: every file is written beside its place and moved there.
+"""
+
+import functools
+import hashlib
+import json
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from filelock import FileLock
+from torch import Tensor
+
+from hinas_nb import data, files
+from hinas_nb.data.images import digest, image_files, named_images
+from hinas_nb.files import FileContentError, read_json
+from hinas_nb.identity import RunConfig, all_data, canonical, data_key, describe, kind_of, run_hash
+from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory
+
+CHECKPOINT = "checkpoint.safetensors"
+
+State: TypeAlias = tuple[dict[str, Tensor], dict]
+
+
+class Store:
+    """The Runs below one folder, made of the data under `data_root` (None: `HINAS_DATA`, else ./data)."""
+
+    def __init__(self, root: str | Path, data_root: str | Path | None = None):
+        self.root = Path(root).absolute()
+        self.data_root = data_root
+        self._data_hashes: dict[str, str] = {}
+
+    def folder(self, config: RunConfig) -> "RunFolder":
+        """The folder of a Run, whether it exists yet or not. Raises DataError if its data is missing."""
+        hashes = {key: self.data_hash(*source) for key, source in all_data(config).items()}
+        return RunFolder(self.root, config, run_hash(config, hashes), hashes)
+
+    def data_hash(self, name: str, split: str, scale: int | None = None) -> str:
+        """SHA-256 of the pixels of a data set.
+
+        Where the set is not here, the sum noted when it last was: it finds finished Runs, and computes none.
+        """
+        key = data_key(name, split, scale)
+        if key not in self._data_hashes:
+            noted = self._noted_hashes()
+            try:
+                self._data_hashes[key] = _pixel_hash(tuple(self._files(name, split, scale)))
+            except data.DataError:
+                if key not in noted:
+                    raise
+                self._data_hashes[key] = noted[key]
+            if noted.get(key) != self._data_hashes[key]:
+                text = json.dumps(noted | {key: self._data_hashes[key]}, indent=1, sort_keys=True)
+                with suppress(files.StoreError):  # only a note: a store may be read where it can't be written
+                    files.write_atomic(self.root / "data.json", text.encode())
+        return self._data_hashes[key]
+
+    def _files(self, name: str, split: str, scale: int | None) -> list[Path]:
+        return image_files(name, split, self.data_root, scale)
+
+    def _noted_hashes(self) -> dict[str, str]:
+        path = self.root / "data.json"
+        return read_json(path) if path.exists() else {}
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a Run was started with, and keeps when it is resumed."""
+
+    device: str
+    threads: int
+
+
+class RunFolder:
+    """One Run on disk. Whoever computes it holds `lock()` and calls `begin`, then `finish` or `fail`."""
+
+    def __init__(self, root: Path, config: RunConfig, full_hash: str, data_hashes: dict[str, str]):
+        self.config, self.hash, self.data_hashes = config, full_hash, data_hashes
+        self.path = Path(root) / kind_of(config) / full_hash[:16]
+        self._device, self._clock, self._seconds, self._peak = "cpu", time.monotonic(), 0.0, 0.0
+
+    @property
+    def done(self) -> bool:
+        return (self.path / "run.json").exists()
+
+    @contextmanager
+    def lock(self):
+        """Hold the Run, once no other process does; the system frees it when the holder dies."""
+        files.make_folder(self.path)
+        lock = FileLock(self.path / ".lock", poll_interval=0.2, thread_local=False)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise files.unwritable(self.path, error) from None
+        try:
+            yield self
+        finally:
+            lock.release()
+
+    def begin(self, device: str, threads: int) -> Start:
+        """Note what the Run starts with, or return what it was first started with. Starts its clock."""
+        (self.path / "failed.json").unlink(missing_ok=True)
+        path = self.path / "start.json"
+        if not path.exists():
+            started = {"device": device, "threads": threads, "started": _now()}
+            what = {"hash": self.hash, "what": describe(self.config), "config": _dump(self.config)}
+            content = started | what | provenance()
+            self.write_text("start.json", json.dumps(content, indent=1))
+        content = read_json(path)
+        self._device, self._clock, self._seconds, self._peak = content["device"], time.monotonic(), 0.0, 0.0
+        reset_peak_memory(self._device)
+        return Start(content["device"], content["threads"])
+
+    def load_checkpoint(self) -> State | None:
+        """Tensors (on the CPU) and meta of the last checkpoint; drops records that are newer than it.
+
+        Raises FileContentError.
+        """
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            self._keep_records(0)
+            return None
+        tensors, content = files.read_tensors(path)
+        if content.get("hash") != self.hash:
+            raise FileContentError(f"{path} must be of Run {self.hash[:16]}, got one of "
+                                   f"{str(content.get('hash'))[:16]}; delete it to start anew")  # fmt: skip
+        if content["sum"] != _sum(tensors):
+            raise FileContentError(f"{path} must match its checksum; delete it to start the Run anew")
+        self._seconds, self._peak = content["seconds"], content["peak_memory_mib"]
+        self._keep_records(content["records"])
+        return tensors, content["meta"]
+
+    def save_checkpoint(self, tensors: dict[str, Tensor], meta: dict) -> None:
+        """Replace the checkpoint in one step. Append the records it stands for before."""
+        state = {"hash": self.hash, "meta": meta, "records": len(self._lines()), "sum": _sum(tensors)}
+        self.write_tensors(CHECKPOINT, tensors, state | self._cost())
+
+    def append_records(self, records: list) -> None:
+        """Add records (dicts or dataclasses of JSON-able values) to `records.jsonl`."""
+        lines = [json.dumps(asdict(record) if is_dataclass(record) else record) for record in records]
+        self._write_lines(self._lines() + lines)
+
+    def records(self) -> list[dict]:
+        path = self.path / "records.jsonl"
+        try:
+            return [json.loads(line) for line in self._lines()]
+        except json.JSONDecodeError as error:
+            raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
+                                   f"delete {self.path} to start anew") from None  # fmt: skip
+
+    def write_text(self, name: str, text: str) -> None:
+        files.write_atomic(self.path / name, text.encode())
+
+    def read_text(self, name: str) -> str:
+        return files.read_bytes(self.path / name).decode(errors="replace")
+
+    def write_tensors(self, name: str, tensors: dict[str, Tensor], meta: dict) -> None:
+        """One safetensors file; `meta` is JSON inside it."""
+        files.write_tensors(self.path / name, tensors, meta)
+
+    def read_tensors(self, name: str) -> State:
+        return files.read_tensors(self.path / name)
+
+    def finish(self, summary: dict) -> None:
+        """Write `run.json`, which makes the Run done, and drop the checkpoint."""
+        start = read_json(self.path / "start.json")
+        here = provenance()
+        content = {
+            "hash": self.hash, "what": describe(self.config), "config": _dump(self.config),
+            "data": self.data_hashes, "summary": summary, "seed": getattr(self.config, "seed", None),
+            **{key: start[key] for key in ("device", "threads", "started")}, "finished": _now(),
+            **self._cost(), **here,
+        }  # fmt: skip
+        if any(start[key] != here[key] for key in here):
+            content["started_with"] = {key: start[key] for key in here}
+        self.write_text("run.json", json.dumps(content, indent=1))
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
+
+    def fail(self, reason: str) -> None:
+        """Note in one line why the Run stopped; on a full disk the note is left out."""
+        with suppress(OSError):
+            note = {"reason": " ".join(reason.split()), "failed": _now(), **self._cost()}
+            self.write_text("failed.json", json.dumps(note, indent=1))
+
+    def _cost(self) -> dict[str, float]:
+        seconds = self._seconds + time.monotonic() - self._clock
+        peak = max(self._peak, peak_memory_mib(self._device))
+        return {"seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1)}
+
+    def _lines(self) -> list[str]:
+        path = self.path / "records.jsonl"
+        return files.read_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
+
+    def _keep_records(self, count: int) -> None:
+        lines = self._lines()
+        if len(lines) < count:
+            raise FileContentError(f"{self.path / 'records.jsonl'} must hold at least {count} records, got "
+                                   f"{len(lines)}; delete {self.path} to start anew")  # fmt: skip
+        if len(lines) > count:
+            self._write_lines(lines[:count])
+
+    def _write_lines(self, lines: list[str]) -> None:
+        self.write_text("records.jsonl", "".join(line + "\n" for line in lines))
+
+
+@functools.cache
+def _pixel_hash(paths: tuple[Path, ...]) -> str:
+    """Once per process, one image in memory at a time; equal to `ImageSet.sha256`."""
+    return digest(named_images(list(paths)))
+
+
+def _dump(config: RunConfig) -> dict:
+    return json.loads(json.dumps(canonical(config.identity())))
+
+
+def _sum(tensors: dict[str, Tensor]) -> str:
+    """Checksum of names and bytes: a flipped bit must not become a slightly different result."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

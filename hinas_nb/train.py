@@ -1,0 +1,153 @@
+"""Training of a derived network from scratch (section 4.1), by SGD as published or AdamW for short budgets.
+
+`train` is a generator of one record per validation; notebook `05_train_and_restore` shows them. Each step draws its
+batch from the seed and its number, so a resumed training is the uninterrupted one.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hinas_nb import data
+from hinas_nb.config import TrainConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.loops import cosine, pack, precision, score, set_lr, thinned, unpack, validate
+from hinas_nb.losses import restoration_loss
+from hinas_nb.network import DerivedNetwork
+from hinas_nb.ops import seeded
+from hinas_nb.provenance import peak_memory_mib
+
+WARM_UP, START_FACTOR = 0.1, 0.04  # one-cycle: share of the steps that the learning rate rises, and from where
+CLIP = 5.0  # As released: gradients are clipped by value
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """The steps since the last validation: mean loss, last learning rate; PSNR in dB on V."""
+
+    step: int
+    loss: float
+    lr: float
+    validation_psnr: float
+    validation_ssim: float
+    best: bool
+    seconds: float
+    peak_memory_mib: float
+
+
+def train(
+    config: TrainConfig, genotype: Genotype, images, validation, folder, device: str | torch.device = "cpu"
+) -> Iterator[TrainRecord]:
+    """Train, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, the weights best on V.
+
+    images, validation: image sets. folder: a `store.RunFolder`.
+    """
+    state = _State(config, genotype, images, validation, torch.device(device))
+    first = state.resume(folder.load_checkpoint())
+    while first < config.steps:
+        last = min(first + config.validate_every, config.steps)
+        record = state.interval(first, last)
+        folder.append_records([record])
+        folder.save_checkpoint(*state.checkpoint(last))
+        first = last
+        yield record
+    metadata = state.net.metadata() | {"sigma": config.sigma, "data": config.data, "split": config.split}
+    folder.write_tensors("weights.safetensors", state.best, metadata | {"steps": config.steps})
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """sgd: polynomial decay of power 0.9, as released; adamw: one cycle, up for a tenth, then half a cosine."""
+    progress = step / config.steps
+    if config.optimizer == "sgd":
+        return config.lr * (1 - progress) ** 0.9
+    if progress < WARM_UP:
+        return config.lr * (START_FACTOR + (1 - START_FACTOR) * progress / WARM_UP)
+    return cosine((progress - WARM_UP) / (1 - WARM_UP), config.lr, config.lr * 1e-3)
+
+
+class _State:
+    """The network, its optimizer and the weights that were best on V."""
+
+    def __init__(self, config: TrainConfig, genotype: Genotype, images, validation, device: torch.device):
+        self.config, self.device = config, device
+        sigmas = None if config.sigma is None else (config.sigma,)
+        common = dict(task=config.task, patch=config.patch, scale=config.scale, sigmas=sigmas)
+        self.pairs = data.Pairs(
+            images, stream="train", batch=config.batch, seed=config.seed, rescale=config.rescale, **common
+        )
+        # V and its noise are the same for every training seed of a data set.
+        patches = data.validation_patches(validation, seed=0, **common)
+        self.validation = thinned(patches, config.validation_patches)
+        with seeded(data.stream(config.seed, "network").initial_seed()):
+            self.net = DerivedNetwork(
+                genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual
+            )
+        self.net.to(device, memory_format=torch.channels_last)
+        self.optimizer = _optimizer(self.net, config)
+        self.best: dict[str, Tensor] = {}
+        self.best_score = -math.inf
+
+    def interval(self, first: int, last: int) -> TrainRecord:
+        began, losses = time.perf_counter(), []
+        self.net.train()
+        for step in range(first, last):
+            losses.append(self._step(step))
+        psnr, ssim = validate(self.net.eval(), self.validation, self.device, self.config.batch)
+        better = score(psnr, ssim) > self.best_score
+        if better:
+            self.best_score = score(psnr, ssim)
+            self.best = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+        return TrainRecord(
+            step=last,
+            loss=sum(losses) / len(losses),
+            lr=learning_rate(self.config, last - 1),
+            validation_psnr=psnr,
+            validation_ssim=ssim,
+            best=better,
+            seconds=time.perf_counter() - began,
+            peak_memory_mib=peak_memory_mib(str(self.device)),
+        )
+
+    def _step(self, step: int) -> float:
+        set_lr(self.optimizer, learning_rate(self.config, step))
+        degraded, clean = (images.to(self.device, non_blocking=True) for images in self.pairs.batch(step))
+        self.optimizer.zero_grad(set_to_none=True)
+        with precision(self.device):
+            restored = self.net(degraded.contiguous(memory_format=torch.channels_last))
+        loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
+        loss.backward()
+        nn.utils.clip_grad_value_(self.net.parameters(), CLIP)
+        self.optimizer.step()
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise ValueError(f"loss must stay finite, got {value} at step {step}; lower lr={self.config.lr}")
+        return value
+
+    def checkpoint(self, steps_done: int) -> tuple[dict[str, Tensor], dict]:
+        tensors = pack(net=self.net, optimizer=self.optimizer, best=self.best)
+        return tensors, {"steps_done": steps_done, "best_score": self.best_score}
+
+    def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:
+        """Restore a checkpoint; the number of steps done."""
+        if saved is None:
+            return 0
+        tensors, meta = saved
+        unpack(tensors, net=self.net, optimizer=self.optimizer, best=self.best)
+        self.best_score = meta["best_score"]
+        return meta["steps_done"]
+
+
+def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    decayed = [parameter for parameter in net.parameters() if parameter.ndim > 1]
+    plain = [parameter for parameter in net.parameters() if parameter.ndim <= 1]  # biases, batch norms
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, config.lr, momentum=0.9)
+    return torch.optim.AdamW(groups, config.lr)

@@ -1,0 +1,449 @@
+"""Figures show what their data says: counted in the drawing itself, not compared with stored pictures."""
+
+import io
+import os
+import re
+import shutil
+import sysconfig
+from collections import Counter
+from math import log
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+from PIL import Image
+
+from hinas_nb import figures
+from hinas_nb.figures import graphs
+from hinas_nb.figures.comparisons import pareto
+from hinas_nb.figures.evolution import edge_names
+from hinas_nb.figures.labels import place_labels
+from hinas_nb.figures.style import ACCENT, CHANGED, Picture
+from hinas_nb.genotype import OPERATIONS, Genotype, random_genotype, width_paths
+from hinas_nb.supercell import edges
+
+PURE = shutil.which("graphviz-pure", path=sysconfig.get_path("scripts"))
+REAL = shutil.which("dot")
+BETAS = [
+    {(0, 0): 0.6, (0, 1): 0.4},
+    {(0, 0): 0.3, (0, 1): 0.7, (1, 0): 0.25, (1, 1): 0.35, (1, 2): 0.4},
+    [[0, 0, 0.5], [0, 1, 0.5], [1, 0, 0.2], [1, 1, 0.3], [1, 2, 0.5], [2, 1, 0.1], [2, 2, 0.9]],
+]
+
+
+@pytest.fixture(params=["graphviz-pure", "dot"])
+def engine(request, monkeypatch, tmp_path):
+    """Only this engine can be found."""
+    program = {"graphviz-pure": PURE, "dot": REAL}[request.param]
+    if program is None:
+        pytest.skip(f"{request.param} isn't installed")
+    if request.param == "graphviz-pure":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    return request.param
+
+
+def genotypes(count: int = 6, layers: int = 3, nodes: int = 4):
+    generator = torch.Generator().manual_seed(7)
+    return [random_genotype(layers, nodes, generator) for _ in range(count)]
+
+
+def texts(svg: bytes) -> list[str]:
+    """The text of an SVG file, in reading order of the file."""
+    found = re.findall(r"<text[^>]*>([^<]*)</text>", svg.decode())
+    return [text.replace("&#160;", " ").replace("&#45;", "-").strip() for text in found]
+
+
+# Graphs
+
+
+def test_genotype_graph_holds_every_operation_as_often_as_edges_do(engine):
+    for genotype in genotypes(3):
+        shown = Counter(text for text in texts(figures.genotype_graph(genotype).svg()) if text in OPERATIONS)
+        assert shown == Counter(op for cell in genotype.cells for node in cell for op, _ in node)
+
+
+def test_genotype_graph_draws_every_input_as_an_edge_of_the_same_source():
+    (genotype,) = genotypes(1)
+    drawn = re.findall(
+        r"L(\d)(h[12]|n\d)(?::o)?:e -> L\1n(\d):s(\d):w", figures.genotype_graph(genotype).source
+    )
+    sources = ["h1", "h2", "n0", "n1", "n2", "n3"]
+    expected = {
+        (str(layer), sources[source], str(node), str(slot))
+        for layer, cell in enumerate(genotype.cells, 1)
+        for node, inputs in enumerate(cell)
+        for slot, (_, source) in enumerate(inputs)
+    }
+    assert set(drawn) == expected and len(drawn) == len(expected)
+
+
+def test_genotype_graph_stacks_the_layers_in_order(engine):
+    for genotype in [*genotypes(4), *genotypes(3, layers=2, nodes=3), *genotypes(1, layers=5, nodes=5)]:
+        svg = figures.genotype_graph(genotype).svg().decode()
+        heights = [float(y) for y in re.findall(r'<text[^>]*y="(-?[\d.]+)"[^>]*>Layer \d', svg)]
+        assert len(heights) == len(genotype.levels) and heights == sorted(heights)
+
+
+def test_genotype_graph_writes_the_widths_and_where_inputs_come_from():
+    genotype = Genotype((0, 1, 2), genotypes(1)[0].cells)
+    shown = " ".join(texts(figures.genotype_graph(genotype, "A claim & more", base_width=20).svg()))
+    for words in (
+        "level 1, 30 channels per node",
+        "4 x 40 = 160",
+        "1x1: 80 → 30",
+        "1x1: 64 → 20",
+        "with layer 1",
+    ):
+        assert words in shown
+    assert "A claim &amp; more" in shown
+    assert "with stem 2" in " ".join(texts(figures.genotype_graph(Genotype((1, 1, 0), genotype.cells)).svg()))
+
+
+def test_changed_inputs_are_marked_and_nothing_else():
+    (before,) = genotypes(1)
+    plain = figures.genotype_graph(before, before=before)
+    assert CHANGED not in plain.source and "changed" not in plain.source
+    cells = [[list(node) for node in cell] for cell in before.cells]
+    operation, source = cells[1][2][0]
+    cells[1][2][0] = ("conv_5" if operation != "conv_5" else "skip", source)
+    after = Genotype(before.levels, cells)
+    assert figures.changed_edges(before, after) == {(2, 2, 0)}
+    marked = figures.genotype_graph(after, before=before)
+    lines = [line for line in marked.source.splitlines() if "->" in line and CHANGED in line]
+    assert len(lines) == 1 and "L2n2:s0:w" in lines[0]
+    assert marked.source == figures.genotype_graph(after, changed={(2, 2, 0)}).source
+
+
+def test_graphs_refuse_what_cannot_be_drawn():
+    (genotype,) = genotypes(1)
+    with pytest.raises(
+        figures.FigureError, match=r"layer from 1 to 3, node below 4, slot 0 or 1\), got \(0, 1, 0\)"
+    ):
+        figures.genotype_graph(genotype, changed={(0, 1, 0)})
+    with pytest.raises(
+        figures.FigureError, match=r"before must have the layers and nodes .*3 x 4\), got 2 x 3"
+    ):
+        figures.genotype_graph(genotype, before=genotypes(1, 2, 3)[0])
+    with pytest.raises(ValueError, match="levels must be below 1"):
+        figures.genotype_graph(Genotype((0, 1, 1), genotype.cells), width_factors=(1,))
+
+
+def test_super_cell_graph_bundles_all_candidates_of_all_edges(engine):
+    graph = figures.super_cell_graph(4, OPERATIONS, "All candidates")
+    colours = ":".join(figures.OPERATION_COLOURS[name] for name in OPERATIONS)
+    assert graph.source.count(colours) == len(edge_names(14)) == 14
+    assert set(OPERATIONS) <= set(texts(graph.svg()))
+
+
+def test_both_engines_give_svg_and_png(engine):
+    graph = figures.genotype_graph(genotypes(1)[0])
+    assert graph.svg().startswith(b"<svg") and graph._repr_svg_().startswith("<svg")
+    width, height = Image.open(io.BytesIO(graph.png())).size
+    assert 700 < width < 2200 and 500 < height < 2200
+
+
+def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
+    fake = tmp_path / "dot"
+    fake.write_text("#!/bin/sh\necho 'syntax error in line 1' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert graphs.find_dot() == str(fake)
+    with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got syntax error in line 1$"):
+        figures.super_cell_graph(3, OPERATIONS).svg()
+
+
+def test_missing_dot_is_said_where_the_graph_is_made(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(graphs.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(
+        figures.FigureError, match=r"^graphs need a program `dot`, got none .*pip install"
+    ) as raised:
+        figures.genotype_graph(genotypes(1)[0])
+    assert "\n" not in str(raised.value)
+
+
+# Widths
+
+
+def lines_of(figure: Picture) -> dict[tuple[int, ...], matplotlib.lines.Line2D]:
+    lines = [line for line in figure.axes[0].lines if (line.get_gid() or "").startswith("move")]
+    return {tuple(int(part) for part in line.get_gid().split()[1:]): line for line in lines}
+
+
+@pytest.mark.parametrize("path", width_paths(3))
+def test_trellis_highlights_the_decoded_path_and_only_it(path):
+    figure = figures.width_trellis(BETAS, path, (10, 15, 20))
+    highlighted = {move for move, line in lines_of(figure).items() if line.get_color() == ACCENT}
+    assert highlighted == set(zip((1, 2, 3), (0, *path), path))
+    boxes = [patch.get_gid().split() for patch in figure.axes[0].patches if patch.get_gid().endswith("path")]
+    assert [(int(layer), int(level)) for _, layer, level, _ in boxes] == list(enumerate(path, 1))
+
+
+def test_trellis_lines_thicken_with_beta_and_print_it():
+    figure = figures.width_trellis(BETAS, (0, 1, 2), (10, 15, 20))
+    lines = lines_of(figure)
+    betas = {(1, 0, 0): 0.6, (2, 0, 1): 0.7, (2, 1, 0): 0.25, (3, 2, 1): 0.1, (3, 2, 2): 0.9}
+    ordered = sorted(betas, key=betas.get)
+    widths = [lines[move].get_linewidth() for move in ordered]
+    assert widths == sorted(widths) and len(set(widths)) == len(widths)
+    assert len(lines) == 14
+    printed = [text.get_text() for text in figure.axes[0].texts]
+    assert {"0.60", "0.25", "0.90", "stem", "10", "15", "20"} <= set(printed)
+
+
+def test_trellis_refuses_a_path_it_has_no_move_for():
+    with pytest.raises(figures.FigureError, match="got 0 to 2 into layer 2"):
+        figures.width_trellis(BETAS, (0, 2, 2), (10, 15, 20))
+    with pytest.raises(figures.FigureError, match=r"one level per layer \(3\), got \(0, 1\)"):
+        figures.width_trellis(BETAS, (0, 1), (10, 15, 20))
+
+
+@pytest.mark.parametrize("layers, shared, unshared", [(3, 8, 14), (2, 5, 7)])
+def test_sharing_diagram_counts_the_cells_of_both_spaces(layers, shared, unshared):
+    for on, cells in ((True, shared), (False, unshared)):
+        figure = figures.sharing_diagram(on, layers)
+        assert len(figure.axes[0].patches) - 1 == cells  # the stem is no cell
+        assert figure.get_suptitle() == f"{cells} cells"
+
+
+# Evolution
+
+
+def records(epochs: int = 8, validate_from: int = 4) -> list[dict]:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(2, 9, 7))
+    rows, best = [], -1.0
+    for epoch in range(1, epochs + 1):
+        weights = np.exp(logits * epoch / epochs)
+        psnr = 25 + generator.normal() if epoch > validate_from else None
+        improved = psnr is not None and psnr > best
+        best = psnr if improved else best
+        rows.append(
+            {
+                "epoch": epoch, "weight_loss": 1 / epoch,
+                "architecture_loss": None if epoch < 3 else 1.1 / epoch,
+                "validation_psnr": psnr, "validation_ssim": psnr and psnr / 40, "best": improved,
+                "op_entropy": 1.9, "width_entropy": 0.7, "op_margin": 0.1, "op_margin_min": 0.01,
+                "width_margin": 0.2, "operation_counts": {"conv_3": 10 - epoch, "skip": 2 + epoch},
+                "skip_count": 2 + epoch, "op_weights": (weights / weights.sum(-1, keepdims=True)).tolist(),
+                "width_weights": [[[a, b, w] for (a, b), w in layer.items()] for layer in BETAS[:2]],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def test_search_curves_mark_the_epoch_that_was_picked():
+    table = pd.DataFrame(records())
+    picked = table.loc[table["validation_psnr"].astype(float).idxmax()]
+    figure = figures.search_curves(table, warmup_epochs=2, validate_from=4, title="A claim")
+    stars = [
+        line.get_xydata()[0] for axes in figure.axes for line in axes.lines if line.get_gid() == "chosen"
+    ]
+    assert np.allclose(
+        stars, [(picked.epoch, picked.validation_psnr), (picked.epoch, picked.validation_ssim)]
+    )
+    shaded = [patch for axes in figure.axes for patch in axes.patches if patch.get_gid() == "warm-up"]
+    assert len(shaded) == len(figure.axes) == 8
+    assert all(np.isclose(patch.get_x() + patch.get_width(), 2.5) for patch in shaded)
+
+
+def test_search_curves_of_one_unscored_epoch_and_of_none():
+    figure = figures.search_curves(records(1))
+    assert sum(text.get_text() == "not scored on V" for text in figure.findobj(Text)) == 2
+    assert figure.png()
+    with pytest.raises(figures.FigureError, match="records must hold at least one epoch, got none"):
+        figures.search_curves([])
+
+
+def test_alphas_are_drawn_as_recorded():
+    rows = records()
+    figure = figures.op_weight_evolution(rows, 2, 5, OPERATIONS)
+    assert figure.get_suptitle() == "Layer 2: layer l-1 → node 2"
+    lines = {line.get_label().split()[0]: line.get_ydata() for line in figure.axes[0].lines}
+    for index, name in enumerate(OPERATIONS):
+        assert np.allclose(lines[name], [row["op_weights"][1][5][index] for row in rows])
+    with pytest.raises(
+        figures.FigureError, match=r"layer must be in \[1, 2\], edge in \[0, 9\).*got 0, 5 and 7"
+    ):
+        figures.op_weight_evolution(rows, 0, 5, OPERATIONS)
+
+
+def test_betas_are_drawn_one_line_per_move():
+    figure = figures.width_weight_evolution(records())
+    assert [len(axes.lines) for axes in figure.axes] == [2, 5]
+
+
+def test_heatmap_frames_what_was_decoded():
+    (genotype,) = genotypes(1, 2, 3)
+    figure = figures.op_weight_heatmap(records()[-1]["op_weights"], OPERATIONS, genotype)
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == edge_names(9)
+    assert [name.endswith(f"node {node}") for name, (node, _) in zip(names, edges(3))] == [True] * 9
+    for axes, cell in zip(figure.axes, genotype.cells):
+        framed = {patch.get_xy() for patch in axes.patches if patch.get_gid() == "decoded"}
+        assert framed == {
+            (OPERATIONS.index(op), edges(3).index((node, source)))
+            for node, inputs in enumerate(cell)
+            for op, source in inputs
+        }
+
+
+def test_entropy_panel_shows_equal_alphas():
+    axes = figures.search_curves(records()).axes[4]
+    assert any(np.allclose(line.get_ydata(), log(7)) for line in axes.lines)
+
+
+# Images
+
+
+def test_image_panel_crops_every_image_equally():
+    images = [np.random.default_rng(seed).random((40, 60)) for seed in range(3)]
+    figure = figures.image_panel(list(zip("abc", images)), (5, 10, 16, 24), ["20 dB", "30 dB", ""])
+    whole, *crops = [axes.images[0].get_array() for axes in figure.axes]
+    assert np.array_equal(whole, images[-1])
+    for crop, image in zip(crops, images):
+        assert np.array_equal(crop, image[5:21, 10:34])
+    (box,) = figure.axes[0].patches
+    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (9.5, 4.5, 24, 16)
+    assert [axes.get_title() for axes in figure.axes] == ["c", "a\n20 dB", "b\n30 dB", "c"]
+    sizes = {tuple(np.round(axes.get_window_extent().size)) for axes in figure.axes[1:]}
+    assert figure.png() and len(sizes) == 1
+
+
+def test_image_panel_takes_what_networks_give_and_clips_it():
+    noisy = torch.randn(1, 3, 32, 48) * 3
+    figure = figures.image_panel([("tensor", noisy), ("array", noisy[0].permute(1, 2, 0).numpy())])
+    first, second = [axes.images[0].get_array() for axes in figure.axes]
+    assert first.shape == (32, 48, 3) and np.array_equal(first, second)
+    assert first.min() == 0 and first.max() == 1
+
+
+def test_image_panel_refuses_unequal_images_and_crops_outside():
+    image = np.zeros((20, 30))
+    with pytest.raises(figures.FigureError, match=r"equal size \(20, 30\), got \(10, 15\) for low"):
+        figures.image_panel([("high", image), ("low", image[::2, ::2])])
+    with pytest.raises(figures.FigureError, match=r"inside 20 x 30 pixels, got \(10, 0, 16, 16\)"):
+        figures.image_panel([("a", image)], (10, 0, 16, 16))
+    with pytest.raises(figures.FigureError, match=r"H x W or H x W x 3, got 2 x 20 x 30 for a"):
+        figures.image_panel([("a", np.zeros((2, 20, 30)))])
+    with pytest.raises(figures.FigureError, match=r"one line per image \(1\), got 2"):
+        figures.image_panel([("a", image)], scores=["x", "y"])
+
+
+# Comparisons
+
+
+def test_score_pairs_join_the_scores_of_one_image():
+    scores = pd.DataFrame(
+        [("b", "input", 14.0), ("a", "input", 15.0), ("a", "restored", 27.0), ("b", "restored", 29.0)],
+        columns=["image", "model", "psnr"],
+    )
+    (axes,) = figures.score_pairs(scores, metrics=["psnr"]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
+    drawn = {dots.get_gid(): dots.get_offsets()[:, 1].tolist() for dots in axes.collections if dots.get_gid()}
+    assert drawn == {"arm input": [15.0, 14.0], "arm restored": [27.0, 29.0]}
+    with pytest.raises(figures.FigureError, match="got no psnr of b for restored"):
+        figures.score_pairs(scores[:3], metrics=["psnr"])
+
+
+def test_ablation_plot_shows_ours_beside_the_published():
+    table = pd.DataFrame(
+        {"arm": ["basic", "LWAS"], "mean": [26.0, 26.1], "low": [25.9, 26.0], "high": [26.1, 26.2],
+         "published": [26.77, np.nan], "group": "sigma 50"}
+    )  # fmt: skip
+    figure = figures.ablation_plot(table, title="LWAS helps")
+    ours, published = figure.axes[0].lines
+    assert ours.get_xdata().tolist() == [26.0, 26.1] and published.get_xdata()[0] == 26.77
+    assert ours.get_marker() != published.get_marker()
+    assert figure.axes[0].get_title(loc="left") == "sigma 50"
+
+
+def test_pareto_front_is_what_nothing_beats():
+    generator = np.random.default_rng(3)
+    times, values = generator.random((2, 40)).round(1)
+    front = set(zip(times[pareto(times, values)], values[pareto(times, values)]))
+    points = set(zip(times, values))
+    assert front == {
+        (time, value)
+        for time, value in points
+        if not any(t <= time and v >= value and (t, v) != (time, value) for t, v in points)
+    }
+
+
+def test_trade_off_names_every_method_once_without_overlap():
+    generator = np.random.default_rng(1)
+    table = pd.DataFrame({"method": [f"Method {index}" for index in range(16)]})
+    table["parameters"] = 10 ** generator.uniform(-2, 1.5, 16)
+    table["seconds"] = 10 ** generator.uniform(0, 1.2, 16)
+    table["psnr"] = generator.uniform(25, 26, 16)
+    table.loc[3, "seconds"], table.loc[5, "parameters"] = np.nan, np.nan
+    figure = figures.trade_off_plot(table, title="A claim")
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "log" and "Method 3" in axes.get_title(loc="left")
+    names = [text for text in axes.texts if text.get_text().startswith("Method")]
+    assert sorted(text.get_text() for text in names) == sorted(set(table["method"]) - {"Method 3"})
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in names]
+    assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
+
+
+def test_labels_of_equal_points_move_apart():
+    figure = Picture(4, 3)
+    axes = figure.add_subplot()
+    axes.scatter([1, 1], [1, 1], s=[80, 80])
+    place_labels(axes, [1, 1], [1, 1], ["one", "other"], [80, 80], [False, True])
+    figure.draw_without_rendering()
+    one, other = (Text.get_window_extent(text) for text in axes.texts)
+    assert not one.overlaps(other)
+
+
+# Showing and saving
+
+
+def test_notebooks_show_pictures_without_pyplot():
+    content, metadata = figures.sharing_diagram(True)._repr_mimebundle_()
+    assert set(content) == {"image/png", "text/plain"}
+    assert 300 < metadata["image/png"]["width"] < 1000
+
+
+def test_drawing_leaves_no_global_state_and_equal_figures_are_equal_files():
+    before = dict(matplotlib.rcParams)
+    first, second = (figures.sharing_diagram(False).svg() for _ in range(2))
+    assert first == second
+    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+@pytest.mark.parametrize("kind", ["picture", "graph"])
+def test_save_writes_both_files_whole(tmp_path, kind):
+    figure = figures.sharing_diagram(True) if kind == "picture" else figures.super_cell_graph(3, OPERATIONS)
+    svg, png = figures.save(figure, tmp_path / "new" / "figure_x1.5")
+    assert (svg.name, png.name) == ("figure_x1.5.svg", "figure_x1.5.png")
+    assert svg.read_bytes().rstrip().endswith(b"</svg>")
+    Image.open(png).verify()
+    assert len(list(svg.parent.iterdir())) == 2
+
+
+def test_save_that_fails_leaves_the_old_files_and_no_others(tmp_path, monkeypatch):
+    for suffix in ("svg", "png"):
+        (tmp_path / f"old.{suffix}").write_text("old")
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"^cannot write .*old.svg: No space left on device; "):
+            figures.save(figures.sharing_diagram(True), tmp_path / "old")
+    graph = figures.super_cell_graph(3, OPERATIONS)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(graphs.sysconfig, "get_path", lambda name: str(tmp_path))
+    with pytest.raises(figures.FigureError, match="graphs need a program `dot`"):
+        figures.save(graph, tmp_path / "old")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "old.svg": "old",
+        "old.png": "old",
+    }

@@ -1,0 +1,95 @@
+"""Eq. 7 and the SSIM inside it."""
+
+import math
+
+import pytest
+import torch
+
+from hinas_nb import losses, metrics, protocol
+from hinas_nb.losses import restoration_loss
+
+
+@pytest.fixture
+def images():
+    """A structured truth and a noisy estimate, float64 (2, 1, 24, 31)."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(31.0), indexing="ij")
+    truth = (0.5 + 0.4 * torch.sin(rows / 3) * torch.cos(columns / 4)).double().expand(2, 1, -1, -1).clone()
+    return truth + 0.1 * torch.randn(truth.shape, generator=generator, dtype=truth.dtype), truth
+
+
+@pytest.mark.parametrize(("fidelity", "error"), [("mse", 0.01), ("l1", 0.1)])
+def test_loss_is_equation_7(images, fidelity, error):
+    truth = images[1] * 0.8
+    estimate = truth + 0.1
+    scores = metrics.ssim(estimate, truth, protocol.get("denoise-released"))
+    expected = error + 0.6 * math.log10(1 / scores.mean().item())
+    assert restoration_loss(estimate, truth, fidelity, 0.6).item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_logarithm_is_of_the_batch_mean_not_the_mean_of_logarithms(images):
+    noisy, truth = images
+    noisy[0] = truth[0]
+    both, bad = (
+        restoration_loss(n, t) - (n - t).square().mean() for n, t in ((noisy, truth), (noisy[1:], truth[1:]))
+    )
+    bad_ssim = 10 ** (-bad / 0.6)
+    assert both.item() == pytest.approx(-0.6 * math.log10((1 + bad_ssim) / 2), abs=1e-12)
+
+
+def test_a_perfect_estimate_costs_nothing(images):
+    assert restoration_loss(images[1], images[1]).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_gradient(images):
+    noisy, truth = (image[:, :, :13, :15].clone() for image in images)
+    noisy.requires_grad_()
+    assert torch.autograd.gradcheck(lambda estimate: restoration_loss(estimate, truth, "mse", 0.6), noisy)
+
+
+def test_weight_zero_never_computes_the_ssim(images, monkeypatch):
+    monkeypatch.delattr(losses, "ssim_map")
+    assert restoration_loss(*images, "mse", 0.0).item() == (images[0] - images[1]).square().mean().item()
+
+
+def test_negative_ssim_has_a_finite_loss_that_still_falls(images):
+    truth = images[1]
+    inverted = (1 - truth).requires_grad_()
+    window = losses.gaussian_window(truth)
+    assert losses.ssim_map(inverted, truth, window, 5).mean() < 0
+    loss = restoration_loss(inverted, truth)
+    (gradient,) = torch.autograd.grad(loss, inverted)
+    assert loss.isfinite() and gradient.isfinite().all()
+    assert restoration_loss(inverted - 1e-6 * gradient / gradient.norm(), truth) < loss
+
+
+def test_floor_joins_smoothly():
+    values = torch.tensor(losses.SSIM_FLOOR, dtype=torch.float64) * torch.tensor([1 - 1e-6, 1 + 1e-6])
+    values.requires_grad_()
+    results = torch.stack([losses.log_dissimilarity(value) for value in values])
+    (slopes,) = torch.autograd.grad(results.sum(), values)
+    assert results[0].item() == pytest.approx(results[1].item(), rel=1e-5)
+    assert slopes[0].item() == pytest.approx(slopes[1].item(), rel=1e-5)
+    assert torch.equal(losses.log_dissimilarity(torch.tensor(0.5)), -torch.tensor(0.5).log10())
+
+
+def test_single_precision_suffices_for_training(images):
+    noisy, truth = images
+    assert restoration_loss(noisy.float(), truth.float()).item() == pytest.approx(
+        restoration_loss(noisy, truth).item(), abs=1e-6
+    )
+
+
+def test_half_precision_estimates_are_compared_in_the_truths_precision(images):
+    noisy, truth = (image.float() for image in images)
+    assert restoration_loss(noisy.bfloat16(), truth) == restoration_loss(noisy.bfloat16().float(), truth)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert restoration_loss(noisy, truth).item() == pytest.approx(
+            restoration_loss(noisy, truth).item(), abs=1e-6
+        )
+
+
+def test_colour_images_average_their_channels(images):
+    noisy, truth = images
+    colour = restoration_loss(noisy.reshape(1, 2, 24, 31), truth.reshape(1, 2, 24, 31))
+    assert colour.item() == pytest.approx(restoration_loss(noisy, truth).item(), abs=1e-12)

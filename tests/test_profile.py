@@ -1,0 +1,126 @@
+"""Profiles: every settings file loads, overrides reach what they name, mistakes are one line."""
+
+from pathlib import Path
+
+import pytest
+
+from hinas_nb import places
+from hinas_nb.config import SearchConfig, TrainConfig
+from hinas_nb.profile import TASKS, load_profile
+from hinas_nb.protocol import get
+from hinas_nb.settings import ConfigError
+
+NAMES = places.profiles()
+
+
+def test_there_are_three():
+    assert {"smoke", "laptop", "paper"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("task", TASKS)
+def test_every_profile_makes_every_run(name, task):
+    profile = load_profile(name)
+    search = profile.search(task, seed=1)
+    train = profile.train(task, search, seed=2)
+    evaluate = profile.evaluate(train)
+    assert (profile.name, search.task, search.seed, train.seed) == (name, task, 1, 2)
+    assert evaluate.model.genotype is search and evaluate.protocol.name == f"{task}-standard"
+    assert profile.about and profile.sigmas and profile.scales and profile.seeds
+
+
+def test_paper_is_the_defaults():
+    profile = load_profile("paper")
+    assert profile.search("denoise") == SearchConfig()
+    assert profile.search("sr") == SearchConfig(space={"task": "sr"})
+    assert profile.train("sr", SearchConfig(space={"task": "sr"})) == TrainConfig(
+        task="sr", genotype=SearchConfig(space={"task": "sr"})
+    )
+    assert (profile.sigmas, profile.scales) == ((30, 50, 70), (2, 3, 4))
+
+
+def test_laptop_super_resolution_never_trains_on_b100():
+    profile = load_profile("laptop")
+    train = profile.train("sr", profile.search("sr"))
+    assert profile.evaluate(train, data="B100").data == "B100"
+
+
+def test_changes_reach_the_part_that_has_them():
+    profile = load_profile("smoke")
+    search = profile.search("denoise", layerwise=False, ssim_weight=0, epochs=9)
+    assert (search.space.layerwise, search.loss.ssim_weight, search.epochs) == (False, 0, 9)
+    assert search.space.base_width == profile.search("denoise").space.base_width
+    with pytest.raises(ConfigError, match="layerwize must be a setting of SearchConfig or of a part of it"):
+        profile.search("denoise", layerwize=False)
+
+
+def test_a_change_brings_the_defaults_that_follow_from_it():
+    profile = load_profile("paper")
+    search = profile.search("denoise")
+    assert profile.train("denoise", search, optimizer="adamw").lr == 2e-3
+
+
+def test_overrides():
+    profile = load_profile(
+        "smoke", {"train.steps": 20, "sr.search.epochs": 7, "search.space.nodes": 2, "seeds": [5]}
+    )
+    assert profile.train("sr", profile.search("sr")).steps == 20
+    assert profile.train("denoise", profile.search("denoise")).steps == 20
+    assert (profile.search("sr").epochs, profile.search("denoise").epochs) == (7, 4)
+    assert profile.search("sr").space.nodes == 2 and profile.seeds == (5,)
+    profile = load_profile("smoke", {"sr.evaluate.every": 2})  # shares an anchor of the file with denoising
+    assert (profile.sr.evaluate["every"], "every" in profile.denoise.evaluate) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"train.stepz": 1}, "smoke.yaml: unknown setting stepz = 1"),
+        ({"sead": [1]}, r"smoke.yaml: unknown setting sead = \[1\]"),
+        ({"train.steps": 0}, "smoke.yaml: steps: .* greater than or equal to 1, got 0"),
+        ({"train.steps": "many"}, "smoke.yaml: steps: .* valid integer.*, got 'many'"),
+        (
+            {"search.epochs.more": 1},
+            "override epochs.more must name a setting, got the value 4 there",
+        ),
+        ({"evaluate.split": "nowhere"}, "smoke.yaml: split of photos must be one of .*, got 'nowhere'"),
+        ({"sigmas": []}, "smoke.yaml: sigmas: "),
+    ],
+)
+def test_wrong_overrides_are_one_line(overrides, line):
+    with pytest.raises(ConfigError, match=line) as error:
+        load_profile("smoke", overrides)
+    assert "\n" not in str(error.value)
+
+
+def test_profile_by_path_and_wrong_files(tmp_path):
+    path = tmp_path / "mine.yaml"
+    scored = "evaluate: {data: photos}"
+    path.write_text(f"denoise: {{train: {{lr: 1e-3}}, {scored}}}\nsr: {{{scored}}}")
+    profile = load_profile(str(path))
+    assert (profile.name, profile.train("denoise", SearchConfig()).lr) == ("mine", 1e-3)
+    for text, line in (
+        ("a: [", "must be YAML"),
+        ("3", "must hold settings by name"),
+        ("b: 3", "unknown setting b"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=line) as error:
+            load_profile(str(path))
+        assert "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match=r"profile must be one of .*smoke.* or a YAML file, got 'hude'"):
+        load_profile("hude")
+
+
+def test_the_input_is_scored_under_a_protocol():
+    profile = load_profile("smoke")
+    assert profile.evaluate("input", protocol=get("sr-standard", scale=4)).model == "input"
+    with pytest.raises(ConfigError, match="protocol must be given where no network is scored"):
+        profile.evaluate("input")
+    with pytest.raises(ConfigError, match="task must be one of denoise sr, got 'sharpen'"):
+        profile.search("sharpen")
+
+
+def test_runs_of_profiles_are_kept_apart(monkeypatch, tmp_path):
+    monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
+    assert load_profile("smoke").store().root == Path(tmp_path) / "smoke" / "runs"

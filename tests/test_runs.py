@@ -1,0 +1,306 @@
+"""Grids of Runs and how they are computed: each once, producers first, whatever dies meanwhile."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hinas_nb import data, pool
+from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.identity import describe
+from hinas_nb.protocol import get
+from hinas_nb.runs import Run, RunsFailed, collect, execute, grid, missing, status, vary
+from hinas_nb.settings import ConfigError
+from hinas_nb.store import Store
+
+SEARCH = SearchConfig(data="photos", split="train", validation="validation")
+TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", validation="validation")
+EVALUATE = EvaluateConfig(model=TRAIN, data="photos", protocol=get("denoise-standard"))
+NOISY = EvaluateConfig(model="input", data="photos", every=3, protocol=get("denoise-standard"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def small(tmp_path):
+    """40 images of 24x24 pixels, as the data set of an evaluation of the noisy image."""
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        pixels = rng.integers(0, 256, (24, 24), dtype=np.uint8)
+        data.write_image(tmp_path / "images" / f"{index:02}.png", pixels)
+    return NOISY.but(data=f"folder:{tmp_path / 'images'}", split="all", every=1)
+
+
+# -- grids
+
+
+def test_an_axis_reaches_every_config_inside():
+    runs = grid(EVALUATE, residual=[False, True], sigma=[30, 50], seed=[0, 1, 2])
+    assert len(runs) == 12 and len({run.config for run in runs}) == 12
+    for run in runs:
+        train, labels = run.config.model, run.labels
+        assert list(labels) == ["residual", "sigma", "seed"]
+        assert train.residual == train.genotype.space.residual == labels["residual"]
+        assert train.sigma == run.config.protocol.sigma == labels["sigma"]
+        assert train.seed == train.genotype.seed == labels["seed"]
+        assert run.config.protocol.seed == 0, "the noise of a test image is the same for all"
+
+
+def test_a_qualified_axis_reaches_one_kind():
+    base = EVALUATE.but(model=TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R1")))
+    axes = {"search.seed": [1], "perturbed.seed": [2], "train.seed": [3], "evaluate.seed": [4]}
+    (run,) = grid(base, **axes)
+    model = run.config.model
+    seeds = (model.genotype.search.seed, model.genotype.seed, model.seed, run.config.protocol.seed)
+    assert seeds == (1, 2, 3, 4)
+    assert vary(base, {"train.ssim_weight": 0}).model.genotype == base.model.genotype
+
+
+def test_a_bundle_changes_several_settings_at_once():
+    w40 = {"search.levels": (0, 0, 0), "search.base_width": 40, "train.base_width": 40}
+    ws, fixed = grid(EVALUATE, width={"ws": {}, "w40": w40})
+    assert ws.config == EVALUATE and ws.labels == {"width": "ws"}
+    assert fixed.labels == {"width": "w40"}
+    assert (fixed.config.model.genotype.space.levels, fixed.config.model.base_width) == ((0, 0, 0), 40)
+
+
+def test_an_axis_can_replace_a_whole_config():
+    other = Genotype((0,), (((("conv_3", 0), ("skip", 1)),),))
+    runs = grid(EVALUATE, cell={"searched": {}, "fixed": {"genotype": other}, "none": {"model": "input"}})
+    assert [getattr(run.config.model, "genotype", None) for run in runs] == [SEARCH, other, None]
+
+
+@pytest.mark.parametrize(
+    ("axes", "line"),
+    [
+        ({"layerwize": [True]}, "layerwize must be a setting of evaluate or of what it needs, got none"),
+        ({"search.steps": [1]}, "search.steps must be a setting"),
+        ({"seed": 3}, "axis seed must be a list of values or a dict of changes, got 3"),
+        ({"data": "photos"}, "axis data must be a list"),
+        ({"seed": []}, "axis seed must be a list"),
+        ({"steps": [0]}, "steps: .*, got 0"),
+        ({"train.sigma": ["loud"]}, "sigma: .*, got 'loud'"),
+    ],
+)
+def test_wrong_axes_are_one_line(axes, line):
+    with pytest.raises(ConfigError, match=line):
+        grid(EVALUATE, **axes)
+
+
+# -- planning
+
+
+def test_missing_is_each_run_once_producers_first(store):
+    runs = grid(EVALUATE, **{"train.seed": [0, 1]}, **{"evaluate.seed": [0, 1]})
+    plan = missing([*runs, *runs], store)
+    assert [describe(config).split()[0] for config in plan] == ["search"] + ["train"] * 2 + ["evaluate"] * 4
+
+
+def test_missing_stops_at_what_is_done(store):
+    folder = store.folder(TRAIN)
+    folder.begin("cpu", 1)
+    folder.finish({})
+    assert missing([Run(EVALUATE), Run(TRAIN)], store) == [EVALUATE], "the search is needed by nobody"
+
+
+# -- computing
+
+
+def test_collect_gives_one_tidy_table(store, capsys):
+    runs = grid(NOISY, sigma=[25, 50])
+    scores = collect(runs, store, in_process=True)
+    assert list(scores.columns) == ["sigma", "image", "psnr", "ssim", "hash"]
+    assert scores.dtypes[["psnr", "ssim"]].tolist() == [np.float64, np.float64]
+    assert scores.psnr.round(1).tolist() == [20.6, 15.2], "noise of 25 and 50 grey levels, clipped to [0, 1]"
+    assert "2/2" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}
+    assert collect(runs, store).equals(scores)
+    assert before == {path: path.stat().st_mtime_ns for path in store.root.rglob("*")}, "nothing done twice"
+
+
+def test_workers_compute_the_same(store, tmp_path):
+    runs = grid(NOISY, sigma=[25, 50])
+    alone = collect(runs, Store(tmp_path / "alone"), in_process=True)
+    assert collect(runs, store, workers=2, progress=False).equals(alone)
+
+
+def test_an_evaluation_goes_on_with_the_images_that_are_missing(store, small, monkeypatch):
+    from hinas_nb import evaluate
+    from hinas_nb.compute import compute
+
+    scores = compute(small, store)
+    first = [next(scores).image for _ in range(5)]
+    scores.close()
+    asked = []
+    real = evaluate.evaluate
+    monkeypatch.setattr(
+        evaluate,
+        "evaluate",
+        lambda restore, images, protocol: asked.extend(images.names) or real(restore, images, protocol),
+    )
+    assert [state for state in status(store).state] == ["interrupted"]
+    rest = [score.image for score in compute(small, store)]
+    assert (len(rest), asked) == (35, rest) and not set(first) & set(rest)
+    rows = list(csv.DictReader(store.folder(small).read_text("scores.csv").splitlines()))
+    assert [row["image"] for row in rows] == [*first, *rest]
+
+
+def test_saved_images(store, small):
+    config = small.but(save_images=("07",), every=7)
+    assert execute([Run(config)], store, in_process=True, progress=False) == []
+    assert [path.name for path in (store.folder(config).path / "images").iterdir()] == ["07.png"]
+    (failure,) = execute([Run(small.but(save_images=("x",)))], store, in_process=True, progress=False)
+    assert "save_images must name images of" in failure.reason and "got 'x'" in failure.reason
+
+
+def fail_search(monkeypatch, words="the loss must be finite, got nan"):
+    def loop(config, store, folder, device):
+        raise ValueError(words)
+        yield
+
+    monkeypatch.setitem(__import__("hinas_nb.compute", fromlist=["LOOPS"]).LOOPS, SearchConfig, loop)
+
+
+def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, capsys):
+    fail_search(monkeypatch)
+    failures = execute([Run(EVALUATE), Run(NOISY)], store, in_process=True)
+    reasons = {describe(failure.config): failure.reason for failure in failures}
+    assert len(reasons) == 3
+    assert reasons["search denoise seed 0"] == "the loss must be finite, got nan"
+    assert "not run: its search" in reasons["train denoise sigma 50 seed 0"]
+    assert "not run: its train" in reasons[describe(EVALUATE)]
+    assert store.folder(NOISY).done
+    rows = status(store).set_index("what")
+    assert rows.loc["search denoise seed 0"][["state", "reason"]].tolist() == [
+        "failed",
+        "the loss must be finite, got nan",
+    ]
+    assert rows.loc[describe(NOISY), "state"] == "done" and rows.loc[describe(NOISY), "seconds"] > 0
+    assert "the loss must be finite" in capsys.readouterr().out
+    with pytest.raises(
+        RunsFailed, match=r"^3 Runs failed of those needed for 1; the first: search denoise seed 0 .*got nan$"
+    ):
+        collect([Run(EVALUATE)], store, in_process=True, progress=False)
+
+
+def test_other_threads_are_not_taken_on_resume(store, small):
+    from hinas_nb.compute import compute
+
+    next(compute(small, store, threads=1))
+    notes = []
+    list(compute(small, store, threads=2, note=notes.append))
+    assert (
+        len(notes) == 1 and "goes on as it was started, on cpu with 1 threads, not on cpu with 2" in notes[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"threads": 1.5}, "threads must be at least 1, got 1.5"),
+        ({"engine": "slurm"}, "engine must be one of local, got 'slurm'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(store, how, line):
+    with pytest.raises(ValueError, match=line):
+        execute([], store, **how)
+
+
+def test_a_device_that_is_not_here_is_one_line(store):
+    (failure,) = execute([Run(NOISY)], store, device="cuda:7", in_process=True, progress=False)
+    assert failure.reason == "device must be auto, cpu or one that is present here, got 'cuda:7'"
+
+
+# -- processes that die
+
+
+def kill_children(count: int) -> threading.Thread:
+    """kill -9 the next `count` processes that are started."""
+
+    def kill():
+        killed = set()
+        while len(killed) < count:
+            for process in set(active_children()) - killed:
+                os.kill(process.pid, signal.SIGKILL)
+                killed.add(process)
+                break
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_killed_worker_is_replaced_once(store, capsys):
+    kill_children(1)
+    assert execute([Run(NOISY)], store, progress=False) == []
+    assert store.folder(NOISY).done
+
+
+def test_a_run_killed_twice_is_reported_as_interrupted(store):
+    kill_children(pool.TRIES)
+    (failure,) = execute([Run(NOISY)], store, progress=False)
+    assert failure.reason == "interrupted: its process was killed; run it again to go on"
+    assert not active_children()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from hinas_nb.config import EvaluateConfig
+from hinas_nb.protocol import get
+from hinas_nb.runs import Run, execute
+from hinas_nb.store import Store
+
+if __name__ == "__main__":
+    config = EvaluateConfig(model="input", data=sys.argv[2], split="all", protocol=get("denoise-standard"))
+    print(execute([Run(config)], Store(sys.argv[1])))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_batch_leaves_no_process_and_goes_on(store, small, tmp_path, how):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(store.root), small.data]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    folder = store.folder(small)
+    while not folder.records():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(how)
+    process.wait(10)
+    for _ in range(100):
+        if not session_members(process.pid):
+            break
+        time.sleep(0.05)
+    assert session_members(process.pid) == []
+    assert status(store).state.tolist() == ["interrupted"] and 0 < len(folder.records()) < 40
+    assert execute([Run(small)], store, in_process=True, progress=False) == [] and len(folder.records()) == 40
+
+
+def session_members(leader: int) -> list[int]:
+    """Processes still alive in the session that `leader` started (zombies have ended)."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(session) == leader and state != "Z":
+            members.append(int(stat.parent.name))
+    return members

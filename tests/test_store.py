@@ -1,0 +1,281 @@
+"""The store: hashes that say what a Run is, whole files, locks, and clear words when something is wrong."""
+
+import errno
+import json
+import multiprocessing
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from hinas_nb import data, files
+from hinas_nb.config import EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.identity import REVISIONS, run_hash
+from hinas_nb.protocol import get
+from hinas_nb.store import CHECKPOINT, Store
+
+SEARCH = SearchConfig(data="photos", split="train", validation="validation")
+TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", sigma=50)
+EVALUATE = EvaluateConfig(model=TRAIN, data="photos", protocol=get("denoise-standard"))
+GENOTYPE = Genotype((0,), (((("conv_3", 0), ("sep_3", 1)),),))
+
+
+@pytest.fixture
+def pixels(monkeypatch):
+    """Data sets that hold nothing but a checksum; change one and it is other data."""
+    sums = {}
+    monkeypatch.setattr(Store, "_files", lambda self, name, split, scale: [name, split])
+    monkeypatch.setattr("hinas_nb.store._pixel_hash", lambda paths: sums.get(paths[1], " ".join(paths)))
+    return sums
+
+
+@pytest.fixture
+def folder(tmp_path, pixels):
+    folder = Store(tmp_path).folder(SEARCH)
+    folder.begin("cpu", 1)
+    return folder
+
+
+def hash_of(config, tmp_path):
+    return Store(tmp_path).folder(config).hash
+
+
+def test_hash_is_the_same_for_the_same_settings_however_spelt(tmp_path, pixels):
+    spelt = SearchConfig(
+        data="photos",
+        split="train",
+        validation="validation",
+        sigmas=(30, 50, 70),
+        space={"width_factors": (1, 1.5, 2.0)},
+    )
+    assert hash_of(spelt, tmp_path) == hash_of(SEARCH, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SEARCH.but(seed=1),
+        SEARCH.but(loss=Loss(ssim_weight=0)),
+        SEARCH.but(space=Space(residual=False)),
+        SEARCH.but(validation="test"),
+    ],
+)
+def test_hash_changes_with_any_setting(other, tmp_path, pixels):
+    assert hash_of(other, tmp_path) != hash_of(SEARCH, tmp_path)
+
+
+def test_hash_is_pinned(tmp_path, pixels):
+    """If this fails, old Runs are orphaned: give a new switch an off default, or mean it."""
+    assert hash_of(TRAIN.but(genotype=GENOTYPE), tmp_path)[:16] == "8eaae3efa715e5bc"
+
+
+def test_hashes_nest(tmp_path, pixels, monkeypatch):
+    before = hash_of(EVALUATE, tmp_path)
+    assert hash_of(EVALUATE.but(model=TRAIN.but(genotype=SEARCH.but(seed=1))), tmp_path) != before
+    assert (
+        hash_of(EVALUATE.but(model=TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R1"))), tmp_path)
+        != before
+    )
+    monkeypatch.setitem(REVISIONS, "search", REVISIONS["search"] + 1)
+    assert hash_of(EVALUATE, tmp_path) != before, "a new revision of the search outdates what builds on it"
+
+
+def test_hash_follows_the_pixels_of_own_and_producers_data(tmp_path, pixels):
+    before = {config: hash_of(config, tmp_path / "a") for config in (SEARCH, TRAIN, EVALUATE)}
+    pixels["validation"] = "other pixels"  # seen by the search only
+    assert all(hash_of(config, tmp_path / "a") != value for config, value in before.items())
+    pixels.clear()
+    pixels["test"] = "other pixels"
+    assert hash_of(TRAIN, tmp_path) == before[TRAIN]
+    assert hash_of(EVALUATE, tmp_path) != before[EVALUATE]
+
+
+def test_without_its_data_a_finished_run_is_still_found(tmp_path, pixels, monkeypatch):
+    before = hash_of(SEARCH, tmp_path)
+
+    def missing(self, name, split, scale):
+        raise data.DataError(f"{name} is not here")
+
+    monkeypatch.setattr(Store, "_files", missing)
+    assert hash_of(SEARCH, tmp_path) == before
+    with pytest.raises(data.DataError, match="photos is not here"):
+        hash_of(SEARCH, tmp_path / "elsewhere")
+
+
+def test_checkpoint_returns_bit_for_bit(folder):
+    tensors = {
+        "a.weight": torch.randn(3, 4).T,
+        "half": torch.randn(5).bfloat16(),
+        "step": torch.tensor(7),
+        "none": torch.empty(0),
+        "on": torch.tensor([True, False]),
+    }
+    folder.save_checkpoint(tensors, {"epoch": 3, "best": None})
+    again, meta = folder.load_checkpoint()
+    assert meta == {"epoch": 3, "best": None}
+    assert again.keys() == tensors.keys()
+    assert all(
+        torch.equal(again[name], tensors[name]) and again[name].dtype == tensors[name].dtype for name in again
+    )
+
+
+def test_records_newer_than_the_checkpoint_are_dropped(folder):
+    folder.append_records([{"epoch": 1}])
+    assert folder.load_checkpoint() is None
+    assert folder.records() == []
+    folder.append_records([{"epoch": 1, "psnr": float("inf")}])
+    folder.save_checkpoint({}, {})
+    folder.append_records([{"epoch": 2}])
+    folder.load_checkpoint()
+    assert folder.records() == [{"epoch": 1, "psnr": float("inf")}]
+
+
+def damaged(content: bytes) -> dict[str, bytes]:
+    return {
+        "truncated": content[:-3],
+        "empty": b"",
+        "pickle": b"\x80\x04K\x01.",
+        "flipped": content[:-1] + bytes([content[-1] ^ 1]),
+    }
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "pickle", "flipped"])
+def test_damaged_checkpoint_is_refused(folder, damage):
+    folder.save_checkpoint({"a": torch.ones(8)}, {})
+    path = folder.path / CHECKPOINT
+    path.write_bytes(damaged(path.read_bytes())[damage])
+    with pytest.raises(files.FileContentError) as error:
+        folder.load_checkpoint()
+    assert str(path) in str(error.value) and "delete it" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_foreign_checkpoint_is_refused(folder, tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.ones(2)}, folder.path / CHECKPOINT)
+    with pytest.raises(ValueError, match=r"must be a file this package wrote .*; delete it"):
+        folder.load_checkpoint()
+    other = Store(tmp_path).folder(SEARCH.but(seed=1))
+    other.begin("cpu", 1)
+    other.save_checkpoint({"a": torch.ones(2)}, {})
+    os.replace(other.path / CHECKPOINT, folder.path / CHECKPOINT)
+    with pytest.raises(
+        ValueError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash[:16]}; delete it"
+    ):
+        folder.load_checkpoint()
+
+
+@pytest.mark.parametrize("name", ["start.json", "records.jsonl"])
+def test_damaged_text_is_refused(folder, name):
+    (folder.path / name).write_text('{"half": ')
+    with pytest.raises(ValueError, match=f"{name} must .*delete .*anew"):
+        folder.records()
+        folder.begin("cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.ENOSPC, "No space left on device"), (errno.EACCES, "Permission denied")]
+)
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_full_disk_and_refused_permission_leave_what_was_there(folder, monkeypatch, call, code, words):
+    folder.append_records([{"epoch": 1}])
+    folder.save_checkpoint({"a": torch.ones(2)}, {"epoch": 1})
+
+    def fail(*arguments, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(
+        *{"open": ("builtins.open", fail), "fsync": (os, "fsync", fail), "replace": (os, "replace", fail)}[
+            call
+        ]
+    )
+    with pytest.raises(
+        OSError, match=rf"^cannot write .*{CHECKPOINT}: {words}; what was there before is untouched$"
+    ):
+        folder.save_checkpoint({"a": torch.zeros(2)}, {"epoch": 2})
+    with pytest.raises(OSError, match=f"cannot write .*: {words}"):
+        folder.append_records([{"epoch": 2}])
+    folder.fail("full disk")  # keeps quiet: the reason reaches the user anyway
+    monkeypatch.undo()
+    tensors, meta = folder.load_checkpoint()
+    assert (tensors["a"].sum(), meta, folder.records()) == (2, {"epoch": 1}, [{"epoch": 1}])
+    assert not list(folder.path.glob(".*.tmp"))
+
+
+def test_a_store_that_cannot_be_made_says_so(tmp_path, pixels):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(OSError, match=r"cannot write .*file.*: Not a directory"),
+        Store(tmp_path / "file").folder(SEARCH).lock(),
+    ):
+        pass
+
+
+def test_finish_keeps_where_the_numbers_come_from(folder):
+    folder.save_checkpoint({}, {})
+    assert not folder.done
+    folder.finish({"best": 1.5})
+    assert folder.done and not (folder.path / CHECKPOINT).exists()
+    run = json.loads(folder.read_text("run.json"))
+    assert run["hash"] == folder.hash and run["summary"] == {"best": 1.5}
+    assert run["data"] == {"photos/train": "photos train", "photos/validation": "photos validation"}
+    assert (run["device"], run["threads"], run["seed"], run["config"]["epochs"]) == ("cpu", 1, 0, 100)
+    assert (
+        run["versions"]["torch"] == torch.__version__
+        and {"commit", "dirty", "machine", "started", "finished"} <= run.keys()
+    )
+    assert run["peak_memory_mib"] > 10
+
+
+def test_cost_adds_up_over_resumes_and_the_start_is_kept(tmp_path, pixels, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    first = Store(tmp_path).folder(SEARCH)
+    assert first.begin("cpu", 2).threads == 2
+    clock.now += 10
+    first.save_checkpoint({}, {})
+    clock.now += 99  # killed: this time is lost, its work is done again
+    second = Store(tmp_path).folder(SEARCH)
+    assert second.begin("cpu", 8).threads == 2
+    second.load_checkpoint()
+    clock.now += 5
+    second.finish({})
+    run = json.loads(second.read_text("run.json"))
+    assert (run["seconds"], run["threads"]) == (15, 2)
+
+
+def test_failure_is_one_line_and_forgotten_at_the_next_start(folder):
+    folder.fail("two\nlines")
+    assert json.loads(folder.read_text("failed.json"))["reason"] == "two lines"
+    folder.begin("cpu", 1)
+    assert not (folder.path / "failed.json").exists()
+
+
+def _hold(root, path, seconds):
+    from hinas_nb.store import RunFolder
+
+    with RunFolder(root, SEARCH, "0" * 64, {}).lock():
+        (root / "held").write_text("")
+        time.sleep(seconds)
+        path.write_text("done")
+
+
+def test_two_processes_take_turns(tmp_path):
+    from hinas_nb.store import RunFolder
+
+    holder = multiprocessing.get_context("fork").Process(
+        target=_hold, args=(tmp_path, tmp_path / "result", 1)
+    )
+    holder.start()
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with RunFolder(tmp_path, SEARCH, "0" * 64, {}).lock():
+        assert (tmp_path / "result").read_text() == "done"
+    holder.join()
+
+
+def test_run_hash_is_a_sha256_of_all_it_says():
+    assert len(run_hash(TRAIN.but(genotype=GENOTYPE), {"photos/train": "x"})) == 64

@@ -1,0 +1,154 @@
+"""The batched super-cell equals the plain sum over edges and, one-hot, the derived cell."""
+
+import pytest
+import torch
+from reference import ReferenceCell
+
+from hinas_nb.genotype import OPERATIONS, random_genotype
+from hinas_nb.network import Cell
+from hinas_nb.supercell import SuperCell, edges
+
+
+def inputs(width, size=(9, 7), dtype=torch.float64, seed=0, batch=2):
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        torch.randn(batch, width, *size, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)
+    ]
+
+
+def soft_weights(cell, seed=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(len(edges(cell.nodes)), len(cell.operations), generator=generator, dtype=dtype)
+    return torch.softmax(logits, dim=1).requires_grad_()
+
+
+def relative(a, b):
+    return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
+
+
+@pytest.mark.parametrize("nodes", [1, 3, 4])
+@pytest.mark.parametrize("width", [3, 8])
+@pytest.mark.parametrize("operations", [OPERATIONS, ("conv_3", "skip"), ("sep_5", "none"), ("skip", "none")])
+def test_equals_the_plain_sum_over_edges_with_all_gradients(nodes, width, operations):
+    cell = SuperCell(nodes, width, operations).double()
+    reference = ReferenceCell(nodes, width, operations).double()
+    reference.copy_from(cell)
+    features, weights = inputs(width), soft_weights(cell)
+    ours, theirs = cell(*features, weights), reference(*features, weights)
+    assert relative(ours, theirs) < 1e-10
+    seed = torch.randn(ours.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    kernels = [kernel for _, kernel in sorted(_kernels_of(cell, operations).items())]
+    reference_kernels = [kernel for _, kernel in sorted(_reference_kernels(reference, operations).items())]
+    ours_grads = torch.autograd.grad((ours * seed).sum(), [*features, weights, *cell.parameters()])
+    named = dict(zip(cell.parameters(), ours_grads[3:]))
+    theirs_grads = torch.autograd.grad(
+        (theirs * seed).sum(), [*features, weights, *reference_kernels], allow_unused=True
+    )
+    for ours_grad, theirs_grad in zip(ours_grads[:3], theirs_grads[:3]):
+        assert relative(ours_grad, theirs_grad) < 1e-10
+    for (parameter, edge), theirs_grad in zip(kernels, theirs_grads[3:]):
+        assert relative(named[parameter][edge], theirs_grad) < 1e-10
+
+
+def _kernels_of(cell, operations):
+    """{(row, operation, index): (stacked parameter, edge)}"""
+    found = {}
+    for row, (node, source) in enumerate(edges(cell.nodes)):
+        edge = cell.targets[source].index(node)
+        for name in operations:
+            if name in cell.branches[source]:
+                branch = cell.branches[source][name]
+                if name.startswith("sep"):
+                    stacks = [branch.depthwise[0], branch.pointwise[0], branch.depthwise[1], branch.pointwise[1]]
+                else:
+                    stacks = [branch.weight]
+                found |= {(row, name, index): (stack, edge) for index, stack in enumerate(stacks)}
+    return found
+
+
+def _reference_kernels(reference, operations):
+    return {
+        (row, name, index): convolution.weight
+        for row, edge in enumerate(reference.edges)
+        for name, operation in zip(operations, edge)
+        for index, convolution in enumerate(m for m in operation.modules() if isinstance(m, torch.nn.Conv2d))
+    }
+
+
+def test_evaluation_uses_running_statistics_as_the_reference_does():
+    cell = SuperCell(3, 5).double()
+    reference = ReferenceCell(3, 5).double()
+    reference.copy_from(cell)
+    for step in range(3):
+        features, weights = inputs(5, seed=step), soft_weights(cell, seed=step)
+        cell(*features, weights), reference(*features, weights)
+    cell.eval(), reference.eval()
+    features, weights = inputs(5, seed=9), soft_weights(cell, seed=9)
+    assert relative(cell(*features, weights), reference(*features, weights)) < 1e-10
+    ours = torch.autograd.grad(cell(*features, weights).square().sum(), [*features, weights])
+    theirs = torch.autograd.grad(reference(*features, weights).square().sum(), [*features, weights])
+    assert all(relative(a, b) < 1e-10 for a, b in zip(ours, theirs))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_error_is_at_most_three_times_the_references(seed):
+    cell, reference = SuperCell(4, 10), ReferenceCell(4, 10)
+    reference.copy_from(cell)
+    features = inputs(10, (32, 32), torch.float32, seed)
+    weights = soft_weights(cell, seed, torch.float32)
+    ours, theirs = cell(*features, weights), reference(*features, weights)
+    exact = reference.double()(*[feature.double() for feature in features], weights.double())
+    assert (ours - exact).abs().max() <= 3 * (theirs - exact).abs().max()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("width", [3, 8])
+@pytest.mark.parametrize("seed", range(6))
+def test_one_hot_super_cell_is_the_derived_cell(training, width, seed):
+    generator = torch.Generator().manual_seed(seed)
+    plan = random_genotype(1, 4, generator).cells[0]
+    cell, derived = SuperCell(4, width).double(), Cell(plan, width).double()
+    weights = one_hot(plan)
+    for warm in range(2):  # running statistics that are not the initial ones
+        cell(*inputs(width, seed=warm), weights)
+    cell.copy_to(derived)
+    cell.train(training), derived.train(training)
+    features = inputs(width, seed=seed)
+    assert relative(cell(*features, weights), derived(*features)) < 1e-12
+
+
+def one_hot(plan, dtype=torch.float64):
+    """Alphas of one decoded cell: `none` on the dropped edges."""
+    rows = edges(len(plan))
+    weights = torch.zeros(len(rows), len(OPERATIONS), dtype=dtype)
+    weights[:, OPERATIONS.index("none")] = 1
+    for node, chosen in enumerate(plan):
+        for name, source in chosen:
+            weights[rows.index((node, source))] = 0
+            weights[rows.index((node, source)), OPERATIONS.index(name)] = 1
+    return weights
+
+
+def test_every_operation_and_source_is_covered_one_by_one():
+    for operation in OPERATIONS[:-1]:
+        for source in range(4):
+            other = 0 if source else 1
+            last = tuple(sorted([(operation, source), ("skip", other)], key=lambda edge: edge[1]))
+            plan = ((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1)), last)
+            cell, derived = SuperCell(3, 4).double(), Cell(plan, 4).double()
+            cell.copy_to(derived)
+            features = inputs(4)
+            assert relative(cell(*features, one_hot(plan)), derived(*features)) < 1e-12
+
+
+def test_zero_weight_operations_are_not_computed():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    plan = ((("conv_3", 0), ("skip", 1)), (("skip", 0), ("skip", 1)))
+    cell, derived = SuperCell(2, 4).double(), Cell(plan, 4).double()
+    counts = []
+    for run in (lambda: cell(*inputs(4), one_hot(plan)), lambda: derived(*inputs(4))):
+        with FlopCounterMode(display=False) as counter:
+            run()
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
