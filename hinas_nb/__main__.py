@@ -61,7 +61,7 @@ def _run(options) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that children are ended
     plans = batch.plan(jobs, settings)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
-    _say(f"{_many(len(jobs), 'notebook')} ask for {_many(sum(len(plan.runs) for plan in plans), 'Run')}")
+    _say(f"{_many(len(jobs), 'notebook')}, {_many(sum(len(plan.runs) for plan in plans), 'Run')} asked for")
     runs_failed = batch.compute(plans, settings)
     for outcome in batch.execute([job for job in jobs if job.notebook.name not in failed], settings):
         _say(f"{'FAILED' if outcome.error else 'done  '} {outcome.notebook} ({outcome.seconds:.0f} s)")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hinas_nb import contract, offline, places, planning
+from hinas_nb import contract, places, planning
 from hinas_nb.children import Child, child, serve
 from hinas_nb.planning import Job, Plan, first_line
 
@@ -174,6 +174,8 @@ def _executed(job: Job, folder: Path) -> str | None:
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
+
+    from hinas_nb import offline
 
     os.environ["HINAS_PUBLISH"] = str(folder / "published")
     source, target = folder / "source.ipynb", folder / "executed.ipynb"

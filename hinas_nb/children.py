@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(module: str, kind: str, task: Any, environment: dict[str, str], threads: int) -> Iterator[Child]:
+def child(module: str, kind: str, task: Any, environment: dict[str, str], threads: int) -> Generator[Child]:
     """Start `python -m MODULE KIND FOLDER`, which calls `serve`; it and its kernel end with the block."""
     with tempfile.TemporaryDirectory(prefix="hinas-nb-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -74,7 +74,7 @@ def child(module: str, kind: str, task: Any, environment: dict[str, str], thread
                     process.wait()
 
 
-def serve(folder: Path, answer) -> None:
+def serve(folder: Path, answer: Callable[[Any], Any]) -> None:
     """In the child: compute `answer(task)` and leave it whole."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     content = pickle.dumps(answer(pickle.loads((folder / "task").read_bytes())))

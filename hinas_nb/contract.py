@@ -1,7 +1,7 @@
 """What a notebook promises, and the front door that holds it and its user to it.
 
-Papermill injects values without asking: a misspelt name only warns, and without its tag a cell overwrites what
-was injected. So everything is checked here first, from the source alone, before a kernel starts; each
+Papermill injects values without asking: a misspelt name only warns, and without its tag a cell overwrites
+what was injected. So everything is checked here first, from the source alone, before a kernel starts; each
 refusal is one line.
 """
 

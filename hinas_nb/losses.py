@@ -14,6 +14,7 @@ from torch import Tensor
 K1, K2 = 0.01, 0.03  # SSIM's constants (Wang et al. 2004) for a data range of 1
 #: Below this mean SSIM log10(1/SSIM) goes on as its tangent: finite, and still falling, at zero and below.
 SSIM_FLOOR = 1e-3
+BLOCK = 128  # rows filtered at once
 
 
 def restoration_loss(
@@ -27,7 +28,7 @@ def restoration_loss(
     As released: the SSIM is zero-padded and the logarithm is that of the batch mean.
     """
     estimate = estimate.to(truth.dtype)  # mixed precision ends here: variances cancel digits
-    loss = F.mse_loss(estimate, truth) if fidelity == "mse" else F.l1_loss(estimate, truth)
+    loss = {"mse": F.mse_loss, "l1": F.l1_loss}[fidelity](estimate, truth)
     if not ssim_weight:
         return loss
     window = gaussian_window(estimate)
@@ -71,20 +72,26 @@ def gaussian_window(like: Tensor, taps: int = 11, sigma: float = 1.5) -> Float[T
 
 
 def _filtered(
-    planes: Float[Tensor, "planes h w"], window: Tensor, padding: int
-) -> Float[Tensor, "planes h2 w2"]:
-    # Products with two banded matrices: though most factors are zeros, they are 10 to 20 times faster on CPU,
-    # backward pass included, than a convolution with a single channel.
+    planes: Float[Tensor, "planes height width"], window: Tensor, padding: int
+) -> Float[Tensor, "planes out_height out_width"]:
     with torch.autocast(planes.device.type, enabled=False):
-        rows, columns = (_band(size, window, padding) for size in planes.shape[1:])
-        return rows @ planes @ columns.T
+        for _ in range(2):  # down the columns, then along the rows
+            planes = _down_columns(planes, window, padding).transpose(1, 2)
+    return planes
 
 
-def _band(size: int, window: Tensor, padding: int) -> Float[Tensor, "out size"]:
-    """The matrix that applies `window` along an axis of `size` pixels with `padding` zeros at both ends."""
+def _down_columns(
+    planes: Float[Tensor, "planes size width"], window: Tensor, padding: int
+) -> Float[Tensor, "planes out width"]:
+    # Products with a banded matrix: though most factors are zeros, they are 10 to 20 times faster on CPU,
+    # backward pass included, than a convolution with a single channel. Blocks keep large images linear.
+    size = planes.shape[1]
     out = size + 2 * padding - len(window) + 1
-    taps = (
-        torch.arange(size, device=window.device) - torch.arange(out, device=window.device)[:, None] + padding
-    )
-    inside = (taps >= 0) & (taps < len(window))
-    return window[taps.clamp(0, len(window) - 1)] * inside
+    blocks = []
+    for start in range(0, out, BLOCK):
+        stop = min(start + BLOCK, out)
+        first, last = max(start - padding, 0), min(stop - padding + len(window) - 1, size)
+        taps = torch.arange(first, last)[None] - torch.arange(start, stop)[:, None] + padding
+        band = window[taps.clamp(0, len(window) - 1)] * ((taps >= 0) & (taps < len(window))).to(window)
+        blocks.append(band @ planes[:, first:last])
+    return torch.cat(blocks, 1)

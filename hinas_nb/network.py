@@ -75,6 +75,8 @@ class DerivedNetwork(nn.Module):
             raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
         if max(genotype.levels) >= len(width_factors):
             raise GenotypeError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
+        if base_width is not None and base_width < 1:
+            raise ValueError(f"base_width must be at least 1, got {base_width}")
         self.genotype, self.task, self.residual = genotype, task, residual
         self.scale = scale or 1
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width

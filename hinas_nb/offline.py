@@ -4,6 +4,12 @@ import re
 from pathlib import Path
 
 import nbformat
+from bs4 import BeautifulSoup
+from jinja2 import pass_context
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def finish(executed: Path, page: Path, name: str) -> None:
@@ -15,17 +21,14 @@ def finish(executed: Path, page: Path, name: str) -> None:
 
 
 def html(notebook: nbformat.NotebookNode, name: str) -> str:
-    """The page of a notebook; it loads nothing, widgets are left out (their state has no page to live in)."""
-    from bs4 import BeautifulSoup
-    from nbconvert import HTMLExporter
-
+    """The page of a notebook; it loads nothing. Widgets are left out: their state has no page to live in."""
     notebook = nbformat.from_dict(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = name
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not _is_widget(output)]
-    soup = BeautifulSoup(HTMLExporter().from_notebook_node(notebook)[0], "html.parser")
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    soup = BeautifulSoup(_Page().from_notebook_node(notebook)[0], "html.parser")
     for script in soup.find_all("script"):
         if re.search(r"https?://", script.get("src", "") + script.get_text()):
             script.decompose()
@@ -34,5 +37,32 @@ def html(notebook: nbformat.NotebookNode, name: str) -> str:
     return str(soup)
 
 
-def _is_widget(output) -> bool:
-    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+class _Page(HTMLExporter):
+    @pass_context
+    def markdown2html(self, context, source):
+        cell = context.get("cell", {})
+        renderer = _Renderer(escape=False, attachments=cell.get("attachments", {}), exclude_anchor_links=True)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+class _Renderer(IPythonRenderer):
+    """Formulas as MathML, which browsers draw without a script; as TeX where that cannot be."""
+
+    def inline_math(self, body: str) -> str:
+        return _mathml(body, "inline") or super().inline_math(body)
+
+    def block_math(self, body: str) -> str:
+        return _mathml(body, "block") or super().block_math(body)
+
+    def latex_environment(self, name: str, body: str) -> str:
+        whole = rf"\begin{{{name}}}{body}\end{{{name}}}"
+        return _mathml(whole, "block") or super().latex_environment(name, body)
+
+
+def _mathml(formula: str, display: str) -> str | None:
+    try:
+        from latex2mathml.converter import convert  # ty: ignore[import-not-found]
+
+        return convert(formula.strip(), display=display)
+    except Exception:  # not installed, or TeX it does not know: the formula stays readable as TeX
+        return None

@@ -57,7 +57,7 @@ def read(source: str, notebook: str) -> dict[str, Parameter]:
         raise NotebookError(f"{notebook}: the parameters cell must be Python, got {error.msg}") from None
     found: dict[str, Parameter] = {}
     for statement in statements:
-        parameter = _parameter(statement, notebook)
+        parameter = _parameter(statement, source, notebook)
         if parameter.name in found:
             raise NotebookError(f"{notebook}: {parameter.name} must be set once in its cell, got it twice")
         found[parameter.name] = parameter
@@ -67,10 +67,13 @@ def read(source: str, notebook: str) -> dict[str, Parameter]:
     return found
 
 
-def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
-    text = ast.unparse(statement).splitlines()[0]
+def _parameter(statement: ast.stmt, source: str, notebook: str) -> Parameter:
+    def written(node: ast.AST) -> str:
+        return (ast.get_source_segment(source, node) or "").splitlines()[0]
+
+    text = written(statement)
     if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        target, value, annotation = statement.target, statement.value, ast.unparse(statement.annotation)
+        target, value, annotation = statement.target, statement.value, written(statement.annotation)
     elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
         target, value, annotation = statement.targets[0], statement.value, None
     else:

@@ -4,6 +4,7 @@ Data sets are read by `hinas_nb.data`; this is the boundary for files nobody pre
 """
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -28,6 +29,8 @@ KINDS = {
 }
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: colour type
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what we say in one line of our own
+
 MODES = {"1": "L", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
 
 
@@ -37,7 +40,7 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then alpha if there is any."""
+    """pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then alpha if any."""
 
     pixels: np.ndarray
     profile: bytes | None = None
@@ -126,21 +129,23 @@ def _encoded(kind: str, picture: Picture) -> bytes:
 
 def _read_tiff(content: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        if len(file.pages) != 1:
+        if len(file.pages) > 1:
             raise PictureError(f"must hold one picture, got {len(file.pages)} pages")
         page = file.pages[0]
         profile = page.tags[34675].value if 34675 in page.tags else None
         if page.dtype == np.uint8 and page.compression not in (1, 8, 32946):
             return _read_pillow(content)  # tifffile itself decodes deflate only
-        if page.photometric.name not in ("MINISBLACK", "RGB") or page.planarconfig.name != "CONTIG":
-            raise PictureError(f"must be grey or RGB, got a TIFF of kind {page.photometric.name}")
+        grey_or_rgb = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        if not grey_or_rgb or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+            raise PictureError(f"must be grey or RGB, channels together, got TIFF kind {page.photometric!r}")
         return Picture(page.asarray(), profile)
 
 
 def _read_pillow(content: bytes) -> Picture:
     with Image.open(io.BytesIO(content)) as image:
-        if getattr(image, "n_frames", 1) != 1:
-            raise PictureError(f"must hold one picture, got {image.n_frames} frames")
+        frames = getattr(image, "n_frames", 1)
+        if frames != 1:
+            raise PictureError(f"must hold one picture, got {frames} frames")
         profile = image.info.get("icc_profile")
         deep = image.format == "PNG" and str(image.tile[0].args) in ("RGB;16B", "RGBA;16B")
         if image.format == "PNG" and str(image.tile[0].args) == "LA;16B":
@@ -155,7 +160,7 @@ def _read_pillow(content: bytes) -> Picture:
 
 
 def _both_bytes(content: bytes) -> np.ndarray:
-    """A 16-bit colour PNG: Pillow keeps the high bytes only, so it decodes again as if they were the low ones."""
+    """A 16-bit colour PNG: Pillow keeps high bytes only, so it decodes again as if they were the low ones."""
     halves = []
     for order in ("16B", "16L"):
         with Image.open(io.BytesIO(content)) as image:

@@ -31,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Tally:
-    """Runs of one notebook, with the searches and trainings they rest on: in all, done, wanted by others too."""
+    """Runs of one notebook and the searches and trainings they rest on: all, done, wanted by others too."""
 
     notebook: str
     needed: int

@@ -33,14 +33,14 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str
 
 @dataclass(frozen=True)
 class Failure:
-    """A Run that was not computed, and why (one line)."""
+    """A Run that was not computed, and why (one line). Without its data it has no hash."""
 
     config: RunConfig
     hash: str
     reason: str
 
     def __str__(self):
-        return f"{describe(self.config)} ({self.hash[:16]}): {self.reason}"
+        return f"{describe(self.config)} ({self.hash[:16] or 'data missing'}): {self.reason}"
 
 
 def execute(
@@ -65,15 +65,16 @@ def execute(
             raise ValueError(f"{name} must be at least 1, got {value!r}")
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
-    waiting = {store.folder(config).hash: config for config in missing(runs, store)}
+    ready, failures = _with_data(runs, store)
+    waiting = {store.folder(config).hash: config for config in missing(ready, store)}
     if not waiting:
-        return []
+        return failures
     pool = _Here() if in_process else _Local(min(workers, len(waiting)), threads)
     bar = tqdm(
         total=len(waiting), desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=not progress
     )
     try:
-        return _schedule(waiting, pool, (store, device, threads), bar)
+        return failures + _schedule(waiting, pool, (store, device, threads), bar)
     finally:
         bar.close()
         pool.close()
@@ -97,6 +98,18 @@ def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
     for run in runs:
         need(run.config)
     return sorted(found.values(), key=lambda config: WAVES.index(kind_of(config)))
+
+
+def _with_data(runs: Sequence[Run], store: Store) -> tuple[list[Run], list[Failure]]:
+    """The Runs whose data is here, and a failure for each of the others, which don't hold these up."""
+    ready, failures = [], {}
+    for run in runs:
+        try:
+            store.folder(run.config)
+            ready.append(run)
+        except (ValueError, OSError) as error:
+            failures[run.config] = Failure(run.config, "", one_line(error))
+    return ready, list(failures.values())
 
 
 def _schedule(waiting: dict[str, RunConfig], pool, how: tuple, bar: tqdm) -> list[Failure]:

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from hinas_nb import data
 from hinas_nb.settings import Config, ConfigError
 
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Image = Float[Tensor, "1 channel height width"]
+Degraded = Float[Tensor, "1 in_channel in_height in_width"]
+Clean = Float[Tensor, "1 file_channel out_height out_width"]
 
 #: What the presets change from the standard of their task (facts and their sources: notebook 01).
 PRESETS = {
     "denoise-standard": {"task": "denoise"},
-    # As released: the inference settings are missing; 64 is inferred (the code's default is 128).
+    # As released: the inference settings are missing; 64 px are inferred, the code's default is 128.
     "denoise-released": {
         "task": "denoise", "tile": 64, "fresh_noise": True, "round_output": False, "ssim": "zero-padded"
     },
@@ -62,9 +67,7 @@ class Protocol(Config):
     scale: Literal[2, 3, 4] | None = None  # sr
     seed: Natural = 0  # of the noise
     half_size: bool = False  # denoise: shrink the photograph by 2 first, as RED did with BSD200
-    noisy_range: Literal["clipped", "8-bit"] | None = (
-        None  # denoise: None leaves the noisy image unclipped floats
-    )
+    noisy_range: Literal["clipped", "8-bit"] | None = None  # denoise: None leaves the noisy image as floats
     tile: Annotated[int, Field(ge=8)] | None = None  # denoise: pixels; None restores the whole image at once
     tile_step: Annotated[int, Field(ge=1)] | None = None  # pixels from tile to tile; None: 3/4 of the tile
     fresh_noise: bool = False  # each tile draws its own noise; off: tiles are cut from one noisy image
@@ -131,13 +134,13 @@ class Protocol(Config):
         ]
         return ", ".join(text for departs, text in departures if departs) or "standard"
 
-    def pair(self, image: UInt8[Tensor, "channel height width"], name: str) -> tuple[Image, Image]:
+    def pair(self, image: UInt8[Tensor, "channel height width"], name: str) -> tuple[Degraded, Clean]:
         """The degraded and the clean image, float32 on 0-1, as the network and the metrics take them.
 
         Denoising: both one grey channel; the same noise in every process and run, drawn from the seed, `name`
         and sigma. Super-resolution: the degraded image has 3 channels (a grey file: three equal ones); the
-        clean one, cut to a multiple of the scale, keeps the channels of its file: metrics score a single-channel
-        file on its grey values, while a grey page stored as RGB (Manga109) is scored on Y as published.
+        clean one, cut to a multiple of the scale, keeps the channels of its file: metrics score a
+        single-channel file on its grey values, but a grey page stored as RGB (Manga109) on Y, as published.
         """
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
             raise ConfigError(
@@ -147,18 +150,13 @@ class Protocol(Config):
             clean = self._clean_grey(image)
             return self.noisy(clean, name), clean
         if min(image.shape[-2:]) < self.scale:
-            raise ConfigError(
-                f"image {name} must be at least scale={self.scale} pixels a side, got {tuple(image.shape[-2:])}"
-            )
-        from hinas_nb import data
-
+            size = tuple(image.shape[-2:])
+            raise ConfigError(f"image {name} must be at least scale={self.scale} pixels a side, got {size}")
         clean = data.modcrop(image, self.scale)
         return self._shrunk(clean).expand(3, -1, -1)[None].contiguous(), clean[None].float() / 255
 
     def noisy(self, clean: Image, name: str, tile: int | None = None) -> Image:
         """`clean` with the noise of image `name`; tile: with that of its tile of this index."""
-        from hinas_nb import data
-
         key = (name, f"{self.sigma:g}") if tile is None else (name, f"{self.sigma:g}", tile)
         noisy = data.add_noise(clean, self.sigma, data.stream(self.seed, "protocol-noise", *key))
         if self.noisy_range is None:
@@ -190,15 +188,11 @@ class Protocol(Config):
         values = self.model_dump(exclude={"sigma", "scale", "seed"})
         return values | {"border": self.scored_border, "tile_step": self._step}
 
-    def _clean_grey(self, image: Tensor) -> Image:
-        from hinas_nb import data
-
+    def _clean_grey(self, image: UInt8[Tensor, "channel height width"]) -> Clean:
         grey = data.grey(image)
         return (data.bicubic(grey, 0.5) if self.half_size else grey)[None].float() / 255
 
     def _shrunk(self, clean: UInt8[Tensor, "channel height width"]) -> Float[Tensor, "channel low_h low_w"]:
-        from hinas_nb import data
-
         size = [side // self.scale for side in clean.shape[-2:]]
         if self.downscale == "matlab":
             return data.bicubic(clean, 1 / self.scale).float() / 255
@@ -215,8 +209,5 @@ def round8(image: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def _pillow(channel: UInt8[Tensor, "height width"], height: int, width: int) -> Float[Tensor, "low_h low_w"]:
-    import numpy as np
-    from PIL import Image as Pillow
-
-    small = Pillow.fromarray(channel.numpy()).resize((width, height), Pillow.Resampling.BICUBIC)
+    small = PIL.Image.fromarray(channel.numpy()).resize((width, height), PIL.Image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(small)).float() / 255

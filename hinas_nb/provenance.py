@@ -15,7 +15,9 @@ from pathlib import Path
 
 import torch
 
-PACKAGES = ("hinas_nb", "torch", "numpy", "scikit-image", "safetensors", "pydantic", "pandas")
+from hinas_nb import __version__
+
+PACKAGES = ("torch", "numpy", "scikit-image", "safetensors", "pydantic", "pandas")
 PROC = Path("/proc/self")
 
 
@@ -75,7 +77,7 @@ def _commit() -> dict:
 
 @functools.cache
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "hinas_nb": __version__}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)

@@ -40,7 +40,8 @@ class Publisher:
         """Save as CSV (full precision) and LaTeX; returns the table. index: keep its row labels."""
         stem = self.folder / "tables" / self._stem(name)
         files.write_atomic(Path(f"{stem}.csv"), table.to_csv(index=index).encode())
-        latex = table.to_latex(index=index, escape=True, caption=caption, float_format="%.4g")
+        title = re.sub(r"([&%$#_])", r"\\\1", caption)
+        latex = table.to_latex(index=index, escape=True, caption=title, float_format=_short)
         files.write_atomic(Path(f"{stem}.tex"), latex.encode())
         self._page["tables"][name] = caption
         self._write()
@@ -66,9 +67,11 @@ class Publisher:
         files.write_atomic(path, json.dumps(self._page, indent=1).encode())
 
 
+def _short(number: float) -> str:
+    return f"{number:.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
+
+
 def _checked(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", name):
-        raise ValueError(
-            f"a published name must be letters and digits joined by single . _ or -, got {name!r}"
-        )
+        raise ValueError(f"a published name must be letters and digits joined by . _ or -, got {name!r}")
     return name

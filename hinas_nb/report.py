@@ -69,9 +69,7 @@ def _answer(folder: Path, name: str) -> dict:
     try:
         return nothing | json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, TypeError):
-        raise ReportError(
-            f"{path} must be what a notebook published, got something else; run {name} again"
-        ) from None
+        raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
 
 
 def _header(folder: Path, answers: dict, cost: pd.DataFrame) -> str:

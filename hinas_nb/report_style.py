@@ -1,4 +1,4 @@
-"""How the report page looks: one column on a telephone, wide on a desk, light or dark as the reader has it."""
+"""How the report page looks: one column on a telephone, wide on a desk, light or dark as the reader is."""
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1d2329; --quiet: #5d6873; --paper: #fbfaf7; --card: #fff;

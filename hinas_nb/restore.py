@@ -5,6 +5,7 @@ colour: a grey picture goes in as three equal channels, and the mean of the thre
 kept (resized bicubically where the picture grows), and so are bit depth and size.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,14 +82,16 @@ def restore(
 
 
 def estimated_sigma(colour: np.ndarray) -> float:
-    """The noise of a picture (height, width, channel) in [0, 1], mean over its channels, in grey levels (0-255)."""
+    """Sigma in grey levels (0-255) of (height, width, channel) in [0, 1], the mean over its channels."""
     try:
         from skimage.restoration import estimate_sigma
 
-        sigma = estimate_sigma(colour, channel_axis=2, average_sigmas=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a picture without any detail has no estimate
+            sigma = estimate_sigma(colour, channel_axis=2, average_sigmas=True)
     except ImportError:
         raise RestoreError("estimating sigma needs PyWavelets; install it or give --sigma") from None
-    return float(np.nan_to_num(sigma)) * 255  # no detail at all: not a number
+    return float(np.nan_to_num(sigma)) * 255
 
 
 def candidates(results: Path) -> list[Candidate]:
@@ -121,9 +124,7 @@ def choose(
         fits = [candidate for candidate in known if candidate.path.name.startswith(run)]
         if len(fits) != 1:
             names = " ".join(candidate.path.name for candidate in fits or known) or "none"
-            raise RestoreError(
-                f"run must be the start of one finished training Run's hash, got {run!r}: {names}"
-            )
+            raise RestoreError(f"run must begin the hash of one finished training Run ({names}), got {run!r}")
         return fits[0]
     fits = [candidate for candidate in known if candidate.task == task and candidate.scale == scale]
     if not fits:

@@ -85,7 +85,12 @@ class Supernet(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in owned]
 
     def one_hot(self, genotype) -> tuple[Tensor, WidthWeights]:
-        """Weights that restrict the supernet to one genotype; pass them to `forward`."""
+        """Weights that restrict the supernet to one genotype; pass them to `forward`.
+
+        Raises ValueError if the genotype's path is not in this supernet.
+        """
+        if self.space.levels is not None and genotype.levels != self.space.levels:
+            raise ValueError(f"levels must be {self.space.levels} as in this space, got {genotype.levels}")
         names, rows = list(self.space.operations), edges(self.space.nodes)
         reference = self.architecture.op_logits
         alphas = reference.new_zeros(self.space.layers, len(rows), len(names))

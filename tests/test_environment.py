@@ -97,11 +97,13 @@ def test_every_import_is_a_declared_dependency():
     declared = {canonicalize_name(requirement.name) for requirement in DECLARED}
     distributions = packages_distributions()
     local = {path.stem for path in (ROOT / "tests").glob("*.py")} | {"hinas_nb", "tests"}
-    for path, module in imports():
-        if module in sys.stdlib_module_names or module in local:
-            continue
-        owners = {canonicalize_name(name) for name in distributions.get(module, [module])}
-        assert owners & declared, f"{path} imports {module}: name it in pyproject.toml"
+    undeclared = {
+        f"{path} imports {module}"
+        for path, module in imports()
+        if module not in sys.stdlib_module_names | local
+        and not declared & {canonicalize_name(name) for name in distributions.get(module, [module])}
+    }
+    assert not undeclared, "name it in pyproject.toml"
 
 
 def imports() -> list[tuple[str, str]]:

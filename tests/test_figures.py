@@ -17,7 +17,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hinas_nb import figures
-from hinas_nb.figures import graphs
+from hinas_nb.figures import dot
 from hinas_nb.figures.comparisons import pareto
 from hinas_nb.figures.evolution import edge_names
 from hinas_nb.figures.labels import place_labels
@@ -150,14 +150,14 @@ def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
     fake.write_text("#!/bin/sh\necho 'syntax error in line 1' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert graphs.find_dot() == str(fake)
+    assert dot.find_dot() == str(fake)
     with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got syntax error in line 1$"):
         figures.super_cell_graph(3, OPERATIONS).svg()
 
 
 def test_missing_dot_is_said_where_the_graph_is_made(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(graphs.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(
         figures.FigureError, match=r"^graphs need a program `dot`, got none .*pip install"
     ) as raised:
@@ -440,7 +440,7 @@ def test_save_that_fails_leaves_the_old_files_and_no_others(tmp_path, monkeypatc
             figures.save(figures.sharing_diagram(True), tmp_path / "old")
     graph = figures.super_cell_graph(3, OPERATIONS)
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(graphs.sysconfig, "get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(figures.FigureError, match="graphs need a program `dot`"):
         figures.save(graph, tmp_path / "old")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {

@@ -1,7 +1,7 @@
-"""kill -9 at random instants and inside every write: resumed, a Run ends with the bits of the uninterrupted one.
+"""kill -9 at random instants and inside every write: resumed, a Run ends with the bits of one left alone.
 
-Run as a script, this file is the process that forks the Runs to be killed: it has imported everything once and
-never computed anything itself.
+Run as a script, this file is the process that forks the Runs to be killed: it has imported everything once
+and never computed anything itself.
 """
 
 import json
@@ -38,10 +38,13 @@ def test_killed_and_resumed_is_uninterrupted(kind, tmp_path):
 def nursery(kind: str, root: Path) -> dict:
     import torch
 
+    from hinas_nb import compute, search, train  # noqa: F401  for the forks
     from hinas_nb.provenance import provenance
 
     torch.set_num_threads(1)
-    provenance()  # asks git; once is enough
+    # Done here once, not in every fork: asking git, and what the first optimizer imports.
+    provenance()
+    torch.optim.SGD([torch.zeros(1)], 0.1)
     config = tiny(kind, root / "images")
     started = time.monotonic()
     folder = attempt(config, root / "whole")
@@ -94,7 +97,7 @@ def tiny(kind: str, images: Path):
 
 
 def attempt(config, root: Path, seconds: float | None = None, fault: tuple[str, str] | None = None):
-    """Start or resume a Run in a fork; kill it after `seconds` or in a write. The folder if it ended by itself."""
+    """Start or resume a Run in a fork, kill it after `seconds` or in a write; its folder if it ended."""
     from hinas_nb.compute import compute
     from hinas_nb.store import Store
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hinas_nb import data, pool
+from hinas_nb import data, evaluate, pool
+from hinas_nb.compute import LOOPS
 from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import describe
 from hinas_nb.protocol import get
-from hinas_nb.runs import Run, RunsFailed, collect, execute, grid, missing, status, vary
+from hinas_nb.runs import Run, RunsFailed, collect, compute, execute, grid, missing, status, vary
 from hinas_nb.settings import ConfigError
 from hinas_nb.store import Store
 
@@ -137,9 +138,6 @@ def test_workers_compute_the_same(store, tmp_path):
 
 
 def test_an_evaluation_goes_on_with_the_images_that_are_missing(store, small, monkeypatch):
-    from hinas_nb import evaluate
-    from hinas_nb.compute import compute
-
     scores = compute(small, store)
     first = [next(scores).image for _ in range(5)]
     scores.close()
@@ -170,7 +168,7 @@ def fail_search(monkeypatch, words="the loss must be finite, got nan"):
         raise ValueError(words)
         yield
 
-    monkeypatch.setitem(__import__("hinas_nb.compute", fromlist=["LOOPS"]).LOOPS, SearchConfig, loop)
+    monkeypatch.setitem(LOOPS, SearchConfig, loop)
 
 
 def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, capsys):
@@ -195,9 +193,24 @@ def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, 
         collect([Run(EVALUATE)], store, in_process=True, progress=False)
 
 
-def test_other_threads_are_not_taken_on_resume(store, small):
-    from hinas_nb.compute import compute
+def test_missing_data_fails_only_what_reads_it(store, tmp_path):
+    nowhere = NOISY.but(data=f"folder:{tmp_path / 'nowhere'}", split="all")
+    (failure,) = execute([Run(nowhere), Run(NOISY), Run(nowhere)], store, in_process=True, progress=False)
+    assert "folder of images must exist, got" in str(failure) and store.folder(NOISY).done
 
+
+def test_who_comes_second_waits_and_finds_it_done(store, small):
+    first, second = compute(small, store), []
+    next(first)
+    waiting = threading.Thread(target=lambda: second.extend(compute(small, store)))
+    waiting.start()
+    assert status(store).state.tolist() == ["running"]
+    assert len(list(first)) == 39
+    waiting.join(10)
+    assert not waiting.is_alive() and second == [] and status(store).state.tolist() == ["done"]
+
+
+def test_other_threads_are_not_taken_on_resume(store, small):
     next(compute(small, store, threads=1))
     notes = []
     list(compute(small, store, threads=2, note=notes.append))

@@ -14,7 +14,8 @@ from hinas_nb.data.catalog import DataError
 from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream
 from hinas_nb.data.images import Image, ImageSet
 
-Batch = Float[Tensor, "batch channel height width"]
+#: Degraded and clean; for super-resolution the clean side is `scale` times the patch, else equal to it.
+Batch = tuple[Float[Tensor, "batch channel patch patch"], Float[Tensor, "batch channel side side"]]
 
 #: As released: the range of the random rescaling, used for every second sample on average.
 RESCALE_RANGE = (0.8, 1.2)
@@ -59,7 +60,7 @@ class Pairs:
         self.steps_per_epoch = -(-len(images) * crops_per_image // batch)
         self._small: dict[int, Image] = {}
 
-    def batch(self, step: int) -> tuple[Batch, Batch]:
+    def batch(self, step: int) -> Batch:
         """The pairs of a step, float32 in [0, 1] (noise may leave it); any step, in any order.
 
         denoise: both (batch, 1, patch, patch); sr: (batch, 3, patch, patch) and scale times that.
@@ -108,7 +109,7 @@ def validation_patches(
     scale: int | None = None,
     sigmas: tuple[float, ...] | None = None,
     seed: int,
-) -> tuple[Batch, Batch]:
+) -> Batch:
     """All adjacent, non-overlapping patches of all images, (degraded, clean), float32 in [0, 1].
 
     The noise is fixed by the seed; patch k gets sigma k modulo their number. What is left at the lower and

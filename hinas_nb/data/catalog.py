@@ -119,7 +119,8 @@ def check_split(name: str, split: str) -> None:
     known = splits(name)
     parts = split.split("+")
     if not set(parts) <= set(known) or len(set(parts)) < len(parts):
-        rule = f"one of {', '.join(known)}" + (" or some of them joined by +" if len(known) > 1 else "")
+        several = len(known) > 1
+        rule = f"one of {', '.join(known)} or some of them joined by +" if several else known[0]
         raise DataError(f"split of {name} must be {rule}, got {split!r}")
 
 

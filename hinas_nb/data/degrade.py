@@ -25,7 +25,7 @@ def bicubic(
 
     uint8 images are rounded and clipped after each dimension, as in MATLAB: the low-resolution images
     published with Set5 and Set14 come out bit for bit. (Later releases of MATLAB mirror the border instead:
-    up to 12 grey levels there.) Float images are rounded nowhere; those in [0, 1] are kept there between the
+    up to 11 grey levels there.) Float images are rounded nowhere; those in [0, 1] are kept there between the
     two dimensions, without which saturated edges stray 2 grey levels from the 8-bit result.
     Raises DataError for a scale that is not positive.
     """

@@ -55,24 +55,28 @@ def fetch(name: str, root: str | Path | None = None, progress: Progress | None =
         why = f"{name}: {CATALOG[name].licence}" if name in CATALOG else name
         raise DataError(f"data set to fetch must be one of {', '.join(ORIGINS)}, got {why}")
     root = data_root(root)
+    if all(row["state"] == "present" for row in check(root, (name,))):
+        return [f"{name} is already in {root}"]
     downloads = root / ".downloads"
     downloads.mkdir(parents=True, exist_ok=True)
     with FileLock(downloads / "lock"):
-        if all(row["state"] == "present" for row in check(root, (name,))):
-            return [f"{name} is already in {root}"]
-        staging = downloads / name
-        shutil.rmtree(staging, ignore_errors=True)
-        archives = {origin: _archive(origin, root, progress) for origin in ORIGINS[name]}
+        return _fetch(name, root, downloads / name, progress)
+
+
+def _fetch(name: str, root: Path, staging: Path, progress: Progress | None) -> list[str]:
+    archives = {origin: _archive(origin, root, progress) for origin in ORIGINS[name]}
+    new_sums = {origin.url: [_sha256(archive)] for origin, archive in archives.items() if not origin.sha256}
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
         for origin, archive in archives.items():
             _unpack(archive, origin, staging)
-        new_sums = {
-            origin.url: [_sha256(archive)] for origin, archive in archives.items() if not origin.sha256
-        }
         new_sums |= _checked_sums(name, staging, archives.values(), recorded(root))
         count = _move(staging, root)
-        write_atomic(root / SUMS_FILE, json.dumps(recorded(root) | new_sums, indent=1).encode())
-        for archive in archives.values():
-            archive.unlink()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    write_atomic(root / SUMS_FILE, json.dumps(recorded(root) | new_sums, indent=1).encode())
+    for archive in archives.values():
+        archive.unlink()
     return [f"{name}: {count} files are now in {root}", *_said(name, archives, new_sums)]
 
 
@@ -148,7 +152,8 @@ def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
                 )
             target.write_bytes(content)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"archive {origin.url} must be whole, got {error}; {_put_aside(archive)}") from None
+        reason = str(error).splitlines()[0]
+        raise DataError(f"archive {origin.url} must be whole, got {reason}; {_put_aside(archive)}") from None
 
 
 def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], BinaryIO]]]:
@@ -189,7 +194,6 @@ def _move(staging: Path, root: Path) -> int:
         target = root / file.relative_to(staging)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
-    shutil.rmtree(staging)
     return len(files)
 
 

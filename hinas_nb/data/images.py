@@ -20,7 +20,8 @@ from hinas_nb import pictures
 from hinas_nb.data.catalog import CATALOG, FOLDER_PREFIX, PHOTOS, DataError, check_split, folder_path
 from hinas_nb.data.degrade import stream
 
-Image = UInt8[Tensor, "channel height width"]
+#: Leading underscores: sizes may differ between the images of one call.
+Image = UInt8[Tensor, "_channel _height _width"]
 
 SUFFIXES = tuple(pictures.KINDS)
 
@@ -75,7 +76,7 @@ def load(name: str, split: str, root: str | Path | None = None, scale: int | Non
     return ImageSet(name, split, names, tuple(decode(file) for file in files))
 
 
-def grey(image: Image) -> Image:
+def grey(image: Image) -> UInt8[Tensor, "1 height width"]:
     """8-bit luma with the weights of MATLAB's `rgb2gray`: 0.2989 R + 0.5870 G + 0.1140 B, rounded half up.
 
     The denoising literature uses it; Pillow's "L" (0.299, 0.587, 0.114 in fixed point) differs by at most 1,

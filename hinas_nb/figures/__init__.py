@@ -5,13 +5,14 @@ Layers are counted from 1, nodes, edges and width levels from 0, as in the rest 
 """
 
 from hinas_nb.figures.comparisons import ablation_plot, score_pairs, trade_off_plot
+from hinas_nb.figures.dot import Graph
 from hinas_nb.figures.evolution import (
     op_weight_evolution,
     op_weight_heatmap,
     search_curves,
     width_weight_evolution,
 )
-from hinas_nb.figures.graphs import Graph, changed_edges, genotype_graph, super_cell_graph
+from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.trellis import sharing_diagram, width_trellis

@@ -3,18 +3,15 @@
 Drawn in notebooks `02_search_space`, `03_search_denoising` and `13_perturbations`.
 """
 
-import shutil
-import subprocess
-import sysconfig
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from html import escape
 
 import graphviz
 from matplotlib.colors import to_rgb
 
 from hinas_nb.config import check_levels, widths
-from hinas_nb.figures.style import CHANGED, DPI, INK, MUTED, OPERATION_COLOURS, PAPER, FigureError
+from hinas_nb.figures.dot import Graph
+from hinas_nb.figures.style import CHANGED, INK, MUTED, OPERATION_COLOURS, PAPER, FigureError
 from hinas_nb.genotype import OPERATIONS, Genotype
 
 #: (layer from 1, node from 0, slot 0 or 1): one input of one node.
@@ -33,7 +30,7 @@ def genotype_graph(
     base_width: int = 20,
     width_factors: Sequence[float] = (1, 1.5, 2),
     before: Genotype | None = None,
-) -> "Graph":
+) -> Graph:
     """All cells, one row per layer: operations by colour, channels in numbers, the way of the widths on top.
 
     changed: places to mark red; layers count from 1, nodes and slots from 0.
@@ -76,7 +73,7 @@ def changed_edges(before: Genotype, after: Genotype) -> set[Place]:
     }
 
 
-def super_cell_graph(nodes: int, operations: Sequence[str], title: str | None = None) -> "Graph":
+def super_cell_graph(nodes: int, operations: Sequence[str], title: str | None = None) -> Graph:
     """Every edge of a super-cell with one line per candidate operation (figure 1)."""
     rows = f"<TR><TD COLSPAN='{len(operations)}'><B>{escape(title)}</B></TD></TR>" if title else ""
     chips = "".join(_chip(name) for name in operations)
@@ -87,7 +84,7 @@ def super_cell_graph(nodes: int, operations: Sequence[str], title: str | None = 
     sources = ["h1", "h2"]
     bundle = ":".join(OPERATION_COLOURS[name] for name in operations)
     for node in range(nodes):
-        graph.node(f"n{node}", f"<<B>{node}</B>>", **_box())
+        graph.node(f"n{node}", f"<<B>{node}</B>>", **_box(width=0.7))
         for source in sources:
             graph.edge(source, f"n{node}", color=bundle, arrowhead="none", penwidth="1.3")
         sources.append(f"n{node}")
@@ -95,50 +92,6 @@ def super_cell_graph(nodes: int, operations: Sequence[str], title: str | None = 
     for node in sources[2:]:
         graph.edge(node, "out", color=MUTED, penwidth="1")
     return Graph(graph.source)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A drawing in graphviz' language that notebooks show; made only where a `dot` can be found."""
-
-    source: str = field(repr=False)
-
-    def __post_init__(self):
-        find_dot()  # refuse in the cell that draws; while showing, a notebook swallows errors
-
-    def svg(self) -> bytes:
-        """Without the XML prolog, so that it can stand inside a page."""
-        text = self._rendered("-Tsvg")
-        return text[text.index(b"<svg") :]
-
-    def png(self) -> bytes:
-        return self._rendered("-Tpng", f"-Gdpi={DPI}")
-
-    def _repr_svg_(self) -> str:
-        return self.svg().decode()
-
-    def _rendered(self, *options: str) -> bytes:
-        done = subprocess.run([find_dot(), *options], input=self.source.encode(), capture_output=True)
-        if done.returncode or not done.stdout:
-            reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"])[0]
-            raise FigureError(f"dot must draw the graph, got {reason}")
-        return done.stdout
-
-
-def find_dot() -> str:
-    """The program that draws: a real `dot` on the PATH first, else the one of the graphviz-pure package.
-
-    Raises FigureError.
-    """
-    scripts = sysconfig.get_path("scripts")
-    found = shutil.which("dot") or shutil.which("graphviz-pure", path=scripts)
-    found = found or shutil.which("graphviz-pure")
-    if not found:
-        raise FigureError(
-            f"graphs need a program `dot`, got none on the PATH and no graphviz-pure in {scripts} "
-            "(pip install graphviz-pure)"
-        )
-    return found
 
 
 def _digraph(label: str) -> graphviz.Digraph:
@@ -156,7 +109,7 @@ def _cell(row, layer: int, cell, genotype: Genotype, channels: list[int], change
     width = channels[layer - 1]
     row.attr(
         label=f"<<B>Layer {layer}</B>   level {genotype.levels[layer - 1]}, {width} channels per node>",
-        style="rounded,filled", color=PAPER, fillcolor=PAPER, labeljust="l", fontname=FONT,
+        style="rounded,filled", color=PAPER, fillcolor=PAPER, labeljust="l", fontname=FONT, margin="13",
     )  # fmt: skip
     for name, back in (("h1", 1), ("h2", 2)):
         source, incoming = _output(layer - back, genotype, channels)
@@ -235,15 +188,9 @@ def _ink(operation: str, text: str) -> str:
     return f"<FONT COLOR='{'white' if dark else INK}'>{text}</FONT>"
 
 
-def _box() -> dict[str, str]:
-    return {
-        "shape": "box",
-        "style": "rounded,filled",
-        "fillcolor": "white",
-        "color": "#666666",
-        "width": "1.2",
-        "height": "0.4",
-    }
+def _box(width: float = 1.2) -> dict[str, str]:
+    look = {"shape": "box", "style": "rounded,filled", "fillcolor": "white", "color": "#666666"}
+    return look | {"width": str(width), "height": "0.4"}  # inches
 
 
 def _check_places(changed: set[Place], genotype: Genotype):

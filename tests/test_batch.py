@@ -1,0 +1,408 @@
+"""The strict front door, and what happens to results when notebooks succeed, fail or are interrupted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, output_from_msg
+
+from hinas_nb import __main__, contract, offline, parameters, places
+from hinas_nb.parameters import NotebookError
+
+FIRST = """\
+# Tiny
+
+**Question.** Is $x$ 2?
+
+**Answer.** Yes
+
+**Cost.** smoke 1 s,
+laptop 1 s
+
+**Reads.** no"""
+PARAMETERS = """\
+profile: str = "smoke"  # budget
+overrides: dict = {}  # of single settings
+x: float = 1.0  # mm
+steps: int = 3  # number
+quick: bool = False  # whether
+names: list[str] = []  # of images
+label: str = "a"  # on the axis
+seed: int = None  # of noise
+"""
+
+
+def notebook(
+    folder: Path, name: str, *cells: str, source: str = PARAMETERS, tags: dict | None = None
+) -> Path:
+    """A notebook of the collection: contract, imports, parameters and these code cells."""
+    tags = tags or {}
+    code = [
+        new_code_cell("import os, sys, json", metadata={"tags": ["imports"]}),
+        new_code_cell(source, metadata={"tags": ["parameters"]}),
+        *[new_code_cell(cell, metadata={"tags": tags.get(cell, [])}) for cell in cells],
+    ]
+    path = folder / f"{name}.ipynb"
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(new_notebook(cells=[new_markdown_cell(FIRST), *code]), path)
+    return path
+
+
+def collection(home: Path) -> Path:
+    shutil.copytree(places.PACKAGE.parent / "params", home / "params")
+    return home / "notebooks"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty collection in the place of ours."""
+    for name in ("HINAS_DATA", "HINAS_RESULTS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    collection(tmp_path)
+    return tmp_path
+
+
+# --- the front door: cells
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("x: float | None = 1.0", "n: the type of x must be one of {kinds}, got float | None"),
+        ("x: Literal['a'] = 'a'", "n: the type of x must be one of {kinds}, got Literal['a']"),
+        ("x: 'float' = 1.0", "n: the type of x must be one of {kinds}, got 'float'"),
+        ("x = None", "n: the type of x must be one of {kinds}, got none and the value None"),
+        (
+            "x: float = 1.0  # mm, x=2 is more",
+            "n: a parameter's comment must not hold =, got '# mm, x=2 is more'",
+        ),
+        ("x: str = 'a#b'", "n: a parameter's default must not hold #, got 'a#b'"),
+        ("x: float = 1.0\ny: float = 2 * x", "n: a parameter must be a literal, got 'y: float = 2 * x'"),
+        ("x: list = [*range(3)]", "n: a parameter must be a literal, got 'x: list = [*range(3)]'"),
+        ("x: int = 1\nx: int = 2", "n: x must be set once in its cell, got it twice"),
+        ("x: int = 1.5", "n: the default of x must be int, got 1.5"),
+        ("x: int = True", "n: the default of x must be int, got True"),
+        ("x = y = 1", "n: a parameter must be a line name: type = value, got 'x = y = 1'"),
+        ("x, y = 1, 2", "n: a parameter must be a line name: type = value, got 'x, y = 1, 2'"),
+        ("import os", "n: a parameter must be a line name: type = value, got 'import os'"),
+        ("x: float", "n: a parameter must be a line name: type = value, got 'x: float'"),
+        ("x =", "n: the parameters cell must be Python, got invalid syntax"),
+        ("", "n: the parameters must hold profile: str, got profiles"),
+    ],
+)
+def test_a_cell_that_papermill_would_misread_is_refused(source, line):
+    with pytest.raises(NotebookError) as error:
+        parameters.read(source + "\nprofile: str = 's'" if source else "profiles: str = 's'", "n")
+    assert str(error.value) == line.format(kinds=" ".join(parameters.KINDS))
+
+
+def test_comments_and_long_values_of_their_own_are_fine():
+    source = (
+        "# x = 3 is usual\nprofile: str = 's'\nx: list[float] = [\n    1.0,  # first\n    -2.5,\n]\nn = 3"
+    )
+    found = parameters.read(source, "n")
+    assert [(p.name, p.kind, p.default) for p in found.values()] == [
+        ("profile", "str", "s"),
+        ("x", "list", [1.0, -2.5]),
+        ("n", "int", 3),
+    ]
+
+
+def test_a_notebook_without_its_tag_or_with_two_is_refused(tmp_path):
+    path = notebook(tmp_path, "n", "1")
+    content = path.read_text()
+    path.write_text(content.replace('"parameters"', '"other"'))
+    assert refusal(path) == "n must have one cell tagged parameters, got 0"
+    path.write_text(content.replace('"imports"', '"parameters"'))
+    assert refusal(path) == "n must have one cell tagged parameters, got 2"
+
+
+def test_other_wrong_notebooks_are_refused(tmp_path):
+    assert (
+        refusal(notebook(tmp_path, "n", "1", "x = 2"))
+        == "n: x must be set in the parameters cell only, got it in cell 5"
+    )
+    two = notebook(
+        tmp_path, "n", "runs = []", "runs = [1]", tags={"runs = []": ["runs"], "runs = [1]": ["runs"]}
+    )
+    assert refusal(two) == "n must have at most one cell tagged runs, got more"
+    executed = notebook(tmp_path, "n", "1", tags={"1": ["injected-parameters"]})
+    assert refusal(executed) == "n.ipynb must be a source notebook, got an executed copy"
+    for text in ("no notebook", "[]", "{}"):
+        (tmp_path / "n.ipynb").write_text(text)
+        assert (
+            refusal(tmp_path / "n.ipynb") == "n.ipynb must be a notebook (version 4 JSON), got something else"
+        )
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(NotebookError) as error:
+        contract.read(path)
+    return str(error.value)
+
+
+# --- the front door: values and names
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("x=1e-3", 1e-3),
+        ("x=2", 2.0),
+        ("steps=-4", -4),
+        ("quick=true", True),
+        ("quick=False", False),
+        ("label=3", "3"),
+        ("label=a=b # c", "a=b # c"),
+        ("names=['a', 'b']", ["a", "b"]),
+        ('overrides={"train.steps": 20}', {"train.steps": 20}),
+        ("seed=None", None),
+        ("seed=7", 7),
+    ],
+)
+def test_values_get_the_type_of_their_parameter(tmp_path, assignment, value):
+    found = contract.read(notebook(tmp_path, "n")).values([assignment], "smoke")
+    name = assignment.partition("=")[0]
+    assert found == {"profile": "smoke", name: value}
+    assert type(found[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "line"),
+    [
+        (["stpes=3"], "n: unknown parameter stpes; did you mean steps?"),
+        (
+            ["wavelength=3"],
+            "n: unknown parameter wavelength; "
+            "there are profile, overrides, x, steps, quick, names, label, seed",
+        ),
+        (["x=fast"], "n: x must be float, got 'fast'"),
+        (["x=nan"], "n: x must be float, got 'nan'"),
+        (["x=None"], "n: x must be float, got 'None'"),
+        (["steps=1e3"], "n: steps must be int, got '1e3'"),
+        (["steps=3.0"], "n: steps must be int, got '3.0'"),
+        (["quick=1"], "n: quick must be bool (true or false), got '1'"),
+        (["names=a"], "n: names must be list such as [30, 50], got 'a'"),
+        (["overrides=[1]"], "n: overrides must be dict such as {\"train.steps\": 200}, got '[1]'"),
+        (["overrides={[]: 1}"], "n: overrides must be dict such as {\"train.steps\": 200}, got '{[]: 1}'"),
+        (["x"], "a parameter must be given as name=value, got 'x'"),
+        (["x=1", "x=1"], "parameter x must be given once, got it twice"),
+        (["profile=paper"], "profile must be given as --profile paper, got -p profile=paper"),
+    ],
+)
+def test_a_wrong_parameter_is_refused(tmp_path, assignments, line):
+    with pytest.raises(NotebookError) as error:
+        contract.read(notebook(tmp_path, "n")).values(assignments, "smoke")
+    assert str(error.value) == line
+
+
+def test_notebooks_are_found_by_number_name_and_path(tmp_path):
+    paths = [notebook(tmp_path, name) for name in ("01_one", "05_five", "10_ten")]
+    assert contract.find(["all"], tmp_path) == paths
+    assert contract.find(["10", "5", "05_five", "1"], tmp_path) == [paths[2], paths[1], paths[0]]
+    assert contract.find([str(paths[1]), "05_five.ipynb"], tmp_path) == [paths[1]]
+
+
+def test_a_notebook_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(
+        NotebookError, match=r"no notebooks in .*; name the collection's folder in HINAS_HOME"
+    ):
+        contract.find(["all"], tmp_path)
+    for name in ("05_five", "05_other", "01_one"):
+        notebook(tmp_path, name)
+    for name, end in (
+        ("05_fvie", "; did you mean 05_five?"),
+        ("xyz", "; there are 01_one, 05_five, 05_other"),
+        ("7", "; there are 01_one, 05_five, 05_other"),
+    ):
+        with pytest.raises(NotebookError) as error:
+            contract.find([name], tmp_path)
+        assert str(error.value) == f"no notebook {name!r} in {tmp_path}{end}"
+    with pytest.raises(NotebookError) as error:
+        contract.find(["5"], tmp_path)
+    assert str(error.value) == "notebook 5 must fit one file, got 05_five.ipynb 05_other.ipynb"
+
+
+def test_the_first_cell_is_read(tmp_path):
+    assert contract.read(notebook(tmp_path, "n")).promises == {
+        "Title": "Tiny",
+        "Question": "Is $x$ 2?",
+        "Answer": "Yes",
+        "Cost": "smoke 1 s, laptop 1 s",
+        "Reads": "no",
+    }
+
+
+# --- execution
+
+
+GOOD = 'folder = os.environ["HINAS_PUBLISH"]'
+PUBLISH = """\
+for kind in ("figures", "tables"):
+    os.makedirs(f"{folder}/{kind}", exist_ok=True)
+    open(f"{folder}/{kind}/01_good__{label}.txt", "w").write("published")"""
+REPORT = 'print(json.dumps({"x": x, "python": sys.executable, "ipython": os.environ["IPYTHONDIR"]}))'
+
+
+def test_good_and_bad_notebooks(home, capsys, monkeypatch):
+    """One fails, its neighbour does not care; a good result survives later failures."""
+    monkeypatch.setenv("JUPYTER_PATH", str(home / "foreign"))
+    kernel = home / "foreign" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    (kernel / "kernel.json").write_text(
+        '{"argv": ["false"], "display_name": "not ours", "language": "python"}'
+    )
+    results = home / "results" / "smoke"
+    notebook(home / "notebooks", "01_good", GOOD, PUBLISH, REPORT)
+    notebook(home / "notebooks", "02_bad", "1", "raise ValueError('the first line\\nand more')", "2")
+
+    assert __main__.main(["run", "all", "--workers", "2", "-p", "x=2"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "02_bad: cell 5: ValueError: the first line\n"
+    assert said.out.endswith(f"1 of 2 notebooks executed, results in {results}\n")
+    executed = nbformat.read(results / "notebooks" / "01_good.ipynb", 4)
+    said = json.loads(executed.cells[6].outputs[0].text)
+    assert said["x"] == 2.0 and said["python"] == sys.executable
+    assert not Path(said["ipython"]).exists() and "foreign" not in said["ipython"]
+    assert executed.metadata.papermill.input_path == "01_good.ipynb"
+    assert files(results) == {
+        "figures/01_good__a.txt",
+        "tables/01_good__a.txt",
+        "html/01_good.html",
+        "notebooks/01_good.ipynb",
+        "notebooks/02_bad.failed.ipynb",
+    }
+    assert not kernels()
+
+    before = (results / "notebooks" / "01_good.ipynb").read_bytes()
+    notebook(
+        home / "notebooks", "01_good", GOOD, "label = 'b'  # here a parameter is changed", PUBLISH, "1 / 0"
+    )
+    assert __main__.main(["run", "1"]) == 2  # the front door
+    assert capsys.readouterr().err == (
+        "hinas-nb: 01_good: label must be set in the parameters cell only, got it in cell 5\n"
+    )
+    notebook(home / "notebooks", "01_good", GOOD, PUBLISH, "1 / 0")
+    assert __main__.main(["run", "1", "-p", "label=b"]) == 1
+    assert capsys.readouterr().err == "01_good: cell 6: ZeroDivisionError: division by zero\n"
+    assert (results / "notebooks" / "01_good.ipynb").read_bytes() == before
+    assert files(results) >= {"notebooks/01_good.failed.ipynb", "figures/01_good__a.txt"}
+    assert "figures/01_good__b.txt" not in files(results)
+
+    notebook(home / "notebooks", "01_good", GOOD, PUBLISH)
+    assert __main__.main(["run", "1", "-p", "label=b"]) == 0
+    assert capsys.readouterr().err == ""
+    assert (results / "notebooks" / "01_good.ipynb").read_bytes() != before
+    assert {name for name in files(results) if "01_good" in name} == {
+        "figures/01_good__b.txt",
+        "tables/01_good__b.txt",
+        "html/01_good.html",
+        "notebooks/01_good.ipynb",
+    }
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+RUNS = """\
+budget = load_profile(profile, overrides)
+bare = budget.evaluate("input", protocol=protocol.get("denoise-standard", sigma=50), every=3)
+runs = grid(bare, sigma=[25, 50])"""
+COLLECT = """\
+assert all(budget.store().folder(run.config).done for run in runs)
+print(len(collect(runs, budget.store())))"""
+
+
+def test_runs_are_planned_computed_once_and_then_found(home, capsys):
+    source = "from hinas_nb import protocol\nfrom hinas_nb.runs import grid, collect\n"
+    source += "from hinas_nb.profile import load_profile\n" + RUNS
+    notebook(home / "notebooks", "01_runs", source, COLLECT, tags={source: ["runs"]})
+    other = source.replace("[25, 50]", "[50]")
+    notebook(home / "notebooks", "02_also", other, COLLECT, tags={other: ["runs"]})
+    wrong = "runs = 3"
+    notebook(home / "notebooks", "03_wrong", wrong, tags={wrong: ["runs"]})
+
+    assert __main__.main(["plan", "all"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "03_wrong: cell 4: runs must be a list of Run, got int\n"
+    assert [line.split() for line in said.out.splitlines()] == [
+        ["notebook", "Runs", "done", "to", "do", "shared"],
+        ["01_runs", "2", "0", "2", "1"],
+        ["02_also", "1", "0", "1", "1"],
+        ["03_wrong", "0", "0", "0", "0"],
+        ["all", "2", "0", "2", "1"],
+    ]
+    assert __main__.main(["run", "1", "--workers", "2"]) == 0
+    assert "1 notebook, 2 Runs asked for\n" in capsys.readouterr().out
+    executed = nbformat.read(home / "results" / "smoke" / "notebooks" / "01_runs.ipynb", 4)
+    assert executed.cells[-1].outputs[0].text == "2\n"
+    assert __main__.main(["status"]) == 0
+    assert capsys.readouterr().out.startswith("smoke: 2 done\n")
+
+
+def test_interrupted_it_leaves_nothing_behind(home):
+    mark = home / "started"
+    notebook(
+        home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)"
+    )
+    command = [sys.executable, "-m", "hinas_nb", "run", "1"]
+    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent)}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    assert not (home / "results").exists() or not files(home / "results")
+    assert not kernels()
+
+
+def kernels() -> list[str]:
+    """Command lines of kernels our batches started that are still there, after a moment's grace."""
+    for _ in range(60):
+        lines = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_text().replace("\0", " ")
+            except OSError:
+                continue
+            if "ipykernel_launcher" in line and "hinas-nb-" in line:
+                lines.append(line)
+        if not lines:
+            break
+        time.sleep(0.1)
+    return lines
+
+
+# --- pages
+
+
+def test_a_page_loads_nothing(tmp_path):
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "text/plain": "interactive()"}
+    shown = output_from_msg(
+        {"header": {"msg_type": "display_data"}, "content": {"data": widget, "metadata": {}, "transient": {}}}
+    )
+    cells = [
+        new_markdown_cell("# T\n\n$x^2$, [a link](https://example.org)"),
+        new_code_cell("1", outputs=[shown]),
+    ]
+    page = offline.html(new_notebook(cells=cells, metadata={"widgets": {"state": {}}}), "n")
+    assert (
+        "<script src" not in page and "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
+    )
+    assert 'href="https://example.org"' in page
+    assert "interactive()" not in page and "<title>n</title>" in page
+    assert "x^2" in page or "<msup>" in page

@@ -1,0 +1,128 @@
+"""The command line: wrong input is one line on stderr and exit code 2; what needs no torch imports none."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hinas_nb import __main__, __version__, places
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """No results, no data, and our own notebooks and budgets."""
+    monkeypatch.setenv("HINAS_RESULTS", str(tmp_path / "results"))
+    monkeypatch.delenv("HINAS_DATA", raising=False)
+    monkeypatch.delenv("HINAS_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def code(*arguments: str) -> int:
+    """Exit code; argparse leaves by SystemExit."""
+    try:
+        return __main__.main(list(arguments))
+    except SystemExit as exit:
+        return exit.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("", "the following arguments are required: COMMAND"),
+        ("bake", "argument COMMAND: invalid choice: 'bake' (choose from "),
+        ("list extra", "unrecognized arguments: extra"),
+        ("run", "the following arguments are required: NOTEBOOK"),
+        ("run nothing_like_it", "no notebook 'nothing_like_it' in "),
+        ("run all --workers 0", "argument --workers: must be a whole number of at least 1, got '0'"),
+        ("run all --workers two", "argument --workers: must be a whole number of at least 1, got 'two'"),
+        ("run all --engine slurm", "argument --engine: invalid choice: 'slurm' (choose from "),
+        ("run all --frobnicate", "unrecognized arguments: --frobnicate"),
+        ("status", "no Runs in {tmp}/results; hinas-nb run all --profile smoke makes some"),
+        (
+            "report",
+            "{tmp}/results/smoke must hold results to report, got none: hinas-nb run all --profile smoke",
+        ),
+        ("data", "the following arguments are required: fetch|check"),
+        ("data fetch Nope", "data set to fetch must be one of "),
+        ("data check Nope", "data set must be one of photos, BSDS500, "),
+        ("restore in.png out.png", "the following arguments are required: --task"),
+        ("restore in.png out.png --task blur", "argument --task: invalid choice: 'blur' (choose from "),
+        ("restore in.png out.png --task sr --scale 5", "argument --scale: invalid choice: 5 (choose from "),
+        (
+            "restore in.png out.png --task denoise --sigma loud",
+            "argument --sigma: invalid float value: 'loud'",
+        ),
+        ("restore none.png out.png --task denoise", "cannot read none.png: No such file or directory"),
+        ("restore in.png in.png --task denoise", "output must be another file than the input, got in.png"),
+        ("restore in.png out.png --task sr", "task sr needs --scale (2, 3 or 4), --weights or --run"),
+        (
+            "restore in.png out.png --task denoise",
+            "no finished training Run for denoising in {tmp}/results; make one: hinas-nb run 05_train_",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, line):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in.png")
+    assert code(*arguments.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("hinas-nb: " + line.format(tmp=tmp_path))
+    assert said.err.count("\n") == 1 and said.err.endswith("\n")
+
+
+def test_a_profile_nobody_wrote_is_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "smoke.yaml").write_text("typo: 3")
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "profile = 'smoke'"}
+    (tmp_path / "01.ipynb").write_text(json.dumps({"cells": [cell]}))
+    assert code("run", "01.ipynb", "--profile", "lavish") == 2
+    assert capsys.readouterr().err == "hinas-nb: profile must be one of smoke or a YAML file, got 'lavish'\n"
+    assert code("run", "01.ipynb") == 2
+    assert "unknown setting typo" in capsys.readouterr().err
+    assert code("plan", "01.ipynb", "-p", "overrides={}") == 2
+    assert capsys.readouterr().err == "hinas-nb: 01: unknown parameter overrides; there are profile\n"
+
+
+def test_data_and_results_may_be_named_before_or_after_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HINAS_DATA", "nowhere")  # put back afterwards
+    for arguments in (["--data", "d", "data", "check", "photos"], ["data", "check", "photos", "--data", "d"]):
+        assert code(*arguments) == 0
+        assert os.environ["HINAS_DATA"] == str(tmp_path / "d")
+        first = capsys.readouterr().out.splitlines()[0]
+        assert first.split()[:4] == ["photos", "train", "present", "8"]
+    assert code("status", "--results", "r") == 2
+    assert capsys.readouterr().err.startswith(f"hinas-nb: no Runs in {tmp_path / 'r'};")
+
+
+def test_interrupted_it_says_so(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "_status", interrupted)
+    assert code("status") == 130
+    assert (
+        capsys.readouterr().err == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    )
+
+
+def test_module_and_help_work_without_torch():
+    program = (
+        "import sys; from hinas_nb.__main__ import main; print(main(['list'])); print('torch' in sys.modules)"
+    )
+    environment = os.environ | {
+        "PYTHONPATH": str(places.PACKAGE.parent),
+        "HINAS_HOME": str(places.PACKAGE.parent),
+    }
+
+    def output(*command: str) -> str:
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
+        return done.stdout
+
+    assert output("-c", program).endswith("False\n")
+    assert output("-m", "hinas_nb", "--version") == f"hinas-nb {__version__}\n"
+    assert "restore" in output("-m", "hinas_nb", "--help")

@@ -1,0 +1,121 @@
+"""MATLAB's bicubic against published low-resolution images, the noise, and the named random streams."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hinas_nb import data
+from hinas_nb.data.images import to_image
+
+SCALES = (2, 3, 4)
+
+
+def photo(*shape: int, seed: int = 0, dtype=torch.float32) -> torch.Tensor:
+    return torch.rand(*shape, generator=data.stream(seed, "photo"), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", ["Set5", "Set14"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_bicubic_gives_the_published_low_resolution_images(data_root, name, scale):
+    root = data_root(name)
+    images = data.load(name, "test", root, scale)
+    for stem, image in zip(images.names, images.images):
+        published = to_image(data.read_image(root / name / "LR" / f"x{scale}" / f"{stem}.png"))
+        assert torch.equal(data.bicubic(image, 1 / scale), published)
+        from_float = (data.bicubic(image / 255, 1 / scale) * 255).round().clamp(0, 255)
+        assert (from_float - published).abs().max() <= 1
+
+
+def test_b100_is_the_validation_split_of_bsds500(data_root):
+    """Its published bicubic row (x4: 25.96 dB on Y) comes out of that split."""
+    images = data.load("B100", "test", data_root("BSDS500"))
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=torch.float64).view(3, 1, 1) / 255
+
+    def psnr(image):
+        clean = data.modcrop(image, 4)
+        restored = data.bicubic(data.bicubic(clean, 1 / 4), 4)
+        error = ((clean.double() - restored.double()) * weights).sum(0)[4:-4, 4:-4]
+        return 10 * math.log10(255**2 / error.square().mean())
+
+    assert sum(map(psnr, images.images)) / 100 == pytest.approx(25.96, abs=0.03)
+
+
+@given(
+    size=st.integers(1, 40),
+    scale=st.sampled_from([2, 3, 4, 1 / 2, 1 / 3, 1 / 4, 0.5, 0.333333333333, 0.7, 1.3]),
+)
+def test_bicubic_sizes_and_constants(size, scale):
+    image = torch.full((2, size, 7), 0.3, dtype=torch.float64)
+    result = data.bicubic(image, scale)
+    assert result.shape == (2, math.ceil(size * scale - 1e-6), math.ceil(7 * scale - 1e-6))
+    assert torch.allclose(result, torch.full_like(result, 0.3), atol=1e-14)
+
+
+def test_bicubic_keeps_straight_lines():
+    """Cubic convolution reproduces a ramp away from the border; its samples sit at pixel centres."""
+    ramp = torch.arange(24, dtype=torch.float64).expand(24, 24)
+    for scale in SCALES:
+        wide = data.bicubic(ramp, scale)[12, 4 * scale : -4 * scale]
+        expected = (torch.arange(24 * scale, dtype=torch.float64) + 0.5) / scale - 0.5
+        assert torch.allclose(wide, expected[4 * scale : -4 * scale])
+        narrow = data.bicubic(ramp, 1 / scale)[1, 2:-2]
+        expected = (torch.arange(24 // scale, dtype=torch.float64) + 0.5) * scale - 0.5
+        assert torch.allclose(narrow, expected[2:-2])
+
+
+def test_bicubic_commutes_with_the_symmetries_of_the_square():
+    image = photo(3, 24, 36, dtype=torch.float64) * 3 - 1  # outside [0, 1]: purely linear
+    for scale in (*SCALES, 1 / 2, 1 / 3, 1 / 4):
+        small = data.bicubic(image, scale)
+        assert torch.allclose(data.bicubic(image.flip(-1), scale), small.flip(-1))
+        assert torch.allclose(data.bicubic(image.mT, scale), small.mT)
+
+
+def test_bicubic_keeps_type_and_batch_dimensions():
+    for dtype in (torch.float32, torch.float64, torch.uint8):
+        image = (photo(2, 3, 12, 18) * 255).to(dtype)
+        assert data.bicubic(image, 1 / 3).dtype == dtype
+        assert data.bicubic(image, 1 / 3).shape == (2, 3, 4, 6)
+        assert torch.equal(data.bicubic(image, 2)[1, 2], data.bicubic(image[1, 2], 2))
+
+
+def test_bicubic_refuses_no_scale():
+    with pytest.raises(data.DataError, match=r"^scale must be positive, got 0$"):
+        data.bicubic(photo(4, 4), 0)
+
+
+@pytest.mark.parametrize("sigma", [15, 30, 50, 70])
+def test_noise_is_white_gaussian_with_sigma_in_grey_levels(sigma):
+    clean = torch.full((400, 400), 0.5)
+    noise = (data.add_noise(clean, sigma, data.stream(0, "noise", sigma)) - clean) * 255
+    count = noise.numel()
+    assert abs(noise.mean()) < 4 * sigma / math.sqrt(count)
+    assert noise.std() == pytest.approx(sigma, rel=4 / math.sqrt(2 * count))
+    assert noise.pow(4).mean() / sigma**4 == pytest.approx(3, abs=0.1)
+    for other in (noise[:, 1:] * noise[:, :-1], noise[1:] * noise[:-1]):
+        assert abs(other.mean()) < 4 * sigma**2 / math.sqrt(other.numel())
+
+
+def test_each_image_may_have_its_own_sigma():
+    clean = torch.zeros(3, 1, 100, 100)
+    sigmas = torch.tensor([0.0, 10, 50]).view(3, 1, 1, 1)
+    noise = data.add_noise(clean, sigmas, data.stream(0)) * 255
+    assert [round(float(image.std())) for image in noise] == [0, 10, 50]
+
+
+def test_streams_are_named_independent_and_leave_the_global_generator_alone():
+    state = torch.get_rng_state()
+    keys = [(0, "noise"), (1, "noise"), (0, "crops"), (0, "noise", 1), (0, "noise", "1"), (0, "nois", "e")]
+    draws = torch.stack([torch.randn(20_000, generator=data.stream(*key)) for key in keys])
+    correlation = torch.corrcoef(draws) - torch.eye(len(keys))
+    assert correlation.abs().max() < 5 / math.sqrt(20_000)
+    assert torch.equal(draws[0], torch.randn(20_000, generator=data.stream(0, "noise")))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_modcrop():
+    assert data.modcrop(photo(3, 10, 11), 4).shape == (3, 8, 8)
+    assert data.modcrop(photo(3, 9, 12), 3).shape == (3, 9, 12)

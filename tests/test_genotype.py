@@ -1,0 +1,81 @@
+"""Genotypes: JSON round trip, refusals, random draws."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hinas_nb.genotype import Genotype, GenotypeError, random_genotype, width_paths
+
+PLAN = [[["conv_3", 0], ["sep_3", 1]], [["skip", 0], ["dil_5", 2]]]
+
+
+def as_json(**changes):
+    return json.dumps({"version": 1, "levels": [0, 1], "cells": [PLAN, PLAN]} | changes)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5), st.integers(1, 5))
+def test_json_round_trip(seed, layers, nodes):
+    genotype = random_genotype(layers, nodes, torch.Generator().manual_seed(seed))
+    assert Genotype.from_json(genotype.to_json()) == genotype
+    assert Genotype.from_json(genotype.to_json("sr"), "sr") == genotype
+    assert hash(Genotype.from_json(genotype.to_json())) == hash(genotype)
+
+
+def test_json_is_the_documented_one():
+    genotype = Genotype.from_json(as_json())
+    assert json.loads(genotype.to_json()) == json.loads(as_json())
+    assert genotype.cells[0][1] == (("skip", 0), ("dil_5", 2))
+
+
+def test_inputs_in_another_order_are_the_same_genotype():
+    swapped = [[["sep_3", 1], ["conv_3", 0]], [["dil_5", 2], ["skip", 0]]]
+    assert Genotype.from_json(as_json(cells=[swapped, swapped])) == Genotype.from_json(as_json())
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("{", "genotype must be JSON, got '{'"),
+    ("[]", "genotype must have version, levels and cells, got []"),
+    (as_json(version=2), "genotype version must be 1, got 2"),
+    (as_json(extra=1), "genotype has version, levels, cells and task only, got ['extra']"),
+    (as_json(levels=[]), "levels must be a list with one level per layer, got []"),
+    (as_json(levels=[2, 2]), "level of layer 1 must be within 1 of the one before (0) and >= 0, got 2"),
+    (as_json(levels=[0, -1]), "level of layer 2 must be within 1 of the one before (0) and >= 0, got -1"),
+    (as_json(levels=[0, True]), "level of layer 2 must be within 1 of the one before (0) and >= 0, got True"),
+    (as_json(cells=[PLAN]), "cells must hold one cell per level (2), got 1"),
+    (as_json(cells=[PLAN, PLAN[:1]]), "cells must have equal node counts, got [2, 1]"),
+    (as_json(cells=[PLAN, []]), "cell of layer 2 must be a list of nodes, got []"),
+    (as_json(cells=[PLAN, [PLAN[0], [["skip", 0]]]]), "layer 2, node 1 must hold 2 inputs, got 1"),
+    (as_json(cells=[[["skip", 0]], PLAN]), "layer 1, node 0: an input must be [operation, source], got 'skip'"),
+    (as_json(cells=[[[["none", 0], ["skip", 1]]]] * 2), "layer 1, node 0: operation must be one of conv_3 sep_3 "
+     "sep_5 dil_3 dil_5 skip conv_5, got 'none'"),
+    (as_json(cells=[[[["skip", 0], ["skip", 2]]]] * 2), "layer 1, node 0: source must be in [0, 2), got 2"),
+    (as_json(cells=[[[["skip", 1], ["skip", 1]]]] * 2), "layer 1, node 0: the two sources must differ, got 1 twice"),
+])  # fmt: skip
+def test_what_is_refused(text, line):
+    with pytest.raises(GenotypeError) as error:
+        Genotype.from_json(text)
+    assert str(error.value).startswith(line)
+
+
+def test_a_genotype_of_the_other_task_is_refused():
+    text = Genotype.from_json(as_json()).to_json("sr")
+    with pytest.raises(GenotypeError, match="genotype must be of task denoise, got one of task sr"):
+        Genotype.from_json(text, "denoise")
+
+
+def test_width_paths_are_those_of_the_ladder():
+    assert len(width_paths(1)) == 2 and len(width_paths(2)) == 5 and len(width_paths(3)) == 12
+    assert (1, 2, 2) in width_paths(3) and (2, 2, 2) not in width_paths(3)
+
+
+def test_random_draws_cover_the_space_evenly():
+    generator = torch.Generator().manual_seed(0)
+    draws = [random_genotype(2, 3, generator) for _ in range(2000)]
+    paths = [draw.levels for draw in draws]
+    assert all(abs(paths.count(path) / 2000 - 1 / 5) < 0.04 for path in width_paths(2))
+    operations = [name for draw in draws for cell in draw.cells for node in cell for name, _ in node]
+    assert all(abs(operations.count(name) / len(operations) - 1 / 6) < 0.02 for name in set(operations))
+    assert all(node[0][1] < node[1][1] < 2 + i for d in draws for c in d.cells for i, node in enumerate(c))

@@ -1,0 +1,131 @@
+"""The derived network: published parameter counts, any size, halo, folding, weights files."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hinas_nb import evaluate, files, network
+from hinas_nb.config import EvaluateConfig, TrainConfig  # noqa: F401 (imported first: protocol needs settings)
+from hinas_nb.genotype import Genotype, random_genotype
+from hinas_nb.network import DerivedNetwork
+
+
+def alike(levels, first, second, nodes):
+    return Genotype(levels, (tuple(((first, 0), (second, 1)) for _ in range(nodes)),) * len(levels))
+
+
+@pytest.mark.parametrize(("task", "width", "first", "second", "levels", "scale", "released", "live"), [
+    ("denoise", 20, "conv_3", "sep_3", (0, 1, 2), None, 303_849, 257_769),
+    ("denoise", 20, "conv_3", "sep_3", (0, 0, 0), None, 209_569, 209_569),
+    ("denoise", 20, "sep_5", "dil_3", (1, 2, 2), None, 380_249, 380_249),
+    ("denoise", 20, "dil_5", "skip", (1, 1, 2), None, 512_529, 512_529),
+    ("denoise", 40, "conv_3", "sep_3", (0, 0, 0), None, 452_369, 452_369),
+    ("sr", 16, "conv_3", "sep_3", (0, 1), 2, 266_788, 239_140),
+    ("sr", 16, "sep_5", "dil_3", (0, 0), 3, 262_011, 262_011),
+    ("sr", 16, "sep_5", "dil_3", (1, 2), 4, 356_000, 356_000),
+])  # fmt: skip
+def test_parameter_counts_are_the_released_ones(task, width, first, second, levels, scale, released, live):
+    genotype = alike(levels, first, second, 4 if task == "denoise" else 3)
+    net = DerivedNetwork(genotype, task, width, scale=scale)
+    assert (net.parameters_released, net.parameters_live) == (released, live)
+
+
+@pytest.mark.parametrize(("levels", "layer"), [
+    ((0, 0, 0), None), ((0, 1, 0), None), ((1, 2, 2), None), ((0, 0, 1), 1), ((0, 1, 2), 0), ((1, 0, 1), 1),
+])  # fmt: skip
+def test_low_level_feature_comes_from_the_last_level_0_layer_before_the_final_one(levels, layer):
+    assert DerivedNetwork(alike(levels, "conv_3", "skip", 2), base_width=4).low_layer == layer
+
+
+def draw(task, seed, **changes):
+    layers, nodes = (3, 4) if task == "denoise" else (2, 3)
+    genotype = random_genotype(layers, nodes, torch.Generator().manual_seed(seed))
+    net = DerivedNetwork(genotype, task, 4, scale=2 if task == "sr" else None, **changes)
+    generator = torch.Generator().manual_seed(seed)
+    for buffer in net.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(torch.rand(buffer.shape, generator=generator) + 0.5)
+    return net.eval()
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 9), (17, 5)])
+@torch.no_grad()
+def test_any_size(task, size):
+    net = draw(task, 0)
+    restored = net(torch.rand(1, 3 if task == "sr" else 1, *size))
+    assert restored.shape[-2:] == tuple(side * net.scale for side in size)
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+@pytest.mark.parametrize("seed", range(4))
+@torch.no_grad()
+def test_halo_is_the_receptive_field(task, seed):
+    net = draw(task, seed).double()
+    size, middle = 2 * net.halo + 9, net.halo + 4
+    x = torch.rand(1, 3 if task == "sr" else 1, size, size, dtype=torch.float64)
+    changed = x.clone()
+    changed[..., middle, middle] += 1
+    moved = (net(x) - net(changed)).abs().amax((0, 1)) > 0
+    rows = moved.any(1).nonzero().flatten() // net.scale
+    reach = max(middle - int(rows[0]), int(rows[-1]) - middle)
+    assert reach == net.halo
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+@torch.no_grad()
+def test_tiled_inference_is_whole_image_inference(task):
+    net = draw(task, 1).double()
+    x = torch.rand(1, 3 if task == "sr" else 1, 61, 47, dtype=torch.float64)
+    tiled = evaluate.restore(net, x, net.halo, tile=16)
+    assert torch.allclose(tiled, net(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+@torch.no_grad()
+def test_folding_changes_nothing(task):
+    net = draw(task, 2)
+    x = torch.rand(2, 3 if task == "sr" else 1, 20, 15)
+    folded = net.folded()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert torch.allclose(folded(x), net(x), rtol=1e-5, atol=1e-5)
+    assert net.training is False and any(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules())
+
+
+def test_residual_off_gives_the_network_output_alone():
+    net = draw("denoise", 3)
+    plain = DerivedNetwork(net.genotype, base_width=4, residual=False)
+    plain.load_state_dict(net.state_dict())
+    x = torch.rand(1, 1, 12, 12)
+    assert torch.allclose(net(x), plain.eval()(x) + x)
+
+
+def test_weights_file_round_trip(tmp_path):
+    net = draw("sr", 4, residual=False)
+    path = tmp_path / "weights.safetensors"
+    files.write_tensors(path, net.state_dict(), net.metadata())
+    loaded = network.load(path)
+    x = torch.rand(1, 3, 9, 9)
+    assert torch.equal(loaded(x), net(x)) and loaded.trained["scale"] == 2 and not loaded.training
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path):
+    foreign, corrupt = tmp_path / "foreign.safetensors", tmp_path / "corrupt.safetensors"
+    save_file({"x": torch.zeros(2)}, foreign)
+    corrupt.write_bytes(b"not safetensors at all")
+    for path in (foreign, corrupt):
+        with pytest.raises(ValueError, match="must be weights written by a hinas-nb training Run") as error:
+            network.load(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    ({"task": "blur"}, "task must be one of denoise sr, got 'blur'"),
+    ({"task": "sr"}, "scale must be 2, 3 or 4 for sr and None for denoise, got None for sr"),
+    ({"scale": 2}, "scale must be 2, 3 or 4 for sr and None for denoise, got 2 for denoise"),
+    ({"width_factors": (1, 2)}, r"levels must be below 2, got \(0, 1, 2\)"),
+    ({"base_width": 0}, "base_width must be at least 1, got 0"),
+])  # fmt: skip
+def test_what_is_refused(arguments, line):
+    with pytest.raises(ValueError, match=line):
+        DerivedNetwork(alike((0, 1, 2), "conv_3", "skip", 2), **arguments)

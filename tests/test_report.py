@@ -1,0 +1,132 @@
+"""The report page: everything published is on it, nothing else, and nothing is loaded from elsewhere."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+import torch
+
+from hinas_nb import __main__, files, report
+from hinas_nb.figures import Picture
+from hinas_nb.publish import Publisher
+from hinas_nb.report import ReportError
+from hinas_nb.store import Store
+
+NOTEBOOK = "05_train_and_restore"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("HINAS_PUBLISH", raising=False)
+    monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
+    return tmp_path / "smoke"
+
+
+def publish() -> Publisher:
+    publisher = Publisher("smoke", NOTEBOOK)
+    picture = Picture(2, 1)
+    picture.subplots().plot([1, 2])
+    assert publisher.figure(picture, "curve", "PSNR <rises> & stays") is picture
+    table = pd.DataFrame(
+        {
+            "claim": ["LWAS helps", "a_b & c"],
+            "effect (dB)": [0.123456789, -2],
+            "verdict": ["supports", "undecided"],
+        }
+    )
+    assert publisher.table(table, "verdicts", "Verdicts at 100 %") is table
+    assert publisher.answer("Does it work?", "contradicts: by 0.3 dB.") == "contradicts: by 0.3 dB."
+    return publisher
+
+
+def test_what_is_published_is_on_the_page(folder):
+    assert publish().provenance()["machine"]["cores"]
+    files.write_atomic(folder / "html" / f"{NOTEBOOK}.html", b"<p>executed</p>")
+    page = report.write(folder).read_text()
+    assert f'<img src="figures/{NOTEBOOK}__curve.svg" alt="PSNR &lt;rises&gt; &amp; stays"' in page
+    assert f'href="html/{NOTEBOOK}.html"' in page and f'href="tables/{NOTEBOOK}__verdicts.tex"' in page
+    assert '<td class="n" title="0.123456789">0.1235</td>' in page and "<td>a_b &amp; c</td>" in page
+    assert '<span class="badge supports">supports</span>' in page
+    assert '<span class="badge contradicts">contradicts</span>: by 0.3 dB.' in page
+    assert "<dt>torch</dt>" in page and torch.__version__.split("+")[0] in page
+    for address in re.findall(r'(?:src|href)="([^"#]+)"', page):
+        assert (folder / address).is_file(), address
+    assert "http" not in page and "<script" not in page and "@import" not in page
+
+
+def test_files_of_a_published_table_and_figure(folder):
+    publish()
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {
+        f"answers/{NOTEBOOK}.json",
+        f"figures/{NOTEBOOK}__curve.svg",
+        f"figures/{NOTEBOOK}__curve.png",
+        f"tables/{NOTEBOOK}__verdicts.csv",
+        f"tables/{NOTEBOOK}__verdicts.tex",
+    }
+    assert "0.123456789" in (folder / "tables" / f"{NOTEBOOK}__verdicts.csv").read_text()
+    latex = (folder / "tables" / f"{NOTEBOOK}__verdicts.tex").read_text()
+    assert r"a\_b \& c" in latex and r"\caption{Verdicts at 100 \%}" in latex
+
+
+def test_a_new_publisher_forgets_what_an_older_run_said(folder):
+    publish()
+    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Yes.")
+    page = report.write(folder).read_text()
+    assert "<img" not in page and "Yes." in page and "by 0.3 dB" not in page
+
+
+def test_the_batch_can_stage_what_is_published(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HINAS_PUBLISH", str(tmp_path / "staged"))
+    publish()
+    assert not folder.exists() and (tmp_path / "staged" / "answers").is_dir()
+
+
+@pytest.mark.parametrize("name", ["", "a__b", "../a", "a b", "a_"])
+def test_names_that_are_no_file_names_are_refused(folder, name):
+    with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):
+        Publisher("smoke", name)
+    with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):
+        Publisher("smoke", NOTEBOOK).table(pd.DataFrame(), name, "")
+
+
+def test_a_failed_run_is_shown_as_such(folder):
+    files.write_atomic(folder / "notebooks" / f"{NOTEBOOK}.failed.ipynb", b"{}")
+    page = report.write(folder).read_text()
+    assert "The last run failed" in page and f'href="notebooks/{NOTEBOOK}.failed.ipynb"' in page
+
+
+def test_runs_and_their_cost_are_listed(folder):
+    publish()
+    run = Store(folder / "runs").root / "train" / "0123456789abcdef"
+    start = {"what": "train denoise sigma 50 seed 0", "started": "2024-01-01T00:00:00+00:00"}
+    files.write_atomic(run / "start.json", json.dumps(start).encode())
+    files.write_atomic(run / "run.json", json.dumps({"seconds": 7201.0, "peak_memory_mib": 512.0}).encode())
+    page = report.write(folder).read_text()
+    assert "<b>1</b> Runs" in page and "<b>2.0 h</b> of computing" in page
+    assert "0123456789abcdef" in page and "train denoise sigma 50 seed 0" in page
+
+
+def test_a_long_table_is_folded_and_cut(folder):
+    Publisher("smoke", NOTEBOOK).table(pd.DataFrame({"image": range(1000)}), "scores", "Scores")
+    page = report.write(folder).read_text()
+    assert "(first 300 of 1000 rows)" in page and page.count("<tr>") == 301
+    assert "<details><summary>Scores" in page
+
+
+def test_nothing_to_report_is_one_line(folder, capsys):
+    with pytest.raises(ReportError) as error:
+        report.write(folder)
+    line = f"{folder} must hold results to report, got none: hinas-nb run all --profile smoke"
+    assert str(error.value) == line
+    assert __main__.main(["report"]) == 2
+    assert capsys.readouterr().err == f"hinas-nb: {line}\n"
+
+
+def test_a_damaged_answer_is_one_line(folder):
+    path = folder / "answers" / f"{NOTEBOOK}.json"
+    for content in (b"{", b"3"):
+        files.write_atomic(path, content)
+        with pytest.raises(ReportError) as error:
+            report.write(folder)
+        assert str(error.value) == f"{path} must be what a notebook published; run {NOTEBOOK} again"
