@@ -45,6 +45,8 @@ class Space(Config):
     @model_validator(mode="before")
     @classmethod
     def _task_defaults(cls, values):
+        if not isinstance(values, dict):
+            return values  # another member of a union: not ours to fill in
         sr = values.get("task", "denoise") == "sr"
         published = {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4} if sr else {
             "layers": 3, "nodes": 4, "base_width": 10}
@@ -111,6 +113,8 @@ class SearchConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _task_defaults(cls, values):
+        if not isinstance(values, dict):
+            return values  # another member of a union: not ours to fill in
         space = values.get("space", {})
         task = space.get("task", "denoise") if isinstance(space, dict) else space.task
         published = {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"} if task == "sr" else {
@@ -177,6 +181,8 @@ class TrainConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _task_defaults(cls, values):
+        if not isinstance(values, dict):
+            return values  # another member of a union: not ours to fill in
         sr = values.get("task", "denoise") == "sr"
         published = {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4} if sr else {
             "base_width": 20, "steps": 400_000, "sigma": 50.0}

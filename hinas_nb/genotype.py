@@ -102,6 +102,43 @@ def random_genotype(
     return Genotype(paths[integer(len(paths))], cells)
 
 
+def perturb(genotype: Genotype, kind: str, changes: int, generator: torch.Generator) -> Genotype:
+    """R1 or R2 of section 4.2.4: `changes` per cell, drawn at random (all there are, if a cell has fewer).
+
+    R1 gives an edge another convolution, `conv_5` included; skips stay. R2 gives an edge another source.
+    Raises GenotypeError for another kind.
+    """
+    if kind not in ("R1", "R2"):
+        raise GenotypeError(f"kind must be R1 or R2, got {kind!r}")
+    choices = _other_convolutions if kind == "R1" else _other_sources
+    cells = []
+    for cell in genotype.cells:
+        order = [(node, slot) for node in range(len(cell)) for slot in range(INPUTS_PER_NODE)]
+        shuffled = [order[index] for index in torch.randperm(len(order), generator=generator)]
+        possible = [place for place in shuffled if choices(cell, *place)]
+        for node, slot in possible[:changes]:
+            options = choices(cell, node, slot)
+            if options:  # a change of the other input may have taken the last one
+                edge = options[int(torch.randint(len(options), (), generator=generator))]
+                inputs = list(cell[node])
+                inputs[slot] = edge
+                cell = (*cell[:node], tuple(inputs), *cell[node + 1 :])
+        cells.append(cell)
+    return Genotype(genotype.levels, tuple(cells))
+
+
+def _other_convolutions(cell: CellPlan, node: int, slot: int) -> list[Edge]:
+    name, source = cell[node][slot]
+    if name == "skip":
+        return []
+    return [(other, source) for other in DECODED_OPERATIONS if other not in (name, "skip")]
+
+
+def _other_sources(cell: CellPlan, node: int, slot: int) -> list[Edge]:
+    taken = {source for _, source in cell[node]}
+    return [(cell[node][slot][0], source) for source in range(2 + node) if source not in taken]
+
+
 def width_paths(layers: int, level_count: int = 3) -> list[tuple[int, ...]]:
     """Every width path of the outer space: it starts at the stem (level 0) and moves by at most one level."""
     paths = [()]

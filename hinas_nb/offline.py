@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 from bs4 import BeautifulSoup
 from jinja2 import pass_context
+from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -46,7 +47,7 @@ class _Page(HTMLExporter):
 
 
 class _Renderer(IPythonRenderer):
-    """Formulas as MathML, which browsers draw without a script; as TeX where that cannot be."""
+    """Formulas as MathML, which browsers draw without a script; as TeX where it cannot be made."""
 
     def inline_math(self, body: str) -> str:
         return _mathml(body, "inline") or super().inline_math(body)
@@ -61,8 +62,6 @@ class _Renderer(IPythonRenderer):
 
 def _mathml(formula: str, display: str) -> str | None:
     try:
-        from latex2mathml.converter import convert  # ty: ignore[import-not-found]
-
         return convert(formula.strip(), display=display)
-    except Exception:  # not installed, or TeX it does not know: the formula stays readable as TeX
+    except Exception:  # TeX it does not know, in one of many ways: the formula stays readable as TeX
         return None

@@ -21,6 +21,8 @@ class Config(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(one_line(error)) from None
+        # Only what was said: defaults that follow from it (of the task, the optimizer) must follow `but` too.
+        object.__setattr__(self, "__pydantic_fields_set__", set(values))
 
     def but(self, **changes) -> Self:
         """A copy with other values, checked again."""

@@ -22,7 +22,8 @@ from hinas_nb.ops import seeded
 from hinas_nb.provenance import peak_memory_mib
 
 WARM_UP, START_FACTOR = 0.1, 0.04  # one-cycle: share of the steps that the learning rate rises, and from where
-CLIP = 5.0  # As released: gradients are clipped by value
+#: Departs: the release clips by value at 5, with which the published learning rate diverges here; by norm it learns.
+CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class _State:
             restored = self.net(degraded.contiguous(memory_format=torch.channels_last))
         loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
         loss.backward()
-        nn.utils.clip_grad_value_(self.net.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
         self.optimizer.step()
         value = float(loss.detach())
         if not math.isfinite(value):

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hinas_nb.genotype import Genotype, GenotypeError, random_genotype, width_paths
+from hinas_nb.genotype import Genotype, GenotypeError, perturb, random_genotype, width_paths
 
 PLAN = [[["conv_3", 0], ["sep_3", 1]], [["skip", 0], ["dil_5", 2]]]
 
@@ -79,3 +79,42 @@ def test_random_draws_cover_the_space_evenly():
     operations = [name for draw in draws for cell in draw.cells for node in cell for name, _ in node]
     assert all(abs(operations.count(name) / len(operations) - 1 / 6) < 0.02 for name in set(operations))
     assert all(node[0][1] < node[1][1] < 2 + i for d in draws for c in d.cells for i, node in enumerate(c))
+
+
+def edges_of(cell):
+    return [(node, edge) for node, inputs in enumerate(cell) for edge in inputs]
+
+
+@given(st.integers(0, 2**31), st.integers(1, 4))
+def test_r1_changes_convolutions_and_nothing_else(seed, changes):
+    generator = torch.Generator().manual_seed(seed)
+    before = random_genotype(3, 4, generator)
+    after = perturb(before, "R1", changes, generator)
+    assert after.levels == before.levels
+    for old, new in zip(before.cells, after.cells):
+        pairs = list(zip(edges_of(old), edges_of(new)))
+        changed = [(a[0], b[0]) for (_, a), (_, b) in pairs if a != b]
+        assert all(a[1] == b[1] for (_, a), (_, b) in pairs)
+        assert len(changed) == min(changes, sum(a[0] != "skip" for _, a in edges_of(old)))
+        assert all("skip" not in pair for pair in changed)
+
+
+@given(st.integers(0, 2**31), st.integers(1, 3))
+def test_r2_changes_sources_and_nothing_else(seed, changes):
+    generator = torch.Generator().manual_seed(seed)
+    before = random_genotype(3, 4, generator)
+    after = perturb(before, "R2", changes, generator)
+    assert after.levels == before.levels
+    for old, new in zip(before.cells, after.cells):
+        assert old[0] == new[0]  # the first node has no other source
+        moved = 0
+        for a, b in zip(old, new):
+            assert sorted(name for name, _ in a) == sorted(name for name, _ in b)
+            moved += len({source for _, source in b} - {source for _, source in a})
+        assert 1 <= moved <= changes
+
+
+def test_other_perturbations_are_refused():
+    genotype = Genotype.from_json(as_json())
+    with pytest.raises(GenotypeError, match="kind must be R1 or R2, got 'R3'"):
+        perturb(genotype, "R3", 2, torch.Generator())
