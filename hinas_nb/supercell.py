@@ -145,13 +145,6 @@ class _Norm(nn.Module):
         self.mean[chosen], self.var[chosen] = mean.view(len(chosen), -1), var.view(len(chosen), -1)
         return batch_mean, batch_var
 
-    def forward(self, raw: Tensor, chosen: list[int]) -> Tensor:
-        mean, var = self.mean[chosen].flatten(), self.var[chosen].flatten()
-        result = F.batch_norm(raw, mean, var, None, None, self.training, MOMENTUM, EPSILON)
-        if self.training:
-            self.mean[chosen], self.var[chosen] = mean.view(len(chosen), -1), var.view(len(chosen), -1)
-        return result
-
 
 class _Convolution(nn.Module):
     """A dense operation on `edges` edges that read the same tensor, up to its batch norm."""
@@ -182,19 +175,65 @@ class _Separable(nn.Module):
         self.norm = _Norm(edges, width)
 
     def forward(self, activated: Tensor, chosen: list[int]) -> Tensor:
-        half = self._half(0, torch.cat([activated] * len(chosen), dim=1), chosen)
-        return self._half(1, F.leaky_relu(self.middle(half, chosen), SLOPE), chosen)
-
-    def _half(self, index: int, stacked: Tensor, chosen: list[int]) -> Tensor:
-        depthwise = _choose(self.depthwise[index], chosen).flatten(0, 1)
-        stacked = F.conv2d(stacked, depthwise, padding=self.kind.padding, groups=len(depthwise))
+        depthwise = [_choose(kernels, chosen).flatten(0, 1) for kernels in self.depthwise]
         # One block-diagonal 1x1 is faster than a grouped one: it is bound by memory, not by arithmetic.
-        blocks = torch.block_diag(*_choose(self.pointwise[index], chosen).flatten(2).unbind())
-        return F.linear(stacked.permute(0, 2, 3, 1), blocks).permute(0, 3, 1, 2)
+        pointwise = [torch.block_diag(*_choose(kernels, chosen).flatten(2).unbind()) for kernels in self.pointwise]
+        half = _SeparableHalf.apply(activated, depthwise[0], pointwise[0], None)
+        statistics = self.middle.statistics(half.detach(), chosen)
+        return _SeparableHalf.apply(half, depthwise[1], pointwise[1], (*statistics, self.training))
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         kernels = [kernel[index][edge] for index in range(2) for kernel in (self.depthwise, self.pointwise)]
         _load(module, kernels, [self.middle, self.norm], edge)
+
+
+class _SeparableHalf(torch.autograd.Function):
+    """Depthwise k x k, then 1x1, of an input that is first repeated for every edge, or normalised and activated.
+
+    Keeps its input only: what lies between is cheaper to compute again than to keep.
+    """
+
+    @staticmethod
+    def forward(ctx, feature, depthwise, pointwise, norm):
+        ctx.norm = norm
+        ctx.save_for_backward(feature, depthwise, pointwise)
+        return _linear(_depthwise(_SeparableHalf.entered(feature, depthwise, norm)[1], depthwise), pointwise)
+
+    @staticmethod
+    def entered(feature, depthwise, norm):
+        """(normalised, activated): what the depthwise convolution reads, and what that was before activation."""
+        if norm is None:
+            copies = len(depthwise) // feature.shape[1]
+            return None, torch.cat([feature] * copies, dim=1) if copies > 1 else feature
+        mean, var, _ = norm
+        inverse = torch.rsqrt(var + EPSILON)
+        normalised = torch.addcmul(_channel(-mean * inverse), feature, _channel(inverse))
+        return normalised, F.leaky_relu(normalised, SLOPE)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        feature, depthwise, pointwise = ctx.saved_tensors
+        want_feature, want_depthwise, want_pointwise, _ = ctx.needs_input_grad
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        normalised, stacked = _SeparableHalf.entered(feature, depthwise, ctx.norm)
+        pointwise_gradient = None
+        if want_pointwise:
+            inner = _depthwise(stacked, depthwise).permute(0, 2, 3, 1).flatten(0, 2)
+            pointwise_gradient = gradient.permute(0, 2, 3, 1).flatten(0, 2).T @ inner
+        padding = [depthwise.shape[-1] // 2] * 2
+        stacked_gradient, depthwise_gradient, _ = torch.ops.aten.convolution_backward(
+            _linear(gradient, pointwise.T), stacked, depthwise, None, [1, 1], padding, [1, 1], False, [0, 0],
+            len(depthwise), [want_feature, want_depthwise, False],
+        )  # fmt: skip
+        if not want_feature:
+            feature_gradient = None
+        elif ctx.norm is None:
+            feature_gradient = stacked_gradient.unflatten(1, (-1, feature.shape[1])).sum(1)
+        else:
+            feature_gradient = _norm_backward(
+                torch.ops.aten.leaky_relu_backward(stacked_gradient, normalised, SLOPE, False), feature, None, ctx.norm
+            )[0]
+        return feature_gradient, depthwise_gradient, pointwise_gradient, None
 
 
 class _WeightedNormSum(torch.autograd.Function):
@@ -208,31 +247,46 @@ class _WeightedNormSum(torch.autograd.Function):
         total = base + _channel(shift)
         for tensor, scale, inv in zip(raw, scales, inverse):
             total.addcmul_(tensor, _channel(scale * inv))
-        ctx.training, ctx.count = training, count
-        ctx.save_for_backward(*scales, *raw, *(mean for mean, _ in statistics), *inverse)
+        ctx.training, ctx.count, ctx.statistics = training, count, statistics
+        ctx.save_for_backward(*scales, *raw)
         return total
 
     @staticmethod
     def backward(ctx, gradient):
-        saved, count = ctx.saved_tensors, ctx.count
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        scales, raw, means, inverse = (saved[start * count : (start + 1) * count] for start in range(4))
+        scales, raw = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
         scale_gradients, raw_gradients = [], []
-        for index in range(count):
-            wanted = [ctx.needs_input_grad[4 + count + index], ctx.needs_input_grad[4 + index], False]
-            mean, inv = means[index], inverse[index]
-            # Batch norm with `scale` as its affine weight: the weight's gradient is the one of the scale.
-            raw_gradient, scale_gradient, _ = torch.ops.aten.native_batch_norm_backward(
-                gradient, raw[index], scales[index], mean, inv.pow(-2) - EPSILON, mean, inv, ctx.training, EPSILON, wanted
-            )
-            raw_gradients.append(raw_gradient)
-            scale_gradients.append(scale_gradient)
+        for index, statistics in enumerate(ctx.statistics):
+            # Batch norm with `scale` as its affine weight: the weight's gradient is that of the scale.
+            wanted = [ctx.needs_input_grad[4 + ctx.count + index], ctx.needs_input_grad[4 + index]]
+            norm = (*statistics, ctx.training)
+            found = _norm_backward(gradient, raw[index], scales[index], norm, wanted)
+            raw_gradients.append(found[0])
+            scale_gradients.append(found[1])
         return gradient, None, None, None, *scale_gradients, *raw_gradients
 
 
 def _weighted_norm_sum(base, scales, raw, norms: list[_Norm], chosen: list[int]) -> Tensor:
     statistics = [norm.statistics(tensor.detach(), chosen) for norm, tensor in zip(norms, raw)]
     return _WeightedNormSum.apply(base, norms[0].training, statistics, len(raw), *scales, *raw)
+
+
+def _norm_backward(gradient: Tensor, raw: Tensor, scale: Tensor | None, norm: tuple, wanted=(True, False)):
+    """Gradients of `scale * batch_norm(raw)` by raw and by scale; norm: mean, variance, training or not."""
+    mean, var, training = norm
+    inverse = torch.rsqrt(var + EPSILON)
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, raw, scale, mean, var, mean, inverse, training, EPSILON, [*wanted, False]
+    )
+
+
+def _depthwise(stacked: Tensor, kernels: Tensor) -> Tensor:
+    return F.conv2d(stacked, kernels, padding=kernels.shape[-1] // 2, groups=len(kernels))
+
+
+def _linear(stacked: Tensor, matrix: Tensor) -> Tensor:
+    """A 1x1 convolution of a channels-last tensor as one matrix product."""
+    return F.linear(stacked.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
 
 def _branch(name: str, edges: int, width: int) -> nn.Module:

@@ -15,6 +15,7 @@ from hinas_nb.figures.evolution import (
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
+from hinas_nb.figures.training import training_curves
 from hinas_nb.figures.trellis import sharing_diagram, width_trellis
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "sharing_diagram",
     "super_cell_graph",
     "trade_off_plot",
+    "training_curves",
     "width_trellis",
     "width_weight_evolution",
 ]

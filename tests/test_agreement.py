@@ -1,0 +1,86 @@
+"""How far a decode can be trusted: counted by hand on small genotypes, and against closed forms of chance."""
+
+import pandas as pd
+import pytest
+import torch
+
+from hinas_nb import agreement
+from hinas_nb.config import Space
+from hinas_nb.decode import decide
+from hinas_nb.genotype import OPERATIONS, Genotype
+
+SPACE = Space(layers=2, nodes=2)
+A = Genotype((0, 1), (((("skip", 0), ("conv_3", 1)), (("sep_3", 0), ("dil_3", 2))),) * 2)
+B = Genotype((0, 0), (A.cells[0], ((("skip", 0), ("sep_5", 1)), (("sep_3", 1), ("dil_3", 2)))))
+
+
+def record(genotype: Genotype, epoch: int = 1, best: bool = False) -> dict:
+    numbers = dict.fromkeys(("weight_loss", "architecture_loss", "op_entropy", "op_margin", "skip_count"), 0)
+    scores = {"validation_psnr": 20.0, "validation_ssim": 0.5}
+    return {"epoch": epoch, "best": best, "genotype": genotype.to_json(), **scores, **numbers}
+
+
+def test_changes_count_inputs_and_levels():
+    assert agreement.changed(A, A) == 0
+    assert agreement.changed(A, B) == agreement.changed(B, A) == 3  # an operation, a source, a level
+
+
+def test_the_last_best_epoch_is_picked_else_the_last():
+    records = [record(A, 1, True), record(A, 2, True), record(B, 3)]
+    assert agreement.picked(records)["epoch"] == 2
+    assert agreement.picked(records[2:])["epoch"] == 3
+
+
+def test_history_counts_from_the_epoch_before_and_from_the_picked_one():
+    table = agreement.history([record(B, 1), record(A, 2, True), record(A, 3)])
+    assert table["unlike the epoch before"].tolist() == [0, 3, 0]
+    assert table["unlike the picked one"].tolist() == [3, 0, 0]
+
+
+def test_margins_are_those_of_the_decision():
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.rand(2, 5, 7, generator=generator).softmax(-1).tolist()
+    betas = [[[0, 0, 0.6], [0, 1, 0.4]], [[0, 0, 0.5], [0, 1, 0.5], [1, 0, 0.2], [1, 1, 0.5], [1, 2, 0.3]]]
+    decision = decide(weights, betas, SPACE)
+    found = agreement.decoded_inputs(
+        {"genotype": decision.genotype.to_json(), "op_weights": weights}, OPERATIONS
+    )
+    assert found["margin"].tolist() == pytest.approx(decision.op_margins)
+    assert (found["runner-up"] != "none").all() and (found["weight"] > found["margin"]).all()
+    assert found["operation"].tolist() == [op for c in decision.genotype.cells for n in c for op, _ in n]
+
+
+def test_equal_genotypes_agree_wholly_and_random_ones_by_chance():
+    table = agreement.against_chance([A, A], SPACE, draws=2000)
+    shared = table.loc[agreement.SHARED]
+    assert shared["found"] == 100 and shared["p"] == pytest.approx(1 / 2001)
+    # Node 0 has two inputs of two (all shared), node 1 shares 2/3 of an input of three; one operation of six.
+    assert shared["random"] == pytest.approx(100 * (1 + 2 / 3) / 2 / 6, abs=1)
+    assert table.loc["skips in a genotype", "random"] == pytest.approx(8 / 6, abs=0.1)
+
+
+def test_one_genotype_shares_nothing_but_is_compared():
+    table = agreement.against_chance([A], SPACE, draws=50)
+    assert agreement.SHARED not in table.index and table.loc["skips in a genotype", "found"] == 2
+    assert table.equals(agreement.against_chance([A], SPACE, draws=50))
+
+
+def test_fixed_widths_stay_fixed_by_chance_too():
+    table = agreement.against_chance([A, A], SPACE.but(levels=(0, 1)), draws=20)
+    assert table.loc["width levels two seeds share (%)", "random"] == 100
+
+
+@pytest.mark.parametrize(
+    "margin, seeds, p, begins",
+    [
+        (0.001, 3, 0.01, "no evidence of a preference: a decoded operation leads the next by 0.001"),
+        (0.1, 1, None, "undecided whether it is a preference"),
+        (0.1, 2, 0.01, "undecided whether it is a preference"),
+        (0.1, 3, 0.3, "no evidence of a preference"),
+        (0.1, 3, 0.01, "supports a preference"),
+    ],
+)
+def test_a_verdict_needs_margins_seeds_and_agreement(margin, seeds, p, begins):
+    chance = pd.DataFrame([{"found": 50.0, "random": 10.0, "p": p}], index=[agreement.SHARED])
+    inputs = pd.DataFrame({"margin": [margin] * 3})
+    assert agreement.verdict(inputs, chance, seeds, operations=7).startswith(begins)
