@@ -71,9 +71,7 @@ def _run(options) -> int:
         print(f"{name}: {error}", file=sys.stderr)
     for line in runs_failed:
         print(f"Run failed: {line}", file=sys.stderr)
-    _say(
-        f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}"
-    )
+    _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}")
     return 1 if failed or runs_failed else 0
 
 
@@ -95,9 +93,7 @@ def _plan(options) -> int:
 def _status(options) -> int:
     from hinas_nb import runs, store
 
-    folders = sorted(
-        path for path in places.results().glob(f"{options.profile or '*'}/runs") if path.is_dir()
-    )
+    folders = sorted(path for path in places.results().glob(f"{options.profile or '*'}/runs") if path.is_dir())
     if not folders:
         raise ValueError(f"no Runs in {places.results()}; hinas-nb run all --profile smoke makes some")
     for folder in folders:
@@ -179,9 +175,7 @@ def _prepared(options):
     jobs = batch.prepare(options.notebooks, options.parameters, settings)
     for job in jobs:
         if job.notebook.has_outputs:
-            print(
-                f"note: {job.notebook.name} is stored with outputs; nbstripout removes them", file=sys.stderr
-            )
+            print(f"note: {job.notebook.name} is stored with outputs; nbstripout removes them", file=sys.stderr)
     return settings, jobs
 
 
@@ -229,19 +223,13 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, function, text)
         command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
-        command.add_argument(
-            "--profile", default="smoke", help="budget: smoke (default), laptop, paper or a YAML file"
-        )
+        command.add_argument("--profile", default="smoke", help="budget: smoke (default), laptop, paper or a YAML file")
         command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
-        command.add_argument(
-            "--workers", type=_at_least_one, default=1, metavar="N", help="processes at once"
-        )
+        command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="processes at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
         command.add_argument("--engine", choices=["local"], default="local", help="where Runs are computed")
     add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
-    add("report", _report, "write the page results/PROFILE/index.html").add_argument(
-        "--profile", default="smoke"
-    )
+    add("report", _report, "write the page results/PROFILE/index.html").add_argument("--profile", default="smoke")
 
     data = commands.add_parser("data", help="the data sets").add_subparsers(
         metavar="fetch|check", required=True, parser_class=_Parser

@@ -1,7 +1,7 @@
 """How far a decoded genotype can be trusted: its margins, other seeds, and what random genotypes would show.
 
-Section 3.1 keeps the largest alphas however narrowly they lead, so a decode of nearly equal alphas looks like any
-other. Notebooks `03_search_denoising` and `04_search_super_resolution` print what is found here beside each decode.
+Section 3.1 keeps the largest alphas however narrowly they lead, so a decode of nearly equal alphas looks like
+any other. Notebooks `03_search_denoising` and `04_search_super_resolution` print this beside each decode.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ SHARED = "inputs two seeds share, operation included (%)"
 def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: int) -> str:
     """Whether the search prefers anything, in one clause.
 
-    inputs: `decoded_inputs` of every seed; chance: `against_chance`. It begins with `supports`, `undecided` or
-    `no evidence` of a preference.
+    inputs: `decoded_inputs` of every seed; chance: `against_chance`. The clause begins with `supports`,
+    `undecided` or `no evidence`.
     """
     lead, equal = inputs["margin"].median(), 1 / operations
     measured = f"a decoded operation leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
@@ -48,8 +48,10 @@ def picked(records: Sequence[Mapping]) -> Mapping:
 
 
 def history(records: Sequence[Mapping]) -> pd.DataFrame:
-    """Per epoch the losses, scores and margins, and how many decoded inputs and levels are not those of the epoch
-    before, and not those of the picked one."""
+    """Losses, scores and margins per epoch, and in how much it decodes unlike the one before and the picked one.
+
+    Unlike: `changed` inputs and width levels.
+    """
     genotypes = [Genotype.from_json(record["genotype"]) for record in records]
     chosen = Genotype.from_json(picked(records)["genotype"])
     return pd.DataFrame(
@@ -75,7 +77,7 @@ def changed(before: Genotype, after: Genotype) -> int:
 
 
 def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
-    """Every input of the record's genotype: its weight, the runner-up, by how much it leads, and `none`'s weight."""
+    """Every input of the record's genotype: weight, runner-up, how far it leads, and the weight of `none`."""
     genotype = Genotype.from_json(record["genotype"])
     order = edges(genotype.nodes)
     names = edge_names(len(order))
@@ -89,21 +91,23 @@ def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
                 second = max(rest, key=rest.get, default="")
                 rows.append(
                     {
-                        "layer": layer, "edge": names[edge], "operation": operation, "weight": shares[operation],
-                        "runner-up": second, "margin": shares[operation] - rest.get(second, 0.0),
+                        "layer": layer,
+                        "edge": names[edge],
+                        "operation": operation,
+                        "weight": shares[operation],
+                        "runner-up": second,
+                        "margin": shares[operation] - rest.get(second, 0.0),
                         "none": shares.get("none", 0.0),
                     }
-                )  # fmt: skip
+                )
     return pd.DataFrame(rows)
 
 
-def against_chance(
-    genotypes: Sequence[Genotype], space: Space, draws: int = 500, seed: int = 0
-) -> pd.DataFrame:
+def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500, seed: int = 0) -> pd.DataFrame:
     """Statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
 
-    Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of random
-    draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
+    Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of
+    random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
     """
     generator = data.stream(seed, "chance")
     drawn = [[_draw(space, generator) for _ in genotypes] for _ in range(draws)]
@@ -126,9 +130,7 @@ def _statistics(genotypes: Sequence[Genotype]) -> dict[str, float]:
     shared = {
         SHARED: [_shared(_inputs(a), _inputs(b)) for a, b in pairs],
         "inputs two seeds share, whatever the operation (%)": [_shared(_edges(a), _edges(b)) for a, b in pairs],
-        "width levels two seeds share (%)": [
-            100 * mean(x == y for x, y in zip(a.levels, b.levels)) for a, b in pairs
-        ],
+        "width levels two seeds share (%)": [100 * mean(x == y for x, y in zip(a.levels, b.levels)) for a, b in pairs],
     }
     names = [[name for *_, name in _inputs(genotype)] for genotype in genotypes]
     alone = {

@@ -94,9 +94,7 @@ def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) 
 
     images, validation = _images(config, store, folder)
     # A named V leaves all images to W and A.
-    weights, architecture, drawn = data.divide(
-        images, 0 if validation else config.validation_fraction, config.seed
-    )
+    weights, architecture, drawn = data.divide(images, 0 if validation else config.validation_fraction, config.seed)
     yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device)
     folder.finish(_best(folder))
 
@@ -122,9 +120,7 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     images = images.subset(range(0, len(images), config.every))
     unknown = set(config.save_images) - set(images.names)
     if unknown:
-        raise ValueError(
-            f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}"
-        )
+        raise ValueError(f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}")
     folder.load_checkpoint()
     scored = {row["image"] for row in folder.records()}
     rest = [index for index, name in enumerate(images.names) if name not in scored]
@@ -180,9 +176,7 @@ def _best(folder: RunFolder) -> dict:
     """The summary of a search or training: its best record's plain values (else the last one's)."""
     records = folder.records()
     best = next((record for record in reversed(records) if record.get("best")), records[-1])
-    plain = {
-        name: value for name, value in best.items() if isinstance(value, (int, float)) and name not in COSTS
-    }
+    plain = {name: value for name, value in best.items() if isinstance(value, (int, float)) and name not in COSTS}
     return {"records": len(records), **plain}
 
 

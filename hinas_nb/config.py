@@ -48,8 +48,11 @@ class Space(Config):
         if not isinstance(values, dict):
             return values  # another member of a union: not ours to fill in
         sr = values.get("task", "denoise") == "sr"
-        published = {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4} if sr else {
-            "layers": 3, "nodes": 4, "base_width": 10}
+        published = (
+            {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4}
+            if sr
+            else {"layers": 3, "nodes": 4, "base_width": 10}
+        )
         return published | values
 
     @field_validator("operations")
@@ -117,8 +120,11 @@ class SearchConfig(Config):
             return values  # another member of a union: not ours to fill in
         space = values.get("space", {})
         task = space.get("task", "denoise") if isinstance(space, dict) else space.task
-        published = {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"} if task == "sr" else {
-            "batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
+        published = (
+            {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"}
+            if task == "sr"
+            else {"batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
+        )
         if values.get("strategy") == "random":
             published["candidates"] = 30
         return _with_split(published | values)
@@ -184,8 +190,11 @@ class TrainConfig(Config):
         if not isinstance(values, dict):
             return values  # another member of a union: not ours to fill in
         sr = values.get("task", "denoise") == "sr"
-        published = {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4} if sr else {
-            "base_width": 20, "steps": 400_000, "sigma": 50.0}
+        published = (
+            {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4}
+            if sr
+            else {"base_width": 20, "steps": 400_000, "sigma": 50.0}
+        )
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
         return _with_split(published | values)
 

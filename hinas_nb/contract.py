@@ -112,9 +112,7 @@ def _refuse_overwriting(code, names: Iterable[str], notebook: str) -> None:
             for target in targets:
                 if isinstance(target, ast.Name) and target.id in names:
                     where = "in the parameters cell only"
-                    raise NotebookError(
-                        f"{notebook}: {target.id} must be set {where}, got it in cell {number}"
-                    )
+                    raise NotebookError(f"{notebook}: {target.id} must be set {where}, got it in cell {number}")
 
 
 def _promises(first_cell: str) -> dict[str, str]:

@@ -32,9 +32,7 @@ def decode(supernet) -> Genotype:
 
 def tables(supernet) -> tuple[list, list]:
     """Alphas `[layer][edge][operation]` and betas `[layer][[from, to, share], ...]` as plain numbers."""
-    widths = [
-        [[a, b, float(share.detach())] for (a, b), share in layer.items()] for layer in supernet.width_weights()
-    ]
+    widths = [[[a, b, float(share.detach())] for (a, b), share in layer.items()] for layer in supernet.width_weights()]
     return supernet.op_weights().detach().tolist(), widths
 
 
@@ -62,7 +60,7 @@ def decode_cell(
         ranked = []  # (best weight, source, operation, margin to the next operation)
         for row, (target, source) in zip(weights, rows):
             if target == node:
-                order = sorted(real, key=lambda column: (-row[column], column))  # noqa: B023 (used at once)
+                order = sorted(real, key=lambda column: (-row[column], column))
                 second = row[order[1]] if len(order) > 1 else 0.0
                 ranked.append((row[order[0]], source, operations[order[0]], row[order[0]] - second))
         ranked.sort(key=lambda entry: (-entry[0], entry[1]))

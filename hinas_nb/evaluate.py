@@ -37,9 +37,7 @@ class Score:
     height: int
     width: int
     seconds: float
-    restored: Float[Tensor, "1 channel height width"] = field(
-        repr=False, compare=False
-    )  # CPU, clipped to 0-1
+    restored: Float[Tensor, "1 channel height width"] = field(repr=False, compare=False)  # CPU, clipped to 0-1
 
 
 def evaluate(restore: Restore, images: ImageSet, protocol: Protocol) -> Iterator[Score]:
@@ -86,9 +84,7 @@ def restore(
     """
     height, width = degraded.shape[-2:]
     if tile is not None and (tile < 1 or halo is None):
-        raise EvaluateError(
-            f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}"
-        )
+        raise EvaluateError(f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}")
     if halo is None or (tile is None and height * width <= PIXEL_BUDGET):
         return network(degraded)
     tile = tile or max(math.isqrt(PIXEL_BUDGET) - 2 * halo, halo, 1)
@@ -108,9 +104,7 @@ def restore(
     return whole
 
 
-def _restored(
-    restore: Restore, degraded: Tensor, clean: Tensor, name: str, protocol: Protocol
-) -> tuple[Tensor, float]:
+def _restored(restore: Restore, degraded: Tensor, clean: Tensor, name: str, protocol: Protocol) -> tuple[Tensor, float]:
     if protocol.tile is None:
         return _timed(restore, degraded, clean, name)
     total, seconds = torch.zeros_like(clean), 0.0

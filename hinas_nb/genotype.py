@@ -39,9 +39,7 @@ class Genotype:
     def __post_init__(self):
         object.__setattr__(self, "levels", _checked_levels(self.levels))
         if not isinstance(self.cells, (list, tuple)) or len(self.cells) != len(self.levels):
-            raise GenotypeError(
-                f"cells must hold one cell per level ({len(self.levels)}), got {_count(self.cells)}"
-            )
+            raise GenotypeError(f"cells must hold one cell per level ({len(self.levels)}), got {_count(self.cells)}")
         cells = tuple(_checked_cell(cell, layer) for layer, cell in enumerate(self.cells, 1))
         if len({len(cell) for cell in cells}) > 1:
             raise GenotypeError(f"cells must have equal node counts, got {[len(cell) for cell in cells]}")
@@ -159,8 +157,7 @@ def _checked_levels(levels) -> tuple[int, ...]:
     for layer, level in enumerate(levels, 1):
         if not isinstance(level, int) or isinstance(level, bool) or level < 0 or abs(level - previous) > 1:
             raise GenotypeError(
-                f"level of layer {layer} must be within 1 of the one before ({previous}) and >= 0, "
-                f"got {level!r}"
+                f"level of layer {layer} must be within 1 of the one before ({previous}) and >= 0, got {level!r}"
             )
         previous = level
     return tuple(levels)
@@ -181,9 +178,7 @@ def _checked_node(node, layer: int, index: int) -> Node:
             raise GenotypeError(f"{place}: an input must be [operation, source], got {edge!r}")
         operation, source = edge
         if operation not in DECODED_OPERATIONS:
-            raise GenotypeError(
-                f"{place}: operation must be one of {' '.join(DECODED_OPERATIONS)}, got {operation!r}"
-            )
+            raise GenotypeError(f"{place}: operation must be one of {' '.join(DECODED_OPERATIONS)}, got {operation!r}")
         if not isinstance(source, int) or isinstance(source, bool) or not 0 <= source < 2 + index:
             raise GenotypeError(f"{place}: source must be in [0, {2 + index}), got {source!r}")
     (first, a), (second, b) = node

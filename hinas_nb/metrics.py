@@ -61,13 +61,9 @@ def ssim(
 def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     """What is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
     if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
-        raise MetricError(
-            f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}"
-        )
+        raise MetricError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
     if protocol.task == "denoise" and not estimate.shape[1] == truth.shape[1] == 1:
-        raise MetricError(
-            f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}"
-        )
+        raise MetricError(f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}")
     colour = "grey" if truth.shape[1] == 1 else protocol.colour
     border, (height, width) = protocol.scored_border, truth.shape[-2:]
     if min(height, width) <= 2 * border:

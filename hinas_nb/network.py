@@ -30,9 +30,7 @@ class Cell(nn.Module):
     def __init__(self, plan: CellPlan, width: int):
         super().__init__()
         self.plan = plan
-        self.operations = nn.ModuleList(
-            nn.ModuleList(operation(name, width) for name, _ in node) for node in plan
-        )
+        self.operations = nn.ModuleList(nn.ModuleList(operation(name, width) for name, _ in node) for node in plan)
 
     def forward(self, previous: Tensor, before: Tensor) -> Float[Tensor, "batch nodes*width height width_px"]:
         """previous, before: h_{l-1} and h_{l-2} at the cell's width."""

@@ -79,11 +79,7 @@ def read(path: Path) -> Picture:
     except Image.DecompressionBombError:
         raise PictureError(f"{path} must have fewer pixels than {2 * Image.MAX_IMAGE_PIXELS:,}") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        reason = (
-            "no picture"
-            if isinstance(error, Image.UnidentifiedImageError)
-            else str(error).splitlines()[0][:80]
-        )
+        reason = "no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0][:80]
         raise PictureError(f"{path} must be a whole picture, got {reason}") from None
 
 
@@ -194,7 +190,5 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 def _checked(picture: Picture) -> Picture:
     pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
     if pixels.ndim != 3 or pixels.shape[2] > 4 or pixels.dtype not in (np.uint8, np.uint16):
-        raise PictureError(
-            f"must be grey or RGB with 8 or 16 bits, got {pixels.dtype} of shape {pixels.shape}"
-        )
+        raise PictureError(f"must be grey or RGB with 8 or 16 bits, got {pixels.dtype} of shape {pixels.shape}")
     return replace(picture, pixels=pixels)

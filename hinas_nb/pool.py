@@ -70,9 +70,7 @@ def execute(
     if not waiting:
         return failures
     pool = _Here() if in_process else _Local(min(workers, len(waiting)), threads)
-    bar = tqdm(
-        total=len(waiting), desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=not progress
-    )
+    bar = tqdm(total=len(waiting), desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=not progress)
     try:
         return failures + _schedule(waiting, pool, (store, device, threads), bar)
     finally:

@@ -68,9 +68,7 @@ class Profile(Config):
         """
         if "protocol" not in changes:
             if not isinstance(model, TrainConfig):
-                raise ConfigError(
-                    f"protocol must be given where no network is scored, got none for {model!r}"
-                )
+                raise ConfigError(f"protocol must be given where no network is scored, got none for {model!r}")
             preset = protocol.get(f"{model.task}-standard", sigma=model.sigma, scale=model.scale)
             changes = changes | {"protocol": preset}
         task = changes["protocol"].task
@@ -98,9 +96,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else places.home() / "params" / f"{name}.yaml"
     if not path.is_file():
-        raise ConfigError(
-            f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}"
-        )
+        raise ConfigError(f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}")
     try:
         content = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -127,9 +123,7 @@ def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
         if name in model.model_fields:
             values[name] = value
             continue
-        parts = {
-            part: getattr(field.annotation, "model_fields", {}) for part, field in model.model_fields.items()
-        }
+        parts = {part: getattr(field.annotation, "model_fields", {}) for part, field in model.model_fields.items()}
         part = next((part for part, fields in parts.items() if name in fields), None)
         if part is None:
             raise ConfigError(f"{name} must be a setting of {model.__name__} or of a part of it, got no such")

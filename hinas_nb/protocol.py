@@ -82,9 +82,7 @@ class Protocol(Config):
         other = "sr" if self.task == "denoise" else "denoise"
         for field in ONLY[other]:
             if getattr(self, field) != type(self).model_fields[field].default:
-                raise ConfigError(
-                    f"{field} belongs to task {other}, got {getattr(self, field)} for {self.task}"
-                )
+                raise ConfigError(f"{field} belongs to task {other}, got {getattr(self, field)} for {self.task}")
         if self.task == "denoise" and self.sigma is None:
             raise ConfigError("sigma must be above 0 (grey levels) for task denoise, got None")
         if self.task == "sr" and self.scale is None:
@@ -99,10 +97,7 @@ class Protocol(Config):
     def name(self) -> str:
         """The preset's name (whatever its sigma, scale and seed), else the standard's with `+`."""
         for name, preset in PRESETS.items():
-            if (
-                preset["task"] == self.task
-                and self._switches() == get(name, self.sigma, self.scale)._switches()
-            ):
+            if preset["task"] == self.task and self._switches() == get(name, self.sigma, self.scale)._switches():
                 return name
         return f"{self.task}-standard+"
 
@@ -143,9 +138,7 @@ class Protocol(Config):
         single-channel file on its grey values, but a grey page stored as RGB (Manga109) on Y, as published.
         """
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
-            raise ConfigError(
-                f"image {name} must be uint8 of 1 or 3 channels, got {image.dtype} {tuple(image.shape)}"
-            )
+            raise ConfigError(f"image {name} must be uint8 of 1 or 3 channels, got {image.dtype} {tuple(image.shape)}")
         if self.task == "denoise":
             clean = self._clean_grey(image)
             return self.noisy(clean, name), clean

@@ -36,9 +36,7 @@ def write(folder: Path) -> Path:
         | {path.name.removesuffix(".failed.ipynb") for path in folder.glob("notebooks/*.failed.ipynb")}
     )
     if not names:
-        raise ReportError(
-            f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}"
-        )
+        raise ReportError(f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}")
     answers = {name: _answer(folder, name) for name in names}
     cost = runs.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
     sections = "\n".join(_section(folder, name, answer) for name, answer in answers.items())
@@ -99,9 +97,7 @@ def _overview(folder: Path, answers: dict) -> str:
             f"<h3>{escape(answer['question'])}</h3><p>{escape(answer['answer'])}</p>"
             f"{failed if _failed(folder, name).exists() else ''}</a>"
         )
-    return (
-        f'<section><h2>What was asked, what came out</h2><div class="cards">{"".join(cards)}</div></section>'
-    )
+    return f'<section><h2>What was asked, what came out</h2><div class="cards">{"".join(cards)}</div></section>'
 
 
 def _section(folder: Path, name: str, answer: dict) -> str:
@@ -153,9 +149,7 @@ def _table(folder: Path, stem: str, caption: str) -> str:
 
 def _html_table(head: list[str], rows: list[list[str]], title: str) -> str:
     numeric = [any(cells) and all(map(_is_number, cells)) for cells in zip(*rows)] or [False] * len(head)
-    heads = "".join(
-        f"<th{' class=n' if number else ''}>{escape(name)}</th>" for name, number in zip(head, numeric)
-    )
+    heads = "".join(f"<th{' class=n' if number else ''}>{escape(name)}</th>" for name, number in zip(head, numeric))
     cells = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table></div>'
     opened = "" if len(rows) > LONG_TABLE else " open"
@@ -175,9 +169,7 @@ def _cell(text: str) -> str:
         number = float(text)
     except ValueError:
         return f"<td>{_badged(text)}</td>"
-    shown = (
-        text if text.lstrip("+-").isdigit() else f"{number:.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
-    )
+    shown = text if text.lstrip("+-").isdigit() else f"{number:.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
     return f'<td class="n" title="{escape(text)}">{escape(shown)}</td>'
 
 
@@ -207,14 +199,10 @@ def _provenance(answers: dict) -> str:
     for text, names in groups.items():
         known = json.loads(text)
         commit = (
-            f"{known['commit'][:12]}{' with local changes' if known['dirty'] else ''}"
-            if known["commit"]
-            else "none"
+            f"{known['commit'][:12]}{' with local changes' if known['dirty'] else ''}" if known["commit"] else "none"
         )
         facts = {"commit": commit, **known["machine"], **known["versions"]}
-        lines = "".join(
-            f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items()
-        )
+        lines = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
         blocks.append(f"<p>{escape(', '.join(names))}</p><dl>{lines}</dl>")
     return f'<section id="provenance"><h2>Provenance</h2>{"".join(blocks)}</section>' if blocks else ""
 

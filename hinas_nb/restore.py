@@ -131,8 +131,7 @@ def choose(
         what = f"sr at scale {scale}" if task == "sr" else "denoising"
         notebook = "04_search_super_resolution" if task == "sr" else "05_train_and_restore"
         raise RestoreError(
-            f"no finished training Run for {what} in {results}; "
-            f"make one: hinas-nb run {notebook} --profile smoke"
+            f"no finished training Run for {what} in {results}; make one: hinas-nb run {notebook} --profile smoke"
         )
 
     def merit(candidate: Candidate) -> tuple:
@@ -176,9 +175,7 @@ def _network(weights: Path, task: str, scale: int | None, device: str):
     if found.task != task:
         raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
     if scale is not None and found.scale != scale:
-        raise RestoreError(
-            f"{weights} must be of a network for scale {scale}, got one for scale {found.scale}"
-        )
+        raise RestoreError(f"{weights} must be of a network for scale {scale}, got one for scale {found.scale}")
     return found
 
 

@@ -42,9 +42,7 @@ class RunsFailed(ValueError):
     """Some Runs could not be computed; one line. `failures` has them all."""
 
     def __init__(self, failures: list[Failure], wanted: int):
-        super().__init__(
-            f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}"
-        )
+        super().__init__(f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}")
         self.failures = failures
 
 
@@ -76,9 +74,7 @@ def vary(base: RunConfig, changes: dict[str, Any]) -> RunConfig:
     varied = _vary(base, changes, kind_of(base), used)
     unused = set(changes) - used
     if unused:
-        raise ConfigError(
-            f"{sorted(unused)[0]} must be a setting of {kind_of(base)} or of what it needs, got none"
-        )
+        raise ConfigError(f"{sorted(unused)[0]} must be a setting of {kind_of(base)} or of what it needs, got none")
     return varied
 
 
@@ -100,10 +96,7 @@ def status(store: Store) -> pandas.DataFrame:
     """Every Run in the store: kind, hash, state (done, running, interrupted, failed), what, reason, seconds,
     peak_memory_mib, started (UTC)."""
     rows = [
-        _state(folder)
-        for kind in KINDS.values()
-        for folder in sorted((store.root / kind).glob("*"))
-        if folder.is_dir()
+        _state(folder) for kind in KINDS.values() for folder in sorted((store.root / kind).glob("*")) if folder.is_dir()
     ]
     columns = ["kind", "hash", "state", "what", "reason", "seconds", "peak_memory_mib", "started"]
     return pandas.DataFrame(rows, columns=columns)
@@ -132,10 +125,7 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
         scores = pandas.read_csv(StringIO(folder.read_text("scores.csv")), dtype={"image": str})
         table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
     else:
-        plain = [
-            {k: v for k, v in record.items() if not isinstance(v, (list, dict))}
-            for record in folder.records()
-        ]
+        plain = [{k: v for k, v in record.items() if not isinstance(v, (list, dict))} for record in folder.records()]
         table = pandas.DataFrame(plain)
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))

@@ -23,7 +23,6 @@ from hinas_nb.ops import seeded
 from hinas_nb.provenance import peak_memory_mib
 from hinas_nb.supernet import Supernet
 
-
 #: Departs: the released supernet ends in a sigmoid, which tames its gradients; without it the published learning rate
 #: diverges within ten steps. Gradients are clipped to this norm (to 1: the loss falls as it does at lr 0.003).
 CLIP_NORM = 1.0
@@ -97,15 +96,15 @@ class _State:
             self.weight_parameters, config.weight_lr, config.momentum, weight_decay=config.weight_decay
         )
         self.architecture_optimizer = torch.optim.Adam(
-            self.architecture_parameters, config.architecture_lr, weight_decay=config.architecture_weight_decay
+            self.architecture_parameters,
+            config.architecture_lr,
+            weight_decay=config.architecture_weight_decay,
         )
         self.best = {"score": -math.inf, "genotype": None}
 
     def epoch(self, epoch: int) -> SearchRecord:
         config, began = self.config, time.perf_counter()
-        set_lr(
-            self.weight_optimizer, cosine(epoch / config.epochs, config.weight_lr, config.weight_lr_final)
-        )
+        set_lr(self.weight_optimizer, cosine(epoch / config.epochs, config.weight_lr, config.weight_lr_final))
         self.net.train()
         weight_losses, architecture_losses = [], []
         steps = self.weight_pairs.steps_per_epoch
@@ -196,9 +195,7 @@ class _State:
         )
 
     def checkpoint(self, epochs_done: int) -> tuple[dict[str, Tensor], dict]:
-        tensors = pack(
-            net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer
-        )
+        tensors = pack(net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer)
         return tensors, {"epochs_done": epochs_done, "best": json.dumps(self.best)}
 
     def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:

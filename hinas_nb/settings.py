@@ -43,7 +43,10 @@ def _identity(value):
     if isinstance(value, Config):
         return {"kind": type(value).__name__} | value.identity()
     if isinstance(value, Genotype):
-        return {"levels": list(value.levels), "cells": [[list(map(list, node)) for node in c] for c in value.cells]}
+        return {
+            "levels": list(value.levels),
+            "cells": [[list(map(list, node)) for node in c] for c in value.cells],
+        }
     return [_identity(item) for item in value] if isinstance(value, tuple) else value
 
 

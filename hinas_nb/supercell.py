@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.genotype import OPERATIONS, CellPlan
+from hinas_nb.genotype import OPERATIONS
 from hinas_nb.network import Cell
 from hinas_nb.ops import KINDS, SLOPE
 
@@ -115,9 +115,7 @@ class SuperCell(nn.Module):
             return pending
         activated = F.leaky_relu(feature, SLOPE)
         raw = [branches[name](activated, chosen) for name in convolutions]
-        scales = [
-            weights[:, self.operations.index(name)].repeat_interleave(self.width) for name in convolutions
-        ]
+        scales = [weights[:, self.operations.index(name)].repeat_interleave(self.width) for name in convolutions]
         norms = [branches[name].norm for name in convolutions]
         return _weighted_norm_sum(pending, scales, raw, norms, chosen)
 
@@ -231,7 +229,10 @@ class _SeparableHalf(torch.autograd.Function):
             feature_gradient = stacked_gradient.unflatten(1, (-1, feature.shape[1])).sum(1)
         else:
             feature_gradient = _norm_backward(
-                torch.ops.aten.leaky_relu_backward(stacked_gradient, normalised, SLOPE, False), feature, None, ctx.norm
+                torch.ops.aten.leaky_relu_backward(stacked_gradient, normalised, SLOPE, False),
+                feature,
+                None,
+                ctx.norm,
             )[0]
         return feature_gradient, depthwise_gradient, pointwise_gradient, None
 

@@ -4,6 +4,8 @@ Width levels 0, 1, 2, ... form a ladder; the stem stands at level 0 and a move g
 neighbour. Moves that would leave the ladder do not exist. Notebook `02_search_space` draws it.
 """
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -120,7 +122,7 @@ class Architecture(nn.Module):
                 nn.Parameter(torch.zeros(sum(move[0] == source for move in moves(sources, levels))))
                 for source in sources
             )
-            for sources, levels in zip(steps, steps[1:])
+            for sources, levels in itertools.pairwise(steps)
         )
 
 
@@ -149,16 +151,15 @@ class _Layer(nn.Module):
             {_key(a, b): nn.Sequential(*_conv_norm(nodes * widths[a], widths[b], 1)) for a, b in self.moves}
         )
         # Where the previous layer has no such level, h_{l-2} comes from its nearest one (for a ladder: i - 1).
-        self.nearest = {
-            level: min(sources, key=lambda s: abs(s - level)) for level in levels if level not in sources
-        }
+        self.nearest = {level: min(sources, key=lambda s: abs(s - level)) for level in levels if level not in sources}
         self.lifts = nn.ModuleDict(
-            {str(level): nn.Sequential(*_conv_norm(widths[near], widths[level], 1)) for level, near in self.nearest.items()}
+            {
+                str(level): nn.Sequential(*_conv_norm(widths[near], widths[level], 1))
+                for level, near in self.nearest.items()
+            }
         )
         keys = [str(level) for level in levels] if space.sharing else [_key(*move) for move in self.moves]
-        self.cells = nn.ModuleDict(
-            {key: SuperCell(nodes, widths[int(key[-1])], space.operations) for key in keys}
-        )
+        self.cells = nn.ModuleDict({key: SuperCell(nodes, widths[int(key[-1])], space.operations) for key in keys})
 
     def forward(self, outputs: dict, inputs: dict, alphas: Tensor, betas: dict) -> tuple[dict, dict]:
         """outputs, inputs: per level, the previous layer's cell outputs and its summed inputs."""
@@ -174,8 +175,7 @@ class _Layer(nn.Module):
                 results[level] = self.cells[str(level)](summed, before, alphas)
             else:
                 results[level] = sum(
-                    betas[move] * self.cells[_key(*move)](feature, before, alphas)
-                    for move, feature in features.items()
+                    betas[move] * self.cells[_key(*move)](feature, before, alphas) for move, feature in features.items()
                 )
             sums[level] = summed
         return results, sums

@@ -21,7 +21,8 @@ from hinas_nb.network import DerivedNetwork
 from hinas_nb.ops import seeded
 from hinas_nb.provenance import peak_memory_mib
 
-WARM_UP, START_FACTOR = 0.1, 0.04  # one-cycle: share of the steps that the learning rate rises, and from where
+WARM_UP = 0.1  # one-cycle: share of the steps that the learning rate rises
+START_FACTOR = 0.04  # one-cycle: the first learning rate, as a share of the peak
 #: Departs: the release clips by value at 5, with which the published learning rate diverges here; by norm it learns.
 CLIP_NORM = 1.0
 

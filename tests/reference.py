@@ -46,7 +46,12 @@ class ReferenceCell(nn.Module):
                     if len(convolutions) == 1:
                         kernels = [branch.weight]
                     else:
-                        kernels = [branch.depthwise[0], branch.pointwise[0], branch.depthwise[1], branch.pointwise[1]]
+                        kernels = [
+                            branch.depthwise[0],
+                            branch.pointwise[0],
+                            branch.depthwise[1],
+                            branch.pointwise[1],
+                        ]
                     for convolution, kernel in zip(convolutions, kernels, strict=True):
                         convolution.weight.copy_(kernel[edge])
                 row += 1

@@ -42,9 +42,7 @@ def test_margins_are_those_of_the_decision():
     weights = torch.rand(2, 5, 7, generator=generator).softmax(-1).tolist()
     betas = [[[0, 0, 0.6], [0, 1, 0.4]], [[0, 0, 0.5], [0, 1, 0.5], [1, 0, 0.2], [1, 1, 0.5], [1, 2, 0.3]]]
     decision = decide(weights, betas, SPACE)
-    found = agreement.decoded_inputs(
-        {"genotype": decision.genotype.to_json(), "op_weights": weights}, OPERATIONS
-    )
+    found = agreement.decoded_inputs({"genotype": decision.genotype.to_json(), "op_weights": weights}, OPERATIONS)
     assert found["margin"].tolist() == pytest.approx(decision.op_margins)
     assert (found["runner-up"] != "none").all() and (found["weight"] > found["margin"]).all()
     assert found["operation"].tolist() == [op for c in decision.genotype.cells for n in c for op, _ in n]

@@ -40,9 +40,7 @@ seed: int = None  # of noise
 """
 
 
-def notebook(
-    folder: Path, name: str, *cells: str, source: str = PARAMETERS, tags: dict | None = None
-) -> Path:
+def notebook(folder: Path, name: str, *cells: str, source: str = PARAMETERS, tags: dict | None = None) -> Path:
     """A notebook of the collection: contract, imports, parameters and these code cells."""
     tags = tags or {}
     code = [
@@ -106,9 +104,7 @@ def test_a_cell_that_papermill_would_misread_is_refused(source, line):
 
 
 def test_comments_and_long_values_of_their_own_are_fine():
-    source = (
-        "# x = 3 is usual\nprofile: str = 's'\nx: list[float] = [\n    1.0,  # first\n    -2.5,\n]\nn = 3"
-    )
+    source = "# x = 3 is usual\nprofile: str = 's'\nx: list[float] = [\n    1.0,  # first\n    -2.5,\n]\nn = 3"
     found = parameters.read(source, "n")
     assert [(p.name, p.kind, p.default) for p in found.values()] == [
         ("profile", "str", "s"),
@@ -131,17 +127,13 @@ def test_other_wrong_notebooks_are_refused(tmp_path):
         refusal(notebook(tmp_path, "n", "1", "x = 2"))
         == "n: x must be set in the parameters cell only, got it in cell 5"
     )
-    two = notebook(
-        tmp_path, "n", "runs = []", "runs = [1]", tags={"runs = []": ["runs"], "runs = [1]": ["runs"]}
-    )
+    two = notebook(tmp_path, "n", "runs = []", "runs = [1]", tags={"runs = []": ["runs"], "runs = [1]": ["runs"]})
     assert refusal(two) == "n must have at most one cell tagged runs, got more"
     executed = notebook(tmp_path, "n", "1", tags={"1": ["injected-parameters"]})
     assert refusal(executed) == "n.ipynb must be a source notebook, got an executed copy"
     for text in ("no notebook", "[]", "{}"):
         (tmp_path / "n.ipynb").write_text(text)
-        assert (
-            refusal(tmp_path / "n.ipynb") == "n.ipynb must be a notebook (version 4 JSON), got something else"
-        )
+        assert refusal(tmp_path / "n.ipynb") == "n.ipynb must be a notebook (version 4 JSON), got something else"
 
 
 def refusal(path: Path) -> str:
@@ -182,8 +174,7 @@ def test_values_get_the_type_of_their_parameter(tmp_path, assignment, value):
         (["stpes=3"], "n: unknown parameter stpes; did you mean steps?"),
         (
             ["wavelength=3"],
-            "n: unknown parameter wavelength; "
-            "there are profile, overrides, x, steps, quick, names, label, seed",
+            "n: unknown parameter wavelength; there are profile, overrides, x, steps, quick, names, label, seed",
         ),
         (["x=fast"], "n: x must be float, got 'fast'"),
         (["x=nan"], "n: x must be float, got 'nan'"),
@@ -213,9 +204,7 @@ def test_notebooks_are_found_by_number_name_and_path(tmp_path):
 
 
 def test_a_notebook_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(
-        NotebookError, match=r"no notebooks in .*; name the collection's folder in HINAS_HOME"
-    ):
+    with pytest.raises(NotebookError, match=r"no notebooks in .*; name the collection's folder in HINAS_HOME"):
         contract.find(["all"], tmp_path)
     for name in ("05_five", "05_other", "01_one"):
         notebook(tmp_path, name)
@@ -259,9 +248,7 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
     monkeypatch.setenv("JUPYTER_PATH", str(home / "foreign"))
     kernel = home / "foreign" / "kernels" / "python3"
     kernel.mkdir(parents=True)
-    (kernel / "kernel.json").write_text(
-        '{"argv": ["false"], "display_name": "not ours", "language": "python"}'
-    )
+    (kernel / "kernel.json").write_text('{"argv": ["false"], "display_name": "not ours", "language": "python"}')
     results = home / "results" / "smoke"
     notebook(home / "notebooks", "01_good", GOOD, PUBLISH, REPORT)
     notebook(home / "notebooks", "02_bad", "1", "raise ValueError('the first line\\nand more')", "2")
@@ -285,9 +272,7 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
     assert not processes(home)
 
     before = (results / "notebooks" / "01_good.ipynb").read_bytes()
-    notebook(
-        home / "notebooks", "01_good", GOOD, "label = 'b'  # here a parameter is changed", PUBLISH, "1 / 0"
-    )
+    notebook(home / "notebooks", "01_good", GOOD, "label = 'b'  # here a parameter is changed", PUBLISH, "1 / 0")
     assert __main__.main(["run", "1"]) == 2  # the front door
     assert capsys.readouterr().err == (
         "hinas-nb: 01_good: label must be set in the parameters cell only, got it in cell 5\n"
@@ -354,14 +339,10 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
 
 def test_interrupted_it_leaves_nothing_behind(home):
     mark = home / "started"
-    notebook(
-        home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)"
-    )
+    notebook(home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)")
     command = [sys.executable, "-m", "hinas_nb", "run", "1"]
     environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent)}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -401,9 +382,7 @@ def test_a_page_loads_nothing(tmp_path):
         new_code_cell("1", outputs=[shown]),
     ]
     page = offline.html(new_notebook(cells=cells, metadata={"widgets": {"state": {}}}), "n")
-    assert (
-        "<script src" not in page and "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
-    )
+    assert "<script src" not in page and "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
     assert 'href="https://example.org"' in page
     assert "interactive()" not in page and "<title>n</title>" in page
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in page

@@ -105,15 +105,11 @@ def test_interrupted_it_says_so(monkeypatch, capsys):
 
     monkeypatch.setattr(__main__, "_status", interrupted)
     assert code("status") == 130
-    assert (
-        capsys.readouterr().err == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
-    )
+    assert capsys.readouterr().err == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
 
 
 def test_module_and_help_work_without_torch():
-    program = (
-        "import sys; from hinas_nb.__main__ import main; print(main(['list'])); print('torch' in sys.modules)"
-    )
+    program = "import sys; from hinas_nb.__main__ import main; print(main(['list'])); print('torch' in sys.modules)"
     environment = os.environ | {
         "PYTHONPATH": str(places.PACKAGE.parent),
         "HINAS_HOME": str(places.PACKAGE.parent),

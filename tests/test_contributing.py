@@ -15,9 +15,7 @@ from PIL import Image
 from hinas_nb import profile, runs
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = dict(
-    re.findall(r"^## (.+?)\n\n(.*?)(?=\n\n## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
-)
+SECTIONS = dict(re.findall(r"^## (.+?)\n\n(.*?)(?=\n\n## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S))
 WALKS = ("Add an operation", "Add an ablation")
 
 
@@ -77,9 +75,7 @@ def apply(change: str, path: Path) -> None:
 
 def python(folder: Path, *arguments: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    result = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

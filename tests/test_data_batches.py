@@ -88,9 +88,7 @@ def test_each_sample_draws_one_of_the_sigmas():
     pairs = data.Pairs(flat, **DENOISE | {"patch": 64, "batch": 60})
     degraded, clean = pairs.batch(0)
     spread = ((degraded - clean) * 255).flatten(1).std(1)
-    nearest = torch.tensor([30.0, 50.0, 70.0])[
-        (spread[:, None] - torch.tensor([30.0, 50, 70])).abs().argmin(1)
-    ]
+    nearest = torch.tensor([30.0, 50.0, 70.0])[(spread[:, None] - torch.tensor([30.0, 50, 70])).abs().argmin(1)]
     assert ((spread - nearest).abs() < 4).all()
     assert all((nearest == sigma).sum() > 8 for sigma in (30, 50, 70))
 
@@ -146,9 +144,7 @@ def test_bad_arguments_are_refused_in_one_line(change, text):
 
 
 def test_other_refusals():
-    with pytest.raises(
-        data.DataError, match=r"^image must be at least the crop's 42x42 pixels, got made image0"
-    ):
+    with pytest.raises(data.DataError, match=r"^image must be at least the crop's 42x42 pixels, got made image0"):
         data.Pairs(numbered(), **SR | {"patch": 14})
     with pytest.raises(data.DataError, match=r"^rescale must be off for task sr, got True$"):
         data.Pairs(numbered(), **SR | {"rescale": True})

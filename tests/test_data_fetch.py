@@ -109,9 +109,7 @@ def pin(monkeypatch, sha256: str):
 
 
 def files(root):
-    return sorted(
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "lock"
-    )
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "lock")
 
 
 def test_fetch_unpacks_what_belongs_to_the_set_and_records_the_sum(server, tmp_path):

@@ -19,7 +19,7 @@ def random_shares(space, seed):
     generator = torch.Generator().manual_seed(seed)
     steps = ladder(space)
     layers = []
-    for sources, levels in zip(steps, steps[1:]):
+    for sources, levels in itertools.pairwise(steps):
         layer = []
         for source in sources:
             ways = [move for move in moves(sources, levels) if move[0] == source]

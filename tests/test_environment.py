@@ -21,15 +21,11 @@ import hinas_nb
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {
-    name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()
-}
+EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
 DECLARED = [*CORE, *itertools.chain.from_iterable(EXTRAS.values())]
 UNLOCKED = ("cluster", "classical")  # another engine; a licence not everybody can accept
-LOCKED = CORE + [
-    requirement for name, lines in EXTRAS.items() if name not in UNLOCKED for requirement in lines
-]
+LOCKED = CORE + [requirement for name, lines in EXTRAS.items() if name not in UNLOCKED for requirement in lines]
 
 
 def lines(name: str) -> list[str]:

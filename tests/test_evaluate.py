@@ -117,15 +117,11 @@ def test_every_preset_scores_every_image(images, name):
     for score, image in zip(scores, images.images):
         _, clean = settings.pair(image, score.image)
         assert (score.height, score.width) == tuple(clean.shape[-2:])
-        assert (
-            score.restored.dtype == torch.float32 and 0 <= score.restored.min() <= score.restored.max() <= 1
-        )
+        assert score.restored.dtype == torch.float32 and 0 <= score.restored.min() <= score.restored.max() <= 1
         assert score.psnr == metrics.psnr(score.restored, clean, settings).item()
         assert score.ssim == metrics.ssim(score.restored, clean, settings).item()
         assert score.seconds >= 0
-    again = [
-        (score.psnr, score.ssim) for score in evaluate.evaluate(evaluate.baseline(settings), images, settings)
-    ]
+    again = [(score.psnr, score.ssim) for score in evaluate.evaluate(evaluate.baseline(settings), images, settings)]
     assert again == [(score.psnr, score.ssim) for score in scores]
 
 

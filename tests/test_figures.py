@@ -67,9 +67,7 @@ def test_genotype_graph_holds_every_operation_as_often_as_edges_do(engine):
 
 def test_genotype_graph_draws_every_input_as_an_edge_of_the_same_source():
     (genotype,) = genotypes(1)
-    drawn = re.findall(
-        r"L(\d)(h[12]|n\d)(?::o)?:e -> L\1n(\d):s(\d):w", figures.genotype_graph(genotype).source
-    )
+    drawn = re.findall(r"L(\d)(h[12]|n\d)(?::o)?:e -> L\1n(\d):s(\d):w", figures.genotype_graph(genotype).source)
     sources = ["h1", "h2", "n0", "n1", "n2", "n3"]
     expected = {
         (str(layer), sources[source], str(node), str(slot))
@@ -119,13 +117,9 @@ def test_changed_inputs_are_marked_and_nothing_else():
 
 def test_graphs_refuse_what_cannot_be_drawn():
     (genotype,) = genotypes(1)
-    with pytest.raises(
-        figures.FigureError, match=r"layer from 1 to 3, node below 4, slot 0 or 1\), got \(0, 1, 0\)"
-    ):
+    with pytest.raises(figures.FigureError, match=r"layer from 1 to 3, node below 4, slot 0 or 1\), got \(0, 1, 0\)"):
         figures.genotype_graph(genotype, changed={(0, 1, 0)})
-    with pytest.raises(
-        figures.FigureError, match=r"before must have the layers and nodes .*3 x 4\), got 2 x 3"
-    ):
+    with pytest.raises(figures.FigureError, match=r"before must have the layers and nodes .*3 x 4\), got 2 x 3"):
         figures.genotype_graph(genotype, before=genotypes(1, 2, 3)[0])
     with pytest.raises(ValueError, match="levels must be below 1"):
         figures.genotype_graph(Genotype((0, 1, 1), genotype.cells), width_factors=(1,))
@@ -158,9 +152,7 @@ def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
 def test_missing_dot_is_said_where_the_graph_is_made(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(
-        figures.FigureError, match=r"^graphs need a program `dot`, got none .*pip install"
-    ) as raised:
+    with pytest.raises(figures.FigureError, match=r"^graphs need a program `dot`, got none .*pip install") as raised:
         figures.genotype_graph(genotypes(1)[0])
     assert "\n" not in str(raised.value)
 
@@ -239,12 +231,8 @@ def test_search_curves_mark_the_epoch_that_was_picked():
     table = pd.DataFrame(records())
     picked = table.loc[table["validation_psnr"].astype(float).idxmax()]
     figure = figures.search_curves(table, warmup_epochs=2, validate_from=4, title="A claim")
-    stars = [
-        line.get_xydata()[0] for axes in figure.axes for line in axes.lines if line.get_gid() == "chosen"
-    ]
-    assert np.allclose(
-        stars, [(picked.epoch, picked.validation_psnr), (picked.epoch, picked.validation_ssim)]
-    )
+    stars = [line.get_xydata()[0] for axes in figure.axes for line in axes.lines if line.get_gid() == "chosen"]
+    assert np.allclose(stars, [(picked.epoch, picked.validation_psnr), (picked.epoch, picked.validation_ssim)])
     shaded = [patch for axes in figure.axes for patch in axes.patches if patch.get_gid() == "warm-up"]
     assert len(shaded) == len(figure.axes) == 8
     assert all(np.isclose(patch.get_x() + patch.get_width(), 2.5) for patch in shaded)
@@ -265,9 +253,7 @@ def test_alphas_are_drawn_as_recorded():
     lines = {line.get_label().split()[0]: line.get_ydata() for line in figure.axes[0].lines}
     for index, name in enumerate(OPERATIONS):
         assert np.allclose(lines[name], [row["op_weights"][1][5][index] for row in rows])
-    with pytest.raises(
-        figures.FigureError, match=r"layer must be in \[1, 2\], edge in \[0, 9\).*got 0, 5 and 7"
-    ):
+    with pytest.raises(figures.FigureError, match=r"layer must be in \[1, 2\], edge in \[0, 9\).*got 0, 5 and 7"):
         figures.op_weight_evolution(rows, 0, 5, OPERATIONS)
 
 

@@ -211,15 +211,11 @@ def test_a_notebook_needs_no_shell_network_or_working_folder(path):
                 "os.system",
                 "os.chdir",
             ):
-                assert not any(isinstance(argument, ast.Constant) for argument in node.args), ast.unparse(
-                    node
-                )
+                assert not any(isinstance(argument, ast.Constant) for argument in node.args), ast.unparse(node)
 
 
 @notebooks
 def test_claims_are_asserted_and_the_last_cell_prints_provenance(path):
-    assert any(
-        isinstance(node, ast.Assert) for source in code_cells(path) for node in ast.walk(ast.parse(source))
-    )
+    assert any(isinstance(node, ast.Assert) for source in code_cells(path) for node in ast.walk(ast.parse(source)))
     assert cells(path)[-1]["cell_type"] == "code"
     assert "provenance" in code_cells(path)[-1]

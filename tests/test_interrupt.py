@@ -91,9 +91,7 @@ def tiny(kind: str, images: Path):
         return SearchConfig(space=space, epochs=6, warmup_epochs=2, validate_from=3, **common)
     cell = ((("conv_3", 0), ("sep_3", 1)), (("skip", 0), ("dil_3", 2)))
     genotype = Genotype((0, 1), (cell, cell))
-    return TrainConfig(
-        genotype=genotype, base_width=2, steps=12, validate_every=2, optimizer="adamw", **common
-    )
+    return TrainConfig(genotype=genotype, base_width=2, steps=12, validate_every=2, optimizer="adamw", **common)
 
 
 def attempt(config, root: Path, seconds: float | None = None, fault: tuple[str, str] | None = None):

@@ -30,9 +30,7 @@ def test_loss_is_equation_7(images, fidelity, error):
 def test_logarithm_is_of_the_batch_mean_not_the_mean_of_logarithms(images):
     noisy, truth = images
     noisy[0] = truth[0]
-    both, bad = (
-        restoration_loss(n, t) - (n - t).square().mean() for n, t in ((noisy, truth), (noisy[1:], truth[1:]))
-    )
+    both, bad = (restoration_loss(n, t) - (n - t).square().mean() for n, t in ((noisy, truth), (noisy[1:], truth[1:])))
     bad_ssim = 10 ** (-bad / 0.6)
     assert both.item() == pytest.approx(-0.6 * math.log10((1 + bad_ssim) / 2), abs=1e-12)
 
@@ -84,9 +82,7 @@ def test_half_precision_estimates_are_compared_in_the_truths_precision(images):
     noisy, truth = (image.float() for image in images)
     assert restoration_loss(noisy.bfloat16(), truth) == restoration_loss(noisy.bfloat16().float(), truth)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert restoration_loss(noisy, truth).item() == pytest.approx(
-            restoration_loss(noisy, truth).item(), abs=1e-6
-        )
+        assert restoration_loss(noisy, truth).item() == pytest.approx(restoration_loss(noisy, truth).item(), abs=1e-6)
 
 
 def test_colour_images_average_their_channels(images):

@@ -34,9 +34,7 @@ def images():
 
 def test_constant_error_of_a_tenth_is_20_db():
     truth = torch.full((2, 1, 16, 16), 0.4, dtype=torch.float64)
-    assert torch.allclose(
-        metrics.psnr(truth + 0.1, truth, FLOAT), torch.tensor([20.0, 20.0]).double(), atol=1e-12
-    )
+    assert torch.allclose(metrics.psnr(truth + 0.1, truth, FLOAT), torch.tensor([20.0, 20.0]).double(), atol=1e-12)
 
 
 def test_constant_error_of_one_grey_level_is_48_db():
@@ -108,9 +106,7 @@ def test_y_is_bt601_of_16_to_235(images):
 
 def test_swapped_y_is_y_of_swapped_channels(images):
     swapped = [image.flip(1) for image in images]
-    assert torch.allclose(
-        metrics.psnr(*images, SR.but(colour="y-swapped")), metrics.psnr(*swapped, SR), atol=1e-9
-    )
+    assert torch.allclose(metrics.psnr(*images, SR.but(colour="y-swapped")), metrics.psnr(*swapped, SR), atol=1e-9)
 
 
 def test_border_is_left_out(images):

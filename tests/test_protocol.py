@@ -110,9 +110,7 @@ p = protocol.get("denoise-released")
 noisy, clean = p.pair(photo, "a")
 print(hashlib.sha256(noisy.numpy().tobytes() + p.noisy(clean, "a", 3).numpy().tobytes()).hexdigest())
 """
-    other = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     noisy, clean = RELEASED.pair(photo, "a")
     here = noisy.numpy().tobytes() + RELEASED.noisy(clean, "a", 3).numpy().tobytes()
     assert hashlib.sha256(here).hexdigest() == other
@@ -180,9 +178,7 @@ def test_only_the_aliased_bicubic_keeps_a_checkerboard():
         down: SR.but(downscale=down).pair(board, "a")[0].std().item()
         for down in ("matlab", "pillow", "torch", "torch-aliased")
     }
-    assert (
-        contrast["torch-aliased"] > 0.4 and max(v for k, v in contrast.items() if k != "torch-aliased") < 0.1
-    )
+    assert contrast["torch-aliased"] > 0.4 and max(v for k, v in contrast.items() if k != "torch-aliased") < 0.1
 
 
 @pytest.mark.parametrize("size", [(321, 481), (64, 64), (40, 200), (65, 113), (160, 64)])

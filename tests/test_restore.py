@@ -164,13 +164,9 @@ def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channel
 
 def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoiser, monkeypatch):
     pictures.write(tmp_path / "in.png", picture(1, 16, 90, 70))
-    restore.restore(
-        tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50
-    )
+    restore.restore(tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     monkeypatch.setattr(evaluate, "PIXEL_BUDGET", 50**2)
-    restore.restore(
-        tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50
-    )
+    restore.restore(tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     whole, tiled = (pictures.read(tmp_path / f"{name}.png").pixels.astype(int) for name in ("whole", "tiled"))
     assert np.abs(whole - tiled).max() <= 1
 

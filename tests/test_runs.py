@@ -214,9 +214,7 @@ def test_other_threads_are_not_taken_on_resume(store, small):
     next(compute(small, store, threads=1))
     notes = []
     list(compute(small, store, threads=2, note=notes.append))
-    assert (
-        len(notes) == 1 and "goes on as it was started, on cpu with 1 threads, not on cpu with 2" in notes[0]
-    )
+    assert len(notes) == 1 and "goes on as it was started, on cpu with 1 threads, not on cpu with 2" in notes[0]
 
 
 @pytest.mark.parametrize(

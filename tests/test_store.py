@@ -75,10 +75,7 @@ def test_hash_is_pinned(tmp_path, pixels):
 def test_hashes_nest(tmp_path, pixels, monkeypatch):
     before = hash_of(EVALUATE, tmp_path)
     assert hash_of(EVALUATE.but(model=TRAIN.but(genotype=SEARCH.but(seed=1))), tmp_path) != before
-    assert (
-        hash_of(EVALUATE.but(model=TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R1"))), tmp_path)
-        != before
-    )
+    assert hash_of(EVALUATE.but(model=TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R1"))), tmp_path) != before
     monkeypatch.setitem(REVISIONS, "search", REVISIONS["search"] + 1)
     assert hash_of(EVALUATE, tmp_path) != before, "a new revision of the search outdates what builds on it"
 
@@ -117,9 +114,7 @@ def test_checkpoint_returns_bit_for_bit(folder):
     again, meta = folder.load_checkpoint()
     assert meta == {"epoch": 3, "best": None}
     assert again.keys() == tensors.keys()
-    assert all(
-        torch.equal(again[name], tensors[name]) and again[name].dtype == tensors[name].dtype for name in again
-    )
+    assert all(torch.equal(again[name], tensors[name]) and again[name].dtype == tensors[name].dtype for name in again)
 
 
 def test_records_newer_than_the_checkpoint_are_dropped(folder):
@@ -162,9 +157,7 @@ def test_foreign_checkpoint_is_refused(folder, tmp_path):
     other.begin("cpu", 1)
     other.save_checkpoint({"a": torch.ones(2)}, {})
     os.replace(other.path / CHECKPOINT, folder.path / CHECKPOINT)
-    with pytest.raises(
-        ValueError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash[:16]}; delete it"
-    ):
+    with pytest.raises(ValueError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash[:16]}; delete it"):
         folder.load_checkpoint()
 
 
@@ -188,13 +181,9 @@ def test_full_disk_and_refused_permission_leave_what_was_there(folder, monkeypat
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(
-        *{"open": ("builtins.open", fail), "fsync": (os, "fsync", fail), "replace": (os, "replace", fail)}[
-            call
-        ]
+        *{"open": ("builtins.open", fail), "fsync": (os, "fsync", fail), "replace": (os, "replace", fail)}[call]
     )
-    with pytest.raises(
-        OSError, match=rf"^cannot write .*{CHECKPOINT}: {words}; what was there before is untouched$"
-    ):
+    with pytest.raises(OSError, match=rf"^cannot write .*{CHECKPOINT}: {words}; what was there before is untouched$"):
         folder.save_checkpoint({"a": torch.zeros(2)}, {"epoch": 2})
     with pytest.raises(OSError, match=f"cannot write .*: {words}"):
         folder.append_records([{"epoch": 2}])
@@ -266,9 +255,7 @@ def _hold(root, path, seconds):
 def test_two_processes_take_turns(tmp_path):
     from hinas_nb.store import RunFolder
 
-    holder = multiprocessing.get_context("fork").Process(
-        target=_hold, args=(tmp_path, tmp_path / "result", 1)
-    )
+    holder = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, tmp_path / "result", 1))
     holder.start()
     while not (tmp_path / "held").exists():
         time.sleep(0.01)

@@ -11,9 +11,7 @@ from hinas_nb.supercell import SuperCell, edges
 
 def inputs(width, size=(9, 7), dtype=torch.float64, seed=0, batch=2):
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.randn(batch, width, *size, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)
-    ]
+    return [torch.randn(batch, width, *size, generator=generator, dtype=dtype).requires_grad_() for _ in range(2)]
 
 
 def soft_weights(cell, seed=1, dtype=torch.float64):
@@ -59,7 +57,12 @@ def _kernels_of(cell, operations):
             if name in cell.branches[source]:
                 branch = cell.branches[source][name]
                 if name.startswith("sep"):
-                    stacks = [branch.depthwise[0], branch.pointwise[0], branch.depthwise[1], branch.pointwise[1]]
+                    stacks = [
+                        branch.depthwise[0],
+                        branch.pointwise[0],
+                        branch.depthwise[1],
+                        branch.pointwise[1],
+                    ]
                 else:
                     stacks = [branch.weight]
                 found |= {(row, name, index): (stack, edge) for index, stack in enumerate(stacks)}

@@ -140,9 +140,11 @@ def test_a_step_changes_only_its_own_parameters(kind):
         assert all(parameter.grad is None for parameter in other)
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, other))
-    assert all(parameter.grad.abs().sum() > 0 for parameter in owners["architecture"]) if (
-        kind == "architecture"
-    ) else any(parameter.grad.abs().sum() > 0 for parameter in owners["weights"])
+    assert (
+        all(parameter.grad.abs().sum() > 0 for parameter in owners["architecture"])
+        if (kind == "architecture")
+        else any(parameter.grad.abs().sum() > 0 for parameter in owners["weights"])
+    )
 
 
 def test_building_leaves_the_global_generator_alone():

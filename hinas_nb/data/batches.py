@@ -135,9 +135,7 @@ def clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
     return ImageSet(images.name, images.split, images.names, cut)
 
 
-def turned(
-    image: UInt8[Tensor, "*batch height width"], symmetry: int
-) -> UInt8[Tensor, "*batch rows columns"]:
+def turned(image: UInt8[Tensor, "*batch height width"], symmetry: int) -> UInt8[Tensor, "*batch rows columns"]:
     """One of the eight symmetries of the square: `symmetry % 4` quarter turns, mirrored first from 4 on."""
     return (image.flip(-1) if symmetry >= 4 else image).rot90(symmetry % 4, (-2, -1))
 
@@ -161,8 +159,7 @@ def _check_sizes(images: ImageSet, side: int) -> None:
         height, width = image.shape[-2:]
         if min(height, width) < side:
             raise DataError(
-                f"image must be at least the crop's {side}x{side} pixels, got {images.name} {name} of "
-                f"{height}x{width}"
+                f"image must be at least the crop's {side}x{side} pixels, got {images.name} {name} of {height}x{width}"
             )
 
 

@@ -90,9 +90,7 @@ CATALOG = {
             {split: (f"BSDS500/{split}",) for split in ("train", "val", "test")},
             _BERKELEY,
         ),
-        DataSet(
-            "BSD68", {"test": 68}, {"test": ("BSD68", "BSDS500/val")}, _BERKELEY, ("BSDS500", "val"), BSD68
-        ),
+        DataSet("BSD68", {"test": 68}, {"test": ("BSD68", "BSDS500/val")}, _BERKELEY, ("BSDS500", "val"), BSD68),
         DataSet(
             "DIV2K",
             {"train": 800, "val": 100},

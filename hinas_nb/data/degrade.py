@@ -15,9 +15,7 @@ from torch import Tensor
 from hinas_nb.data.catalog import DataError
 
 
-def bicubic(
-    image: Shaped[Tensor, "*batch height width"], scale: float
-) -> Shaped[Tensor, "*batch rows columns"]:
+def bicubic(image: Shaped[Tensor, "*batch height width"], scale: float) -> Shaped[Tensor, "*batch rows columns"]:
     """Resize like MATLAB's `imresize(image, scale, "bicubic")`, the convention of super-resolution.
 
     Cubic kernel with a = -0.5, widened by 1/scale when shrinking (anti-aliasing); the edge pixels repeat

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from filelock import FileLock
 
@@ -132,9 +132,7 @@ def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
         for name, regular, opened in _members(archive):
             path = PurePosixPath(name.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts:
-                raise DataError(
-                    f"archive members must stay inside the archive, got {name}; {_put_aside(archive)}"
-                )
+                raise DataError(f"archive members must stay inside the archive, got {name}; {_put_aside(archive)}")
             match = re.fullmatch(origin.take, name)
             if not match:
                 continue
@@ -147,16 +145,14 @@ def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
             left -= len(content)
             if len(content) > MAX_FILE or left < 0:
                 limit = f"{MAX_FILE} bytes each and {MAX_UNPACKED} in all"
-                raise DataError(
-                    f"archive members must have at most {limit}, got {name}; {_put_aside(archive)}"
-                )
+                raise DataError(f"archive members must have at most {limit}, got {name}; {_put_aside(archive)}")
             target.write_bytes(content)
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"archive {origin.url} must be whole, got {reason}; {_put_aside(archive)}") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], BinaryIO]]]:
+def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes] | None]]]:
     """Name, whether it is a plain file, and how to open it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
@@ -176,11 +172,7 @@ def _checked_sums(name: str, staging: Path, archives: Iterable[Path], known: dic
         if row["state"] == "present":
             found |= sums(name, row["split"], staging)
             wrong = [key for key in found if key in known and known[key] != list(found[key])]
-            row = (
-                row | {"state": "corrupt", "note": f"{wrong[0]} differs from the recorded sum"}
-                if wrong
-                else row
-            )
+            row = row | {"state": "corrupt", "note": f"{wrong[0]} differs from the recorded sum"} if wrong else row
         if row["state"] != "present":
             aside = "; ".join(_put_aside(archive) for archive in archives)
             raise DataError(f"{name} {row['split']} must come whole, got {row['note']}; {aside}")

@@ -131,9 +131,7 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get("HINAS_DATA") or "data").expanduser()
 
 
-def image_files(
-    name: str, split: str, root: str | Path | None = None, scale: int | None = None
-) -> list[Path]:
+def image_files(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> list[Path]:
     """The files of a split, in file-name order. Raises DataError for missing or empty folders."""
     check_split(name, split)
     if name.startswith(FOLDER_PREFIX):

@@ -37,17 +37,13 @@ def score_pairs(
         wide = scores.pivot_table(index="image", columns=by, values=metric, aggfunc="mean")[arms]
         if wide.isna().any(axis=None):
             image, arm = wide.isna().stack().idxmax()
-            raise FigureError(
-                f"scores must hold every image under every {by}, got no {metric} of {image} for {arm}"
-            )
+            raise FigureError(f"scores must hold every image under every {by}, got no {metric} of {image} for {arm}")
         wide = wide.sort_values(arms[-1])
         axes.vlines(range(images), wide.min(axis=1), wide.max(axis=1), color="#D0D0D0", lw=1, zorder=1)
         colours = [*SERIES[1 : len(arms)], SERIES[0]]
         for arm, colour in zip(arms, colours):
             label = f"{arm}, mean {wide[arm].mean():.4g}"
-            axes.scatter(
-                range(images), wide[arm], s=12, color=colour, label=label, zorder=2, gid=f"arm {arm}"
-            )
+            axes.scatter(range(images), wide[arm], s=12, color=colour, label=label, zorder=2, gid=f"arm {arm}")
         axes.set(ylabel=UNITS.get(metric, metric), xlim=(-0.7, images - 0.3))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
         if images <= NAMED_IMAGES:
@@ -80,9 +76,7 @@ def ablation_plot(
         rows = table if group is None else table[table["group"] == group]
         if points is not None:
             seeds = points if group is None else points[points["group"] == group]
-            axes.scatter(
-                seeds["value"], seeds["arm"].map(place) + 0.27, s=9, color=SERIES[0], alpha=0.5, lw=0
-            )
+            axes.scatter(seeds["value"], seeds["arm"].map(place) + 0.27, s=9, color=SERIES[0], alpha=0.5, lw=0)
         _marks(axes, rows, place, ("mean", "low", "high"), 0.1, "o", SERIES[0], "ours, mean and interval")
         if "published" in rows and rows["published"].notna().any():
             columns = ("published", "published_low", "published_high")
@@ -91,9 +85,7 @@ def ablation_plot(
         axes.set(ylim=(-len(arms) + 0.5, 0.5), xlabel=value, title="" if group is None else str(group))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-    handles, labels = max(
-        (axes.get_legend_handles_labels() for axes in panels), key=lambda found: len(found[1])
-    )
+    handles, labels = max((axes.get_legend_handles_labels() for axes in panels), key=lambda found: len(found[1]))
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
@@ -155,9 +147,7 @@ def pareto(times: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _marks(axes, rows, place, columns, offset: float, marker: str, colour: str, label: str):
-    middle, low, high = (
-        rows.get(name, pd.Series(np.nan, index=rows.index)).astype(float) for name in columns
-    )
+    middle, low, high = (rows.get(name, pd.Series(np.nan, index=rows.index)).astype(float) for name in columns)
     y = rows["arm"].map(place) + offset
     axes.hlines(y, low.fillna(middle), high.fillna(middle), color=colour, lw=2)
     face = colour if marker == "o" else "white"

@@ -19,9 +19,7 @@ from hinas_nb.genotype import Genotype
 
 
 @themed
-def search_curves(
-    records, warmup_epochs: int = 0, validate_from: int = 0, title: str | None = None
-) -> Picture:
+def search_curves(records, warmup_epochs: int = 0, validate_from: int = 0, title: str | None = None) -> Picture:
     """Small multiples over the epochs; the epoch the early stop picked is marked in all of them.
 
     warmup_epochs: shaded, only weights are trained there.
@@ -80,9 +78,7 @@ def search_curves(
 
 
 @themed
-def op_weight_evolution(
-    records, layer: int, edge: int, operations: Sequence[str], title: str | None = None
-) -> Picture:
+def op_weight_evolution(records, layer: int, edge: int, operations: Sequence[str], title: str | None = None) -> Picture:
     """The alphas of one edge over the epochs. layer: from 1; edge: from 0, in `supercell.edges` order."""
     table = _table(records)
     weights = np.array(table["op_weights"].tolist(), dtype=float)  # epoch layer edge operation
@@ -154,9 +150,7 @@ def op_weight_heatmap(
         for node, inputs in enumerate(genotype.cells[layer - 1] if genotype else ()):
             for operation, source in inputs:
                 place = (operations.index(operation), names.index(_edge_name(node, source)))
-                axes.add_patch(
-                    Rectangle(place, 1, 1, fill=False, ec=ACCENT, lw=2, gid="decoded", clip_on=False)
-                )
+                axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=ACCENT, lw=2, gid="decoded", clip_on=False))
     return figure
 
 

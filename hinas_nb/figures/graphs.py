@@ -149,9 +149,7 @@ def _header(genotype: Genotype, channels: list[int], title: str | None, marked: 
         legend += f"<TD>  changed</TD><TD BORDER='3' COLOR='{CHANGED}'>   </TD>"
     rows = [f"<B>{escape(title)}</B>"] if title else []
     rows += [f"<TABLE BORDER='0' CELLSPACING='1'><TR>{part}</TR></TABLE>" for part in (chain, legend)]
-    return (
-        f"<<TABLE BORDER='0' CELLSPACING='3'>{''.join(f'<TR><TD>{row}</TD></TR>' for row in rows)}</TABLE>>"
-    )
+    return f"<<TABLE BORDER='0' CELLSPACING='3'>{''.join(f'<TR><TD>{row}</TD></TR>' for row in rows)}</TABLE>>"
 
 
 def _legend(genotype: Genotype) -> str:

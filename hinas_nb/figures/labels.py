@@ -14,9 +14,7 @@ DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -
 DISTANCES = (2, 9, 18, 30, 44)  # points between marker and name
 
 
-def place_labels(
-    axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: Sequence, bold: Sequence[bool]
-):
+def place_labels(axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: Sequence, bold: Sequence[bool]):
     """Print `names` at data points (xs, ys) whose markers have `sizes` (points squared, as in scatter).
 
     Ends with the layout of the figure fixed: pixels decide what overlaps.

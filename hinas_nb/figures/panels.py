@@ -51,9 +51,7 @@ def image_panel(
     if crop:
         axes = figure.add_subplot(grid[:, 0])
         _show(axes, images[whole], names[whole], None)
-        axes.add_patch(
-            Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=ACCENT, lw=2, gid="crop")
-        )
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=ACCENT, lw=2, gid="crop"))
     for index, (name, image) in enumerate(zip(names, images)):
         axes = figure.add_subplot(grid[index // per_row, index % per_row + bool(crop)])
         cut = image[top : top + height, left : left + width]
@@ -78,9 +76,7 @@ def _shown(image, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
-        raise FigureError(
-            f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}"
-        )
+        raise FigureError(f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}")
     return np.clip(array, 0, 1)
 
 

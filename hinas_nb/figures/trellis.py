@@ -33,9 +33,7 @@ def width_trellis(
     chosen = set(enumerate(zip((STEM_LEVEL, *path), path)))
     for layer, move in sorted(chosen):
         if move not in layers[layer]:
-            raise FigureError(
-                f"path must take moves that exist, got {move[0]} to {move[1]} into layer {layer + 1}"
-            )
+            raise FigureError(f"path must take moves that exist, got {move[0]} to {move[1]} into layer {layer + 1}")
 
     figure, axes = _board(len(layers), widths, title)
     for layer, moves in enumerate(layers):
