@@ -48,9 +48,9 @@ def picked(records: Sequence[Mapping]) -> Mapping:
 
 
 def history(records: Sequence[Mapping]) -> pd.DataFrame:
-    """Losses, scores and margins per epoch, and in how much it decodes unlike the one before and the picked one.
+    """Losses, scores and margins per epoch, and how its genotype differs.
 
-    Unlike: `changed` inputs and width levels.
+    Unlike the epoch before, unlike the picked one: `changed` inputs and width levels.
     """
     genotypes = [Genotype.from_json(record["genotype"]) for record in records]
     chosen = Genotype.from_json(picked(records)["genotype"])

@@ -64,7 +64,7 @@ def test_overrides():
     profile = load_profile("smoke", {"train.steps": 20, "sr.search.epochs": 7, "search.space.nodes": 2, "seeds": [5]})
     assert profile.train("sr", profile.search("sr")).steps == 20
     assert profile.train("denoise", profile.search("denoise")).steps == 20
-    assert (profile.search("sr").epochs, profile.search("denoise").epochs) == (7, 4)
+    assert (profile.search("sr").epochs, profile.search("denoise").epochs) == (7, 6)
     assert profile.search("sr").space.nodes == 2 and profile.seeds == (5,)
     profile = load_profile("smoke", {"sr.evaluate.every": 2})  # shares an anchor of the file with denoising
     assert (profile.sr.evaluate["every"], "every" in profile.denoise.evaluate) == (2, False)

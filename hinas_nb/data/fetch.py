@@ -152,7 +152,7 @@ def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
         raise DataError(f"archive {origin.url} must be whole, got {reason}; {_put_aside(archive)}") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes] | None]]]:
+def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes]]]]:
     """Name, whether it is a plain file, and how to open it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
@@ -162,7 +162,7 @@ def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes] 
     else:
         with tarfile.open(archive) as file:
             for member in file:
-                yield member.name, member.isfile(), partial(file.extractfile, member)
+                yield member.name, member.isfile(), partial(file.extractfile, member)  # ty: ignore[invalid-yield] (only plain files are opened)
 
 
 def _checked_sums(name: str, staging: Path, archives: Iterable[Path], known: dict) -> dict[str, list[str]]:
