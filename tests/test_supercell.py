@@ -21,6 +21,7 @@ def soft_weights(cell, seed=1, dtype=torch.float64):
 
 
 def relative(a, b):
+    a, b = a.detach(), b.detach()
     return float((a - b).abs().max() / b.abs().max().clamp(min=1e-30))
 
 

@@ -46,7 +46,8 @@ def test_sources_and_shares():
     ]  # fmt: skip
     for layer in net.width_weights():
         for source in {a for a, _ in layer}:
-            assert float(sum(share for (a, _), share in layer.items() if a == source)) == pytest.approx(1)
+            shares = [float(share.detach()) for (a, _), share in layer.items() if a == source]
+            assert sum(shares) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("changes", [
