@@ -3,6 +3,8 @@
 Slow and wasteful on purpose; what `hinas_nb.supercell` must agree with, in values and gradients.
 """
 
+import copy
+
 import torch
 from torch import nn
 
@@ -78,3 +80,14 @@ def candidate(name: str, width: int) -> nn.Module:
         nn.BatchNorm2d(width, affine=False),
     ]
     return nn.Sequential(*half(), *half())
+
+
+def reference_supernet(net):
+    """A copy of a `Supernet`, each super-cell replaced by the plain sum with the same weights."""
+    reference = copy.deepcopy(net)
+    for layer in reference.layers:
+        for key, cell in layer.cells.items():
+            plain = ReferenceCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters()).dtype)
+            plain.copy_from(cell)
+            layer.cells[key] = plain
+    return reference
