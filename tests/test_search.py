@@ -1,0 +1,130 @@
+"""The search loop: what a step may change, the plain supernet's losses, what is recorded, decoded and kept."""
+
+import json
+
+import pytest
+import torch
+from pictures_for_tests import image_set
+from reference import reference_supernet
+
+from hinas_nb.config import SearchConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.loops import score
+from hinas_nb.search import _State, search
+from hinas_nb.store import RunFolder
+
+#: Losses of the first three W and A steps. If these move, old Runs must not be served: raise REVISIONS["search"].
+GOLDEN_WEIGHT = [0.7417825, 0.3854998, 0.4129526]
+GOLDEN_ARCHITECTURE = [0.4491978, 0.5108219, 0.4296436]
+
+
+def config(**changes):
+    space = {"base_width": 2, "nodes": 2} | changes.pop("space", {})
+    small = {"patch": 16, "batch": 2, "epochs": 4, "warmup_epochs": 1, "validate_from": 2, "data": "folder:/pictures"}
+    return SearchConfig(**({"space": space, "split": "all"} | small | changes))
+
+
+def splits(count=3):
+    return image_set(count, seed=0), image_set(count, seed=1), image_set(1, seed=2)
+
+
+def state(**changes):
+    return _State(config(**changes), splits(), torch.device("cpu"))
+
+
+def folder(tmp_path, **changes):
+    return RunFolder(tmp_path, config(**changes), "0" * 64, {})
+
+
+def run(tmp_path, **changes):
+    place = folder(tmp_path, **changes)
+    place.begin("cpu", 1)
+    return list(search(config(**changes), splits(), place)), place
+
+
+def test_golden_steps():
+    search_state = state()
+    search_state.net.train()
+    pairs = [(search_state.architecture_step(step), search_state.weight_step(step)) for step in range(3)]
+    assert [a for a, _ in pairs] == pytest.approx(GOLDEN_ARCHITECTURE, rel=1e-4)
+    assert [w for _, w in pairs] == pytest.approx(GOLDEN_WEIGHT, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["weight", "architecture"])
+def test_a_step_leaves_the_other_parameters_bit_identical(kind):
+    search_state = state()
+    other = search_state.architecture_parameters if kind == "weight" else search_state.weight_parameters
+    own = search_state.weight_parameters if kind == "weight" else search_state.architecture_parameters
+    before, moved = [p.detach().clone() for p in other], [p.detach().clone() for p in own]
+    getattr(search_state, f"{kind}_step")(0)
+    assert all(torch.equal(a, b) for a, b in zip(before, other))
+    assert not all(torch.equal(a, b) for a, b in zip(moved, own))
+
+
+def test_twenty_steps_have_the_losses_of_the_plain_supernet():
+    ours, plain = state(), state()
+    ours.net.double()
+    plain.net = reference_supernet(ours.net)
+    plain.weight_parameters = plain.net.network_parameters()
+    plain.architecture_parameters = list(plain.net.architecture.parameters())
+    for one in (ours, plain):
+        one.weight_optimizer = torch.optim.SGD(one.weight_parameters, 0.025, 0.9, weight_decay=3e-4)
+        one.architecture_optimizer = torch.optim.Adam(one.architecture_parameters, 1e-3, weight_decay=1e-3)
+        for pairs in (one.weight_pairs, one.architecture_pairs):
+            pairs.batch = (lambda draw: lambda step: tuple(x.double() for x in draw(step)))(pairs.batch)
+    for step in range(10):
+        for kind in ("architecture_step", "weight_step"):
+            assert getattr(ours, kind)(step) == pytest.approx(getattr(plain, kind)(step), rel=1e-8)
+
+
+def test_records_and_the_kept_genotype(tmp_path):
+    records, place = run(tmp_path)
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+    assert records[0].architecture_loss is None and records[1].architecture_loss is not None  # warm-up
+    assert records[1].validation_psnr is None and records[2].validation_psnr is not None  # validate_from
+    assert records[0].op_margin == 0 and records[3].op_margin > 0
+    best = max(records[2:], key=lambda r: score(r.validation_psnr, r.validation_ssim))
+    assert [r for r in records if r.best][-1] is best
+    kept = Genotype.from_json(place.read_text("genotype.json"), "denoise")
+    assert kept == Genotype.from_json(best.genotype)
+    assert sum(best.operation_counts.values()) == 3 * 2 * 2
+    assert best.skip_count == best.operation_counts.get("skip", 0)
+    assert place.records() == [json.loads(json.dumps(vars(record))) for record in records]
+
+
+def test_a_finished_search_is_not_computed_again(tmp_path):
+    _, place = run(tmp_path)
+    place.begin("cpu", 1)
+    assert list(search(config(), splits(), place)) == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"space": {"layerwise": False}}, {"space": {"sharing": False}}, {"space": {"levels": (0, 1, 1)}},
+    {"space": {"task": "sr", "scale": 2}}, {"space": {"operations": ("conv_3", "skip", "none")}},
+])  # fmt: skip
+def test_every_switch_searches(tmp_path, changes):
+    changes = {**changes, "epochs": 2, "warmup_epochs": 1, "validate_from": 1}
+    _, place = run(tmp_path, **changes)
+    kept = Genotype.from_json(place.read_text("genotype.json"), changes["space"].get("task", "denoise"))
+    assert kept.levels == changes["space"].get("levels", kept.levels)
+    assert len(set(kept.cells)) == 1 or changes["space"].get("layerwise", True)
+
+
+def test_random_search_trains_and_picks_a_candidate(tmp_path):
+    records, place = run(tmp_path, strategy="random", candidates=3)
+    assert all(record.architecture_loss is None and record.validation_psnr is None for record in records)
+    candidates = [state(strategy="random", candidates=3)._random("candidates", i) for i in range(3)]
+    assert Genotype.from_json(place.read_text("genotype.json")) in candidates
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line():
+    search_state = state()
+    with torch.no_grad():
+        search_state.net.head.output.bias.fill_(float("nan"))
+    with pytest.raises(ValueError, match="loss must stay finite, got nan; lower weight_lr or raise warmup_epochs"):
+        search_state.weight_step(0)
+
+
+def test_an_image_smaller_than_a_crop_is_refused():
+    with pytest.raises(ValueError, match="must be at least"):
+        _State(config(patch=64), splits(), torch.device("cpu"))
