@@ -176,6 +176,10 @@ class _Separable(nn.Module):
         depthwise = [_choose(kernels, chosen).flatten(0, 1) for kernels in self.depthwise]
         # One block-diagonal 1x1 is faster than a grouped one: it is bound by memory, not by arithmetic.
         pointwise = [torch.block_diag(*_choose(kernels, chosen).flatten(2).unbind()) for kernels in self.pointwise]
+        if torch.is_autocast_enabled(activated.device.type):  # a Function of our own has to see to it itself
+            dtype = torch.get_autocast_dtype(activated.device.type)
+            activated = activated.to(dtype)
+            depthwise, pointwise = ([kernels.to(dtype) for kernels in stack] for stack in (depthwise, pointwise))
         half = _SeparableHalf.apply(activated, depthwise[0], pointwise[0], None)
         statistics = self.middle.statistics(half.detach(), chosen)
         return _SeparableHalf.apply(half, depthwise[1], pointwise[1], (*statistics, self.training))
@@ -205,7 +209,7 @@ class _SeparableHalf(torch.autograd.Function):
             return None, torch.cat([feature] * copies, dim=1) if copies > 1 else feature
         mean, var, _ = norm
         inverse = torch.rsqrt(var + EPSILON)
-        normalised = torch.addcmul(_channel(-mean * inverse), feature, _channel(inverse))
+        normalised = torch.addcmul(_channel(-mean * inverse), feature, _channel(inverse)).to(feature.dtype)
         return normalised, F.leaky_relu(normalised, SLOPE)
 
     @staticmethod
@@ -277,7 +281,7 @@ def _norm_backward(gradient: Tensor, raw: Tensor, scale: Tensor | None, norm: tu
     mean, var, training = norm
     inverse = torch.rsqrt(var + EPSILON)
     return torch.ops.aten.native_batch_norm_backward(
-        gradient, raw, scale, mean, var, mean, inverse, training, EPSILON, [*wanted, False]
+        gradient.to(raw.dtype), raw, scale, mean, var, mean, inverse, training, EPSILON, [*wanted, False]
     )
 
 

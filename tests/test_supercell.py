@@ -156,3 +156,19 @@ def test_zero_weight_operations_are_not_computed():
             run()
         counts.append(counter.get_total_flops())
     assert counts[0] == counts[1] > 0
+
+
+def test_mixed_precision_stays_near_float32_in_values_and_gradients():
+    cell = SuperCell(3, 8)
+    features, weights = inputs(8, (16, 16), torch.float32), soft_weights(cell, dtype=torch.float32)
+
+    def gradients():
+        output = cell(*features, weights).float()
+        return [output.detach(), *torch.autograd.grad(output.square().mean(), [*features, weights, *cell.parameters()])]
+
+    exact = gradients()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = gradients()
+    for ours, wanted in zip(mixed, exact, strict=True):
+        cosine = torch.nn.functional.cosine_similarity(ours.flatten().double(), wanted.flatten().double(), 0)
+        assert ours.dtype == wanted.dtype and float(cosine) > 0.99
