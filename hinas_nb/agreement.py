@@ -70,6 +70,18 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
     )
 
 
+def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]:
+    """The epoch from which on skips have taken over (None: they have not), and how many chance gives at most.
+
+    Taken over: a genotype has more skips than 97.5 % of random ones of the space.
+    """
+    chance = against_chance([Genotype.from_json(records[-1]["genotype"])], space)
+    most = int(chance.loc["skips in a genotype", "random 97.5 %"])
+    calm = [record["epoch"] for record in records if record["skip_count"] <= most]
+    onset = max(calm, default=0) + 1
+    return (onset if onset <= records[-1]["epoch"] else None), most
+
+
 def changed(before: Genotype, after: Genotype) -> int:
     """Inputs (source and operation) and width levels of `after` that `before` does not have."""
     levels = sum(a != b for a, b in zip(before.levels, after.levels))

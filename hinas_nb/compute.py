@@ -144,7 +144,7 @@ def _restorer(config: EvaluateConfig, store: Store, device: str) -> Callable[[to
 
     if config.model == "input":
         return evaluate.baseline(config.protocol)
-    model = network.load(_producer(config, store).path / "weights.safetensors", device)
+    model = network.load(_producer(config, store).path / "weights.safetensors", device).folded()
     return lambda degraded: evaluate.restore(model, degraded.to(device), model.halo).cpu()
 
 

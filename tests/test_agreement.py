@@ -37,6 +37,15 @@ def test_history_counts_from_the_epoch_before_and_from_the_picked_one():
     assert table["unlike the picked one"].tolist() == [3, 0, 0]
 
 
+def test_collapse_begins_where_skips_exceed_chance_for_good():
+    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
+    few, many = record(A) | {"skip_count": 2}, record(skips) | {"skip_count": 8}
+    epochs = [entry | {"epoch": epoch} for epoch, entry in enumerate([few, many, few, many, many], 1)]
+    onset, most = agreement.collapse(epochs, SPACE)
+    assert onset == 4 and 2 <= most < 8
+    assert agreement.collapse(epochs[:3], SPACE) == (None, most)
+
+
 def test_margins_are_those_of_the_decision():
     generator = torch.Generator().manual_seed(3)
     weights = torch.rand(2, 5, 7, generator=generator).softmax(-1).tolist()
