@@ -30,6 +30,7 @@ def html(notebook: nbformat.NotebookNode, name: str) -> str:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     soup = BeautifulSoup(_Page().from_notebook_node(notebook)[0], "html.parser")
+    soup.head.append(soup.new_tag("style", string=".jp-RenderedSVG img { max-width: 100% }"))
     for script in soup.find_all("script"):
         if re.search(r"https?://", script.get("src", "") + script.get_text()):
             script.decompose()

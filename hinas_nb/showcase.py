@@ -3,31 +3,45 @@
 Notebook `05_train_and_restore` shows them (figures 12 and 13).
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hinas_nb.data import DataError, ImageSet, grey
-from hinas_nb.evaluate import Restore, baseline, evaluate
+from hinas_nb.evaluate import Restore, Score, baseline, evaluate
 from hinas_nb.protocol import Protocol
 
-Columns = list[tuple[str, Tensor]]
+
+@dataclass(frozen=True)
+class Showcase:
+    """What `figures.image_panel` takes: (name, image) columns and a line under each; and the restored score."""
+
+    columns: list[tuple[str, Tensor]]
+    lines: list[str]
+    restored: Score
 
 
-def compare(restore: Restore, images: ImageSet, name: str, protocol: Protocol) -> tuple[Columns, list[str]]:
-    """Clean, degraded (for sr up-sampled bicubically) and restored image, and a line of scores for each.
+def compare(
+    restore: Restore,
+    images: ImageSet,
+    name: str,
+    protocol: Protocol,
+    square: tuple[int, int, int] | None = None,
+) -> Showcase:
+    """Clean, degraded (for sr up-sampled bicubically) and restored image of one photograph, scored.
 
-    Scores are those of the whole image under the protocol, as `evaluate` gives them. Raises DataError.
+    square: (top, left, side) in pixels, restored and scored alone; None: the whole image.
+    Raises DataError.
     """
-    one = images.subset([_index(images, name)])
+    one = images.subset([_index(images, name)]) if square is None else cut(images, name, *square)
     _, clean = protocol.pair(one.images[0], name)
-    (degraded,), (restored,) = (
-        list(evaluate(how, one, protocol)) for how in (baseline(protocol), restore)
-    )  # fmt: skip
-    before = f"noisy, sigma {protocol.sigma:g}" if protocol.task == "denoise" else f"bicubic x{protocol.scale}"
-    columns = [("clean", clean), (before, degraded.restored), ("restored", restored.restored)]
-    lines = [f"{score.psnr:.2f} dB / {score.ssim:.4f}" for score in (degraded, restored)]
-    return columns, [f"{name}, PSNR / SSIM", *lines]
+    before, after = (next(evaluate(how, one, protocol)) for how in (baseline(protocol), restore))
+    how = f"noisy, sigma {protocol.sigma:g}" if protocol.task == "denoise" else f"bicubic x{protocol.scale}"
+    columns = [("clean", clean), (how, before.restored), ("restored", after.restored)]
+    lines = [f"{score.psnr:.2f} dB / {score.ssim:.4f}" for score in (before, after)]
+    return Showcase(columns, [f"{name}: PSNR / SSIM", *lines], after)
 
 
 def cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet:

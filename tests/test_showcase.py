@@ -24,11 +24,17 @@ def test_columns_show_what_was_scored(name, preset):
     def grey_picture(degraded):
         return torch.full((1, degraded.shape[1], *size), 0.5)
 
-    columns, lines = showcase.compare(grey_picture, images(), name, rule)
-    (_, clean), (_, degraded), (_, restored) = columns
+    shown = showcase.compare(grey_picture, images(), name, rule)
+    (_, clean), (_, degraded), (_, restored) = shown.columns
     assert clean.shape == degraded.shape == restored.shape
-    assert lines[2].startswith(f"{metrics.psnr(restored, clean, rule).item():.2f} dB")
-    assert lines[1].startswith(f"{metrics.psnr(degraded, clean, rule).item():.2f} dB")
+    assert shown.restored.psnr == metrics.psnr(restored, clean, rule).item()
+    assert shown.lines[2].startswith(f"{shown.restored.psnr:.2f} dB")
+    assert shown.lines[1].startswith(f"{metrics.psnr(degraded, clean, rule).item():.2f} dB")
+
+
+def test_a_square_is_scored_alone():
+    shown = showcase.compare(lambda noisy: noisy, images(), "b", protocol.get("denoise-standard"), (24, 40, 16))
+    assert shown.columns[2][1].shape[-2:] == (16, 16)
 
 
 def test_a_cut_is_the_square_moved_inside():

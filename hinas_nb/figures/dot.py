@@ -9,7 +9,6 @@ from hinas_nb.figures.style import DPI, FigureError
 
 #: Where there is no Arial, browsers take fonts as narrow: the layout has Arial's widths.
 FALLBACK_FONTS = b'font-family="Arial, Liberation Sans, DejaVu Sans Condensed, sans-serif"'
-FITTING = b'<svg style="max-width: 100%; height: auto" '  # a wide graph shrinks to its page
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Graph:
     def svg(self) -> bytes:
         """Without the XML prolog, so that it can stand inside a page."""
         text = self._rendered("-Tsvg")
-        text = text.replace(b'font-family="Arial"', FALLBACK_FONTS).replace(b"<svg ", FITTING, 1)
+        text = text.replace(b'font-family="Arial"', FALLBACK_FONTS)
         return text[text.index(b"<svg") :]
 
     def png(self) -> bytes:

@@ -8,7 +8,7 @@ import pandas as pd
 from hinas_nb.figures.style import ACCENT, SERIES, FigureError, Picture, themed
 
 PANELS = (
-    ("loss", "Loss", "eq. 7, mean since the last validation"),
+    ("loss", "Loss", "eq. 7, mean"),
     ("lr", "Learning rate", "at the validation"),
     ("validation_psnr", "PSNR on V", "dB"),
     ("validation_ssim", "SSIM on V", "unitless"),
