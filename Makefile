@@ -16,7 +16,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := .venv/installed
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
-STRIP := nbstripout --extra-keys "metadata.papermill cell.metadata.papermill"
+STRIP := nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 PAGE := results/$(PROFILE)/index.html
 
 .PHONY: reproduce test lab lint format lock clean
