@@ -72,7 +72,7 @@ def test_a_loss_that_is_not_finite_stops_with_one_line():
     training = state()
     with torch.no_grad():
         training.net.output.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="loss must stay finite, got nan at step 0; lower lr=0.002"):
+    with pytest.raises(ValueError, match=r"loss must stay finite, got nan at step 0; lower lr=0\.002"):
         training._step(0)
 
 
