@@ -160,6 +160,20 @@ def _restore(options) -> int:
     return 0
 
 
+def _export(options) -> int:
+    *weights, output = options.files
+    if len(weights) + (options.run is not None) != 1:
+        raise ValueError("export takes WEIGHTS OUTPUT.onnx or --run HASH OUTPUT.onnx")
+    from hinas_nb import export, network, restore
+
+    if options.run is not None:
+        chosen = restore.choose(restore.candidates(places.results()), "", None, None, options.run)
+        weights = [chosen.path / "weights.safetensors"]
+    export.to_onnx(network.load(weights[0]), output)
+    print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
+    return 0
+
+
 def _prepared(options):
     from hinas_nb import batch
 
@@ -245,8 +259,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
     command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
     command.add_argument("--scale", type=int, choices=[2, 3, 4])
-    command.add_argument("--engine", choices=["torch"], default="torch")
+    command.add_argument("--engine", choices=["torch", "onnx"], default="torch")
     command.add_argument("--device", default="auto")
+
+    command = add("export", _export, "write a trained network as an ONNX file")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")
+    command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash, for WEIGHTS")
     return parser
 
 

@@ -90,4 +90,4 @@ def _machine() -> dict:
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return {"platform": platform.platform(), "processor": processor, "cores": os.cpu_count()}
+    return {"platform": f"{platform.system()} {platform.machine()}", "processor": processor, "cores": os.cpu_count()}

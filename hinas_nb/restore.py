@@ -14,7 +14,7 @@ import numpy as np
 from hinas_nb import files, pictures
 
 TASKS = ("denoise", "sr")
-ENGINES = ("torch",)
+ENGINES = ("torch", "onnx")
 #: Budgets from the best to the least trained; others stand before smoke.
 PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
 
@@ -54,10 +54,11 @@ def restore(
     """Restore one picture and return what there is to say about it, a line each.
 
     results: where Runs are looked for unless `weights` names a file; run: the start of a Run's hash.
+    engine: "onnx" runs on the CPU and takes what `export.to_onnx` wrote as weights too.
     sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
-    Raises RestoreError, PictureError, OSError.
+    Raises RestoreError, PictureError, ExportError, OSError.
     """
-    _check(source, target, task, weights, run, sigma, scale, engine)
+    _check(source, target, task, weights, run, sigma, scale, engine, device)
     picture = pictures.read(source)
     pictures.check_target(target, picture)
     colour, alpha = picture.split()
@@ -69,7 +70,7 @@ def restore(
         chosen = choose(candidates(results), task, sigma, scale, run, results)
         weights = chosen.path / "weights.safetensors"
         said.append(f"network: Run {chosen}")
-    network = _network(weights, task, scale, device)
+    network = _network(weights, task, scale, engine, device)
     said += _doubts(network.trained, sigma)
     said += _treatment(task, colour.shape[2], alpha is not None)
     restored = _apply(network, colour, task)
@@ -147,11 +148,15 @@ def is_far(trained: float, sigma: float) -> bool:
     return abs(trained - sigma) > max(5.0, 0.3 * trained)
 
 
-def _check(source, target, task, weights, run, sigma, scale, engine) -> None:
+def _check(source, target, task, weights, run, sigma, scale, engine, device) -> None:
     if task not in TASKS:
         raise RestoreError(f"task must be one of {' '.join(TASKS)}, got {task!r}")
     if engine not in ENGINES:
         raise RestoreError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
+    if engine == "onnx" and device not in ("auto", "cpu"):
+        raise RestoreError(f"device must be auto or cpu for engine onnx, got {device!r}")
+    if engine == "torch" and weights is not None and weights.suffix == ".onnx":
+        raise RestoreError(f"weights must be a safetensors file unless --engine is onnx, got {weights}")
     if weights is not None and run is not None:
         raise RestoreError("a network must be named by --weights or --run, got both")
     if sigma is not None and (task != "denoise" or not 0 <= sigma <= 255):
@@ -166,12 +171,18 @@ def _check(source, target, task, weights, run, sigma, scale, engine) -> None:
         raise RestoreError(f"output must be a file in an existing folder, got {target}")
 
 
-def _network(weights: Path, task: str, scale: int | None, device: str):
-    from hinas_nb import network, provenance
+def _network(weights: Path, task: str, scale: int | None, engine: str, device: str):
+    import torch
+
+    from hinas_nb import export, network, provenance
 
     if not weights.is_file():
         raise RestoreError(f"weights must be a safetensors file, got {weights}")
-    found = network.load(weights, provenance.resolve_device(device))
+    if engine == "onnx":
+        exported = weights.suffix == ".onnx"
+        found = export.session(weights if exported else network.load(weights), torch.get_num_threads())
+    else:
+        found = network.load(weights, provenance.resolve_device(device))
     if found.task != task:
         raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
     if scale is not None and found.scale != scale:
@@ -204,8 +215,9 @@ def _apply(network, colour: np.ndarray, task: str) -> np.ndarray:
 
     from hinas_nb import evaluate
 
-    device = next(network.parameters()).device
-    image = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)[None], np.float32)).to(device)
+    image = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)[None], np.float32))
+    if isinstance(network, torch.nn.Module):
+        image = image.to(next(network.parameters()).device)
     if task == "denoise":
         parts = [evaluate.restore(network, image[:, i : i + 1], network.halo) for i in range(image.shape[1])]
         restored = torch.cat(parts, dim=1)

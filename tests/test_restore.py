@@ -248,7 +248,15 @@ def test_runs_are_found_in_the_results(tmp_path):
     ("arguments", "line"),
     [
         ({"task": "deblur"}, "task must be one of denoise sr, got 'deblur'"),
-        ({"engine": "onnx"}, "engine must be one of torch, got 'onnx'"),
+        ({"engine": "tvm"}, "engine must be one of torch onnx, got 'tvm'"),
+        (
+            {"engine": "onnx", "device": "cuda"},
+            "device must be auto or cpu for engine onnx, got 'cuda'",
+        ),
+        (
+            {"weights": "x.onnx"},
+            "weights must be a safetensors file unless --engine is onnx, got {folder}/x.onnx",
+        ),
         ({"run": "a"}, "a network must be named by --weights or --run, got both"),
         ({"sigma": -1.0}, "sigma must be in [0, 255] and belongs to task denoise, got -1 for denoise"),
         (
