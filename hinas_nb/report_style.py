@@ -28,13 +28,16 @@ section { margin: 2.2rem 0; padding-top: 1.4rem; border-top: 1px solid var(--lin
 .card .failed { color: var(--bad); margin-top: .4rem; }
 .question { color: var(--quiet); margin: 0; max-width: 46em; }
 .answer { font-size: 1.12rem; margin: .3rem 0 .6rem; max-width: 44em; }
+.answer::first-letter, .card p::first-letter { text-transform: uppercase; }
+.about { color: var(--quiet); margin: 0; max-width: 46em; }
 .links { font-size: .92rem; }
 .figures { display: grid; gap: 1.2rem; margin: 1rem 0;
   grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
 figure { margin: 0; min-width: 0; }
+.broad { grid-column: 1 / -1; }
 figure a { display: block; background: #fff; border: 1px solid var(--line); border-radius: 10px;
   padding: .6rem; }
-figure img { display: block; max-width: 100%; height: auto; max-height: 40rem; margin: 0 auto; }
+figure img { display: block; max-width: 100%; height: auto; max-height: 40rem; object-fit: contain; margin: 0 auto; }
 figcaption { font-size: .92rem; color: var(--quiet); padding: .45rem .2rem; }
 figcaption a { display: inline; background: none; border: 0; padding: 0; }
 details { margin: 1rem 0; }

@@ -182,7 +182,7 @@ def _network(weights: Path, task: str, scale: int | None, engine: str, device: s
         exported = weights.suffix == ".onnx"
         found = export.session(weights if exported else network.load(weights), torch.get_num_threads())
     else:
-        found = network.load(weights, provenance.resolve_device(device))
+        found = network.load(weights, provenance.resolve_device(device)).folded()
     if found.task != task:
         raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
     if scale is not None and found.scale != scale:

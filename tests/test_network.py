@@ -78,6 +78,20 @@ def test_tiled_inference_is_whole_image_inference(task):
     assert torch.allclose(tiled, net(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (11, 6)])
+def test_upsampling_is_torchs_bicubic(scale, size):
+    x = torch.rand(2, 3, *size, dtype=torch.float64)
+    wanted = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bicubic", align_corners=False)
+    assert torch.allclose(network.upsample(x, scale), wanted, rtol=0, atol=1e-12)
+
+
+def test_upsampling_does_not_depend_on_where_a_pixel_stands():
+    x = torch.rand(1, 1, 9, 900)
+    far = network.upsample(x, 3)[..., 3 * 803 : 3 * 897]
+    assert torch.allclose(far, network.upsample(x[..., 800:], 3)[..., 9 : 3 * 97], rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("task", ["denoise", "sr"])
 @torch.no_grad()
 def test_folding_changes_nothing(task):

@@ -133,15 +133,16 @@ def op_weight_heatmap(
 ) -> Picture:
     """All alphas: edges x operations, one panel per layer; what the genotype decoded from them is framed.
 
-    op_weights: [layer][edge][operation], probabilities.
+    op_weights: [layer][edge][operation], probabilities. An equal share lies in the middle of the colours or below.
     """
     weights = np.asarray(op_weights, dtype=float)
     names = edge_names(weights.shape[1])
+    top = max(weights.max(), 2 / len(operations))
     figure = Picture(1.6 + 3.3 * len(weights), 1.5 + 0.25 * len(names), title)
     panels = figure.subplots(1, len(weights), sharey=True, squeeze=False)[0]
     for layer, (axes, values) in enumerate(zip(panels, weights), 1):
         seaborn.heatmap(
-            values, ax=axes, vmin=0, vmax=weights.max(), cmap="cividis", annot=values, fmt=".2f",
+            values, ax=axes, vmin=0, vmax=top, cmap="cividis", annot=values, fmt=".2f",
             annot_kws={"fontsize": 7}, xticklabels=list(operations), yticklabels=names, cbar=False,
         )  # fmt: skip
         axes.tick_params(axis="x", rotation=45, length=0)

@@ -146,7 +146,7 @@ def _header(genotype: Genotype, channels: list[int], title: str | None, marked: 
     )
     legend = _legend(genotype)
     if marked:
-        legend += f"<TD>  changed</TD><TD BORDER='3' COLOR='{CHANGED}'>   </TD>"
+        legend += f"<TD>   changed </TD><TD BORDER='3' COLOR='{CHANGED}'>   </TD>"
     rows = [f"<B>{escape(title)}</B>"] if title else []
     rows += [f"<TABLE BORDER='0' CELLSPACING='1'><TR>{part}</TR></TABLE>" for part in (chain, legend)]
     return f"<<TABLE BORDER='0' CELLSPACING='3'>{''.join(f'<TR><TD>{row}</TD></TR>' for row in rows)}</TABLE>>"
@@ -160,7 +160,7 @@ def _legend(genotype: Genotype) -> str:
         kind, _, size = name.partition("_")
         if name == "none" or name not in {*OPERATIONS, *used}:
             continue
-        words = f"<TD>  {KINDS.get(kind, kind)}</TD>" if kind != last else ""
+        words = f"<TD>   {KINDS.get(kind, kind)} </TD>" if kind != last else ""
         parts.append(words + _swatch(name, f"{size}x{size}" if size else "   "))
         last = kind
     return "".join(parts)
