@@ -18,12 +18,14 @@ INTERRUPTED = 130  # what shells report for Ctrl-C
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all letters of a file's name
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.data:
-        os.environ["HINAS_DATA"] = str(Path(options.data).expanduser().resolve())
+        os.environ["HINAS_DATA"] = str(places.absolute(options.data))
     if options.results:
-        os.environ["HINAS_RESULTS"] = str(Path(options.results).expanduser().resolve())
+        os.environ["HINAS_RESULTS"] = str(places.absolute(options.results))
     try:
         return options.command(options)
     except BrokenPipeError:  # `hinas-nb list | head`
@@ -36,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         named = isinstance(error, OSError) and error.filename is not None and error.strerror
         return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
+    except (RecursionError, MemoryError) as error:
+        return _complain(f"input must be nested less deeply and fit in memory, got {type(error).__name__}")
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on where this one stopped")
         return INTERRUPTED
@@ -56,8 +60,9 @@ def _list(options) -> int:
 
 def _run(options) -> int:
     settings, jobs = _prepared(options)
-    from hinas_nb import batch
+    from hinas_nb import batch, files
 
+    files.check_writable(settings.folder)  # hours of computing need a place to go
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that children are ended
     plans = batch.plan(jobs, settings)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
@@ -93,15 +98,18 @@ def _plan(options) -> int:
 def _status(options) -> int:
     from hinas_nb import runs, store
 
-    folders = sorted(path for path in places.results().glob(f"{options.profile or '*'}/runs") if path.is_dir())
+    wanted = Path(options.profile).stem if options.profile else None
+    folders = sorted(path for path in places.results().glob("*/runs") if path.is_dir())
+    folders = [path for path in folders if wanted in (None, path.parent.name)]
     if not folders:
-        raise ValueError(f"no Runs in {places.results()}; hinas-nb run all --profile smoke makes some")
+        where = places.results() / (wanted or "")
+        raise ValueError(f"no Runs in {where}; hinas-nb run all --profile {wanted or 'smoke'} makes some")
     for folder in folders:
         table = runs.status(store.Store(folder))
         counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         print(f"{folder.parent.name}: {counts or 'no Runs'}")
         if len(table):
-            print(table.fillna("").to_string(index=False))
+            print(table.to_string(index=False, na_rep=""))
     return 0
 
 

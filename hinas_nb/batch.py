@@ -134,12 +134,16 @@ def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
         error = process.wait()
         if error is None:
             # The notebook itself last: what is called executed has its figures and its page.
-            _publish(process.folder / "published", settings.folder, name)
-            _place(process.folder / "executed.html", settings.folder / "html" / f"{name}.html")
-            _place(executed, notebooks / f"{name}.ipynb")
+            staged = process.folder / "published"
+            published = {path: settings.folder / path.relative_to(staged) for path in _files(staged)}
+            page = {process.folder / "executed.html": settings.folder / "html" / f"{name}.html"}
+            _place(published | page | {executed: notebooks / f"{name}.ipynb"})
+            for kind in ("figures", "tables"):
+                for path in set((settings.folder / kind).glob(f"{name}__*")) - set(published.values()):
+                    path.unlink()
             (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
         elif executed.exists():
-            _place(executed, notebooks / f"{name}.failed.ipynb")
+            _place({executed: notebooks / f"{name}.failed.ipynb"})
     except ChildProcessError as death:
         error = str(death)
     except OSError as problem:
@@ -147,26 +151,25 @@ def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
     return Outcome(name, seconds, error)
 
 
-def _publish(staged: Path, folder: Path, name: str) -> None:
-    """Put the figures, tables and answer of a notebook in the place of its earlier ones."""
-    new = {path.relative_to(staged) for path in staged.rglob("*") if path.is_file()}
-    for path in sorted(new):
-        _place(staged / path, folder / path)
-    for kind in ("figures", "tables"):
-        for path in (folder / kind).glob(f"{name}__*"):
-            if path.relative_to(folder) not in new:
-                path.unlink()
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _place(source: Path, target: Path) -> None:
-    """Copy so that the target is the old file or the new one, never half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.tmp")
+def _place(targets: dict[Path, Path]) -> None:
+    """Copy files so that each target is the old file or the new one, never half of it.
+
+    Nothing is replaced before all copies are there: on a full disk the old results stay together.
+    """
+    partial = {target: target.with_name(f".{target.name}.tmp") for target in targets.values()}
     try:
-        shutil.copyfile(source, partial)
-        os.replace(partial, target)
+        for source, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial[target])
+        for target, copy in partial.items():
+            os.replace(copy, target)
     finally:
-        partial.unlink(missing_ok=True)
+        for copy in partial.values():
+            copy.unlink(missing_ok=True)
 
 
 def _executed(job: Job, folder: Path) -> str | None:

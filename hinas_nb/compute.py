@@ -73,7 +73,10 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
     if isinstance(config.genotype, Genotype):
         return config.genotype
     folder = _producer(config, store)
-    found = Genotype.from_json(folder.read_text("genotype.json"), config.task)
+    try:
+        found = Genotype.from_json(folder.read_text("genotype.json"), config.task)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{folder.path / 'genotype.json'}: {error}; delete {folder.path} to search anew") from None
     if not isinstance(config.genotype, Perturbed):
         return found
     from hinas_nb import genotype

@@ -25,6 +25,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
+Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Space(Config):
@@ -95,7 +96,7 @@ class SearchConfig(Config):
     validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
     validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
-    sigmas: tuple[Positive, ...] | None = None  # denoise: grey levels (0-255), each crop draws one
+    sigmas: Sigmas | None = None  # denoise: grey levels (0-255), each crop draws one
     patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count  # 8 (denoise), 24 (sr)
     epochs: Count = 100
@@ -119,7 +120,7 @@ class SearchConfig(Config):
         if not isinstance(values, dict):
             return values  # another member of a union: not ours to fill in
         space = values.get("space", {})
-        task = space.get("task", "denoise") if isinstance(space, dict) else space.task
+        task = space.get("task", "denoise") if isinstance(space, dict) else getattr(space, "task", "denoise")
         published = (
             {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"}
             if task == "sr"
@@ -131,9 +132,7 @@ class SearchConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        check_split(self.data, self.split)
-        if self.validation:
-            check_split(self.data, self.validation)
+        check_validation(self.data, self.split, self.validation)
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"warmup_epochs must be in [0, epochs={self.epochs}), got {self.warmup_epochs}")
         if self.validate_from >= self.epochs:
@@ -201,9 +200,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _consistent(self):
         check_scale(self.task, self.scale)
-        check_split(self.data, self.split)
-        if self.validation:
-            check_split(self.data, self.validation)
+        check_validation(self.data, self.split, self.validation)
         check_widths(self.base_width, self.width_factors)
         if isinstance(self.genotype, Genotype):
             check_levels(self.genotype.levels, self.width_factors)
@@ -237,10 +234,11 @@ class EvaluateConfig(Config):
                 )
             if self.protocol.scale != self.model.scale:
                 raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
-            check_leak(self.model.data, self.model.split, self.data, self.split)
             search = getattr(self.model.genotype, "search", self.model.genotype)
-            if isinstance(search, SearchConfig):
-                check_leak(search.data, search.split, self.data, self.split)
+            for learned in (self.model, search):
+                if not isinstance(learned, Genotype):
+                    for split in filter(None, (learned.split, learned.validation)):
+                        check_leak(learned.data, split, self.data, self.split)
         return self
 
 
@@ -249,9 +247,20 @@ def check_scale(task: str, scale: int | None) -> None:
         raise ConfigError(f"scale belongs to task sr (one of {SCALES}), got task {task} and scale {scale}")
 
 
+def check_validation(data: str, split: str, validation: str | None) -> None:
+    """Refuse unknown splits, and images that serve both to learn from and as V."""
+    check_split(data, split)
+    if validation:
+        check_split(data, validation)
+        if set(validation.split("+")) & set(split.split("+")):
+            raise ConfigError(f"validation must be another split of {data} than {split}, got {validation!r}")
+
+
 def check_widths(base_width: int, factors: tuple[float, ...]) -> None:
     if not factors or list(factors) != sorted(factors):
         raise ConfigError(f"width_factors must ascend, got {factors}")
+    if widths(base_width, factors)[0] < 1:
+        raise ConfigError(f"width_factors must leave base_width={base_width} at least 1 channel, got {factors}")
 
 
 def check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:

@@ -9,7 +9,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,11 @@ from hinas_nb import parameters
 from hinas_nb.parameters import NotebookError, Parameter
 
 PROMISES = ("Question", "Answer", "Cost", "Reads", "Writes")
+#: Code whose assignments don't reach the cells.
+OWN_NAMES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ def read(path: Path) -> Notebook:
         ]
         has_outputs = any(cell.get("outputs") for _, cell, _ in cells)
         first = cells[0][2] if cells and cells[0][1]["cell_type"] == "markdown" else ""
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise NotebookError(f"{path.name} must be a notebook (version 4 JSON), got something else") from None
     if any("injected-parameters" in tags for _, tags, _ in code):
         raise NotebookError(f"{path.name} must be a source notebook, got an executed copy")
@@ -107,12 +112,19 @@ def _refuse_overwriting(code, names: Iterable[str], notebook: str) -> None:
             statements = ast.parse(source).body
         except SyntaxError:  # a magic; the kernel will judge
             continue
-        for statement in statements:
-            targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-            for target in targets:
-                if isinstance(target, ast.Name) and target.id in names:
-                    where = "in the parameters cell only"
-                    raise NotebookError(f"{notebook}: {target.id} must be set {where}, got it in cell {number}")
+        for name in _assigned(statements):
+            if name in names:
+                where = "in the parameters cell only"
+                raise NotebookError(f"{notebook}: {name} must be set {where}, got it in cell {number}")
+
+
+def _assigned(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Names these statements set, however deep; what functions and comprehensions set is theirs."""
+    for node in nodes:
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif not isinstance(node, OWN_NAMES):
+            yield from _assigned(ast.iter_child_nodes(node))
 
 
 def _promises(first_cell: str) -> dict[str, str]:

@@ -125,6 +125,8 @@ def _timed(restore: Restore, degraded: Tensor, clean: Tensor, name: str) -> tupl
     if output.shape[-2:] != clean.shape[-2:] or output.shape[:2] != (1, degraded.shape[1]):
         wanted = (1, degraded.shape[1], *clean.shape[-2:])
         raise EvaluateError(f"restoration of {name} must be of shape {wanted}, got {tuple(output.shape)}")
+    if not output.isfinite().all():
+        raise EvaluateError(f"restoration of {name} must be finite, got NaN or infinite values: the network is damaged")
     return output, seconds
 
 

@@ -50,6 +50,17 @@ def make_folder(path: Path) -> None:
         raise unwritable(path, error) from None
 
 
+def check_writable(path: Path) -> None:
+    """Make a folder and refuse one that takes no files. Raises StoreError."""
+    make_folder(path)
+    probe = path / f".probe-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 def unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(f"cannot write {path}: {error.strerror or error}; what was there before is untouched")
 
@@ -62,14 +73,14 @@ def read_bytes(path: Path) -> bytes:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
 
 
-def read_json(path: Path) -> dict:
-    """Raises StoreError, FileContentError."""
+def read_json(path: Path, advice: str = "delete it") -> dict:
+    """advice: what a damaged file's error tells to do. Raises StoreError, FileContentError."""
     try:
         content = json.loads(read_bytes(path))
-    except ValueError as error:
-        raise FileContentError(f"{path} must be JSON ({error}); delete {path.parent} to start anew") from None
+    except (ValueError, RecursionError) as error:
+        raise FileContentError(f"{path} must be JSON ({error}); {advice}") from None
     if not isinstance(content, dict):
-        raise FileContentError(f"{path} must be a JSON object, got {str(content)[:40]}; delete it")
+        raise FileContentError(f"{path} must be a JSON object, got {str(content)[:40]}; {advice}")
     return content
 
 

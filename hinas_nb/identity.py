@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from hinas_nb.config import EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.settings import ConfigError
 
 RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig
 
@@ -42,6 +43,10 @@ def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
 
 
 def kind_of(config: RunConfig) -> str:
+    """search, train or evaluate. Raises ConfigError for anything else."""
+    if type(config) not in KINDS:
+        rule = " or ".join(kind.__name__ for kind in KINDS)
+        raise ConfigError(f"what is computed must be a {rule}, got {type(config).__name__}")
     return KINDS[type(config)]
 
 

@@ -16,6 +16,7 @@ from hinas_nb.protocol import Protocol, round8
 Y_WEIGHTS = (65.481, 128.553, 24.966)
 GREY_WEIGHTS = (0.299, 0.587, 0.114)
 UNIFORM_TAPS = 7
+TOLERANCE = 1e-3  # how far rounding may carry the truth out of [0, 1]
 
 
 class MetricError(ValueError):
@@ -60,6 +61,14 @@ def ssim(
 
 def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     """What is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
+    for image in (estimate, truth):
+        if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 4:
+            got = f"{getattr(image, 'dtype', type(image).__name__)} {tuple(getattr(image, 'shape', ()))}"
+            raise MetricError(f"images must be floats in [0, 1], (batch, channel, height, width), got {got}")
+    if not {estimate.shape[1], truth.shape[1]} <= {1, 3}:
+        raise MetricError(f"images must have 1 or 3 channels, got {estimate.shape[1]} and {truth.shape[1]}")
+    if truth.numel() and (truth.min() < -TOLERANCE or truth.max() > 1 + TOLERANCE):
+        raise MetricError(f"truth must be in [0, 1], got [{truth.min():g}, {truth.max():g}]")
     if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
         raise MetricError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
     if protocol.task == "denoise" and not estimate.shape[1] == truth.shape[1] == 1:

@@ -32,6 +32,7 @@ PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: colour type
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what we say in one line of our own
 
 MODES = {"1": "L", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
+CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
 
 
 class PictureError(ValueError):
@@ -97,6 +98,10 @@ def check_target(path: Path, picture: Picture) -> None:
 
 def write(path: Path, picture: Picture) -> None:
     """Whole or not at all. Raises PictureError, OSError."""
+    try:
+        picture = _checked(picture)
+    except PictureError as error:
+        raise PictureError(f"{path} {error}") from None
     check_target(path, picture)
     files.write_atomic(path, _encoded(path.suffix.lower(), picture))
 
@@ -132,6 +137,9 @@ def _read_tiff(content: bytes) -> Picture:
         if page.dtype == np.uint8 and page.compression not in (1, 8, 32946):
             return _read_pillow(content)  # tifffile itself decodes deflate only
         grey_or_rgb = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        orientation = page.tags[274].value if 274 in page.tags else 1
+        if orientation != 1:
+            raise PictureError(f"must be stored upright (orientation 1), got orientation {orientation}")
         if not grey_or_rgb or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
             raise PictureError(f"must be grey or RGB, channels together, got TIFF kind {page.photometric!r}")
         return Picture(page.asarray(), profile)
@@ -148,8 +156,10 @@ def _read_pillow(content: bytes) -> Picture:
             raise PictureError("must not be 16-bit grey with alpha, save it as RGBA; got that")
         if deep:
             return Picture(_both_bytes(content), profile)
-        if image.mode == "P":
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        if "transparency" in image.info and image.mode in CLEAR:
+            image = image.convert(CLEAR[image.mode])
+        elif image.mode == "P":
+            image = image.convert("RGB")
         if image.mode not in MODES:
             raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
         return Picture(np.array(ImageOps.exif_transpose(image).convert(MODES[image.mode])), profile)
@@ -189,6 +199,6 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 def _checked(picture: Picture) -> Picture:
     pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
-    if pixels.ndim != 3 or pixels.shape[2] > 4 or pixels.dtype not in (np.uint8, np.uint16):
+    if pixels.ndim != 3 or pixels.shape[2] > 4 or not pixels.size or pixels.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"must be grey or RGB with 8 or 16 bits, got {pixels.dtype} of shape {pixels.shape}")
     return replace(picture, pixels=pixels)

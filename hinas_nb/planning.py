@@ -48,7 +48,7 @@ def plan(job: Job) -> Plan:
             continue
         try:
             exec(compile(source, f"{name}, cell {number}", "exec"), namespace)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return Plan(name, [], f"cell {number}: {first_line(type(error).__name__, str(error))}")
         if "parameters" in tags:
             namespace |= job.values

@@ -63,6 +63,9 @@ def execute(
     for name, value in (("workers", workers), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be at least 1, got {value!r}")
+    for run in runs:
+        if not isinstance(run, Run):
+            raise ValueError(f"runs must be a list of Run, as grid makes, got a {type(run).__name__}")
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
     ready, failures = _with_data(runs, store)

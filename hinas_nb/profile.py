@@ -20,14 +20,14 @@ from hinas_nb.config import (
     EvaluateConfig,
     Natural,
     Perturbed,
-    Positive,
     Scale,
     SearchConfig,
+    Sigmas,
     Task,
     TrainConfig,
 )
 from hinas_nb.genotype import Genotype
-from hinas_nb.settings import Config, ConfigError
+from hinas_nb.settings import Config, ConfigError, shown
 from hinas_nb.store import Store
 
 TASKS = ("denoise", "sr")
@@ -46,7 +46,7 @@ class Profile(Config):
 
     name: str
     about: str = ""
-    sigmas: Annotated[tuple[Positive, ...], Field(min_length=1)] = (30.0, 50.0, 70.0)  # grey levels (0-255)
+    sigmas: Sigmas = (30.0, 50.0, 70.0)  # grey levels (0-255)
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (2, 3, 4)
     seeds: Annotated[tuple[Natural, ...], Field(min_length=1)] = (0, 1, 2)
     denoise: Budget = Budget()
@@ -71,11 +71,13 @@ class Profile(Config):
                 raise ConfigError(f"protocol must be given where no network is scored, got none for {model!r}")
             preset = protocol.get(f"{model.task}-standard", sigma=model.sigma, scale=model.scale)
             changes = changes | {"protocol": preset}
+        if not isinstance(changes["protocol"], protocol.Protocol):
+            raise ConfigError(f"protocol must be a Protocol (see protocol.get), got {shown(changes['protocol'])}")
         task = changes["protocol"].task
         budget = self._budget(task).evaluate
         if "data" not in {**budget, **changes}:
             raise ConfigError(f"{task}.evaluate.data must name the data set to score, got none")
-        return _built(EvaluateConfig, {"model": model}, budget, changes)
+        return _built(EvaluateConfig, {"model": model, "protocol": changes["protocol"]}, budget, changes)
 
     def store(self) -> Store:
         """Where the Runs of this profile are kept: `results/<name>/runs`."""
@@ -94,22 +96,26 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         `{"seeds": [0]}`.
     Raises ConfigError, OSError.
     """
+    name = str(name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else places.home() / "params" / f"{name}.yaml"
     if not path.is_file():
         raise ConfigError(f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}")
     try:
         content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} must be YAML, got {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(field, str) for field in content):
         raise ConfigError(f"{path} must hold settings by name, got {str(content)[:40]!r}")
     try:
         for field, value in (overrides or {}).items():
-            names = field.split(".")
+            names = str(field).split(".")
             both = names[0] in Budget.model_fields
             for path_of in [[task, *names] for task in TASKS] if both else [names]:
                 content = _override(content, path_of, value)
-        profile = Profile(**({"name": path.stem} | content))
+        if content.get("name", path.stem) != path.stem or not places.is_name(path.stem):  # its results' folder
+            rule = "the file's, letters and digits joined by . _ or -"
+            raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
+        profile = Profile(**(content | {"name": path.stem}))
         _check(profile)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -118,6 +124,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
     """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
+    _check_left_out(budget, fixed)
     values = _merged(budget, fixed)
     for name, value in changes.items():
         if name in model.model_fields:
@@ -130,6 +137,15 @@ def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
         inner = values.get(part, {})
         values[part] = inner.but(**{name: value}) if isinstance(inner, Config) else {**inner, name: value}
     return model(**values)
+
+
+def _check_left_out(budget: dict, fixed: dict) -> None:
+    """Refuse a budget that sets what experiments set: it would have no effect."""
+    for name in set(budget) & set(fixed):
+        if isinstance(fixed[name], dict) and isinstance(budget[name], dict):
+            _check_left_out(budget[name], fixed[name])
+        else:
+            raise ConfigError(f"{name} must be left to the experiment, got {shown(budget[name])} in the budget")
 
 
 def _merged(first: dict, second: dict) -> dict:

@@ -34,7 +34,7 @@ def resolve_device(name: str = "auto") -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # refuses "meta", which computes nothing
     except (RuntimeError, AssertionError, NotImplementedError):
         raise ValueError(f"device must be auto, cpu or one that is present here, got {name!r}") from None
     return name

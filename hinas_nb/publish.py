@@ -72,6 +72,6 @@ def _short(number: float) -> str:
 
 
 def _checked(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", name):
+    if not places.is_name(name):
         raise ValueError(f"a published name must be letters and digits joined by . _ or -, got {name!r}")
     return name

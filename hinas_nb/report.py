@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from hinas_nb import files, runs
+from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
 from hinas_nb.profile import load_profile
 from hinas_nb.report_style import CSS
 from hinas_nb.settings import ConfigError
@@ -21,7 +22,8 @@ from hinas_nb.store import Store
 
 LONG_TABLE = 20  # rows; a longer one is folded
 SHOWN_ROWS = 300
-BROAD = 2.2  # width by height; a broader figure takes the whole row, or its words would be too small to read
+BROAD = 2  # width by height; a broader figure takes the whole row, or its words would be too small to read
+PROVENANCE = {"commit", "dirty", "machine", "versions"}
 VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
 LICENCE = (
     "Code, figures and tables: Apache-2.0. Photographs keep the licence of their data set (notebook "
@@ -69,7 +71,13 @@ def _answer(folder: Path, name: str) -> dict:
     if not path.exists():
         return nothing
     try:
-        return nothing | json.loads(path.read_text(encoding="utf-8"))
+        answer = nothing | json.loads(path.read_text(encoding="utf-8"))
+        known = answer["provenance"]
+        kinds = all(isinstance(answer[key], type(value)) for key, value in nothing.items())
+        texts = [*answer["figures"].values(), *answer["tables"].values()] if kinds else [None]
+        if not all(isinstance(text, str) for text in texts) or (known and not known.keys() >= PROVENANCE):
+            raise ValueError("published by nobody here")
+        return answer
     except (ValueError, TypeError):
         raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
 
@@ -137,26 +145,33 @@ def _figure(folder: Path, stem: str, caption: str) -> str:
     links = " ".join(f'<a href="{path}">{kind.upper()}</a>' for kind, path in paths.items())
     width, height = _size(folder / "figures" / f"{stem}.png") if "png" in kinds else (0, 0)
     place = f' width="{width}" height="{height}"' if width else ""  # kept free while the image is not loaded yet
+    broad = ' class="broad"' if width > BROAD * height else ""
     image = f'<img src="{paths[shown]}" alt="{escape(caption)}"{place} loading="lazy">'
     return (
-        f'<figure{" class=broad" if width > BROAD * height else ""}><a href="{paths[shown]}">{image}</a>'
+        f'<figure{broad}><a href="{paths[shown]}">{image}</a>'
         f"<figcaption>{escape(caption)} <small>{links}</small></figcaption></figure>"
     )
 
 
 def _size(png: Path) -> tuple[int, int]:
-    """Width and height, from the header; nothing of what is no PNG."""
+    """Width and height in CSS pixels, from the header; nothing of what is no PNG."""
     with open(png, "rb") as file:
         head = file.read(24)
-    return struct.unpack(">II", head[16:]) if len(head) == 24 and head.startswith(b"\x89PNG") else (0, 0)
+    if len(head) < 24 or not head.startswith(b"\x89PNG"):
+        return 0, 0
+    width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in struct.unpack(">II", head[16:]))
+    return width, height
 
 
 def _table(folder: Path, stem: str, caption: str) -> str:
     path = folder / "tables" / f"{stem}.csv"
     if not path.exists():
         return ""
-    with open(path, encoding="utf-8", newline="") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            head, *rows = list(csv.reader(file)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ReportError(f"{path} must be a table that a notebook published, got {error}") from None
     links = f'<a href="tables/{quote(stem)}.csv">CSV</a>'
     if path.with_suffix(".tex").exists():
         links += f' <a href="tables/{quote(stem)}.tex">LaTeX</a>'

@@ -88,7 +88,7 @@ def estimated_sigma(colour: np.ndarray) -> float:
         from skimage.restoration import estimate_sigma
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a picture without any detail has no estimate
+            warnings.simplefilter("ignore")  # a picture without any detail has no estimate, nor has a tiny one
             sigma = estimate_sigma(colour, channel_axis=2, average_sigmas=True)
     except ImportError:
         raise RestoreError("estimating sigma needs PyWavelets; install it or give --sigma") from None
@@ -101,11 +101,14 @@ def candidates(results: Path) -> list[Candidate]:
     for record in sorted(results.glob("*/runs/train/*/run.json")):
         if (record.parent / "weights.safetensors").exists():
             content = files.read_json(record)
-            config, psnr = content["config"], content["summary"].get("validation_psnr")
-            task = config.get("task", "denoise")
-            profile = record.parents[3].name
-            sigma, scale = config.get("sigma"), config.get("scale")
-            found.append(Candidate(record.parent, profile, task, sigma, scale, psnr or 0.0))
+            try:
+                config, psnr = content["config"], content["summary"].get("validation_psnr")
+                task = config.get("task", "denoise")
+                profile = record.parents[3].name
+                sigma, scale = (float(config["sigma"]), None) if task == "denoise" else (None, int(config["scale"]))
+                found.append(Candidate(record.parent, profile, task, sigma, scale, float(psnr or 0)))
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise RestoreError(f"{record} must be of a finished training Run; delete {record.parent}") from None
     return found
 
 
@@ -192,7 +195,7 @@ def _network(weights: Path, task: str, scale: int | None, engine: str, device: s
 
 def _doubts(trained: dict, sigma: float | None) -> list[str]:
     known = trained.get("sigma")
-    if sigma is None or known is None or not is_far(known, sigma):
+    if sigma is None or not isinstance(known, (int, float)) or not is_far(known, sigma):
         return []
     effect = "leave noise" if sigma > known else "smooth detail away"
     return [f"warning: trained at sigma {known:g}, the picture has {sigma:.1f}: the network may {effect}"]
@@ -224,6 +227,8 @@ def _apply(network, colour: np.ndarray, task: str) -> np.ndarray:
     else:
         restored = evaluate.restore(network, image.expand(-1, 3, -1, -1), network.halo)
         restored = restored.mean(dim=1, keepdim=True) if image.shape[1] == 1 else restored
+    if not restored.isfinite().all():
+        raise RestoreError("the network must return finite values, got NaN or infinity: its weights are damaged")
     return restored[0].double().cpu().numpy().transpose(1, 2, 0)
 
 

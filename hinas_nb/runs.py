@@ -122,11 +122,22 @@ def _vary(config: Config, changes: dict[str, Any], kind: str, used: set[str]) ->
 
 def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
     if isinstance(run.config, EvaluateConfig):
-        scores = pandas.read_csv(StringIO(folder.read_text("scores.csv")), dtype={"image": str})
-        table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
+        text = folder.read_text("scores.csv")
+        try:
+            scores = pandas.read_csv(StringIO(text), dtype={"image": str}, keep_default_na=False)
+            table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
+        except (KeyError, ValueError):
+            path = folder.path / "scores.csv"
+            raise files.FileContentError(
+                f"{path} must be a table of scores; delete {folder.path} to score anew"
+            ) from None
     else:
         plain = [{k: v for k, v in record.items() if not isinstance(v, (list, dict))} for record in folder.records()]
         table = pandas.DataFrame(plain)
+        if table.empty:
+            path = folder.path / "records.jsonl"
+            raise files.FileContentError(f"{path} must hold the records of a finished Run, got none; "
+                                         f"delete {folder.path} to compute it anew")  # fmt: skip
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))
     return table.assign(hash=folder.hash[:16])

@@ -1,10 +1,13 @@
 """The base of every config: frozen, strict, with one-line errors and an identity to hash."""
 
+import re
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hinas_nb.genotype import Genotype
+
+LONGEST = 120  # characters of a value in an error
 
 
 class ConfigError(ValueError):
@@ -53,9 +56,17 @@ def _identity(value):
 def one_line(error: ValidationError) -> str:
     """The first complaint of pydantic as one line: field, rule, value."""
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if not str(part).endswith("Config"))
-    if first["type"] == "extra_forbidden":
-        return f"unknown setting {place} = {first['input']!r}"
+    unknown = first["type"] == "extra_forbidden"
+    # Among the names of fields stand the kinds that a value was tried as.
+    place = ".".join(str(part) for part in first["loc"] if unknown or re.fullmatch(r"[a-z_0-9]+", str(part)))
+    if unknown:
+        return f"unknown setting {place} = {shown(first['input'])}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {first['input']!r}"
+    return f"{place}: {first['msg'].removeprefix('Value error, ')}, got {shown(first['input'])}"
+
+
+def shown(value) -> str:
+    """A value as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -28,9 +28,10 @@ from hinas_nb import data, files
 from hinas_nb.data.images import digest, image_files, named_images
 from hinas_nb.files import FileContentError, read_json
 from hinas_nb.identity import RunConfig, all_data, canonical, data_key, describe, kind_of, run_hash
-from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory
+from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory, resolve_device
 
 CHECKPOINT = "checkpoint.safetensors"
+STATE = {"hash", "meta", "records", "sum", "seconds", "peak_memory_mib"}  # of a checkpoint's meta
 
 State: TypeAlias = tuple[dict[str, Tensor], dict]
 
@@ -73,7 +74,9 @@ class Store:
 
     def _noted_hashes(self) -> dict[str, str]:
         path = self.root / "data.json"
-        return read_json(path) if path.exists() else {}
+        with suppress(FileContentError):  # a damaged note is written anew
+            return read_json(path) if path.exists() else {}
+        return {}
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,21 @@ class RunFolder:
             what = {"hash": self.hash, "what": describe(self.config), "config": _dump(self.config)}
             content = started | what | provenance()
             self.write_text("start.json", json.dumps(content, indent=1))
-        content = read_json(path)
-        self._device, self._clock, self._seconds, self._peak = content["device"], time.monotonic(), 0.0, 0.0
+        anew = f"delete {self.path} to start anew"
+        content = read_json(path, anew)
+        start = Start(content.get("device"), content.get("threads"))
+        if not isinstance(start.device, str) or not isinstance(start.threads, int) or start.threads < 1:
+            raise FileContentError(
+                f"{path} must hold device and threads, got {start.device!r}, {start.threads!r}; {anew}"
+            )
+        try:
+            resolve_device(start.device)
+        except ValueError:
+            raise FileContentError(f"{self.path} must go on where it was started, on {start.device}, "
+                                   f"got a machine without it; {anew}") from None  # fmt: skip
+        self._device, self._clock, self._seconds, self._peak = start.device, time.monotonic(), 0.0, 0.0
         reset_peak_memory(self._device)
-        return Start(content["device"], content["threads"])
+        return start
 
     def load_checkpoint(self) -> State | None:
         """Tensors (on the CPU) and meta of the last checkpoint; drops records that are newer than it.
@@ -134,6 +148,9 @@ class RunFolder:
             self._keep_records(0)
             return None
         tensors, content = files.read_tensors(path)
+        if not isinstance(content, dict) or not content.keys() >= STATE:
+            raise FileContentError(f"{path} must hold {' '.join(sorted(STATE))}, got {str(content)[:40]}; "
+                                   "delete it to start the Run anew")  # fmt: skip
         if content.get("hash") != self.hash:
             raise FileContentError(f"{path} must be of Run {self.hash[:16]}, got one of "
                                    f"{str(content.get('hash'))[:16]}; delete it to start anew")  # fmt: skip
@@ -156,8 +173,11 @@ class RunFolder:
     def records(self) -> list[dict]:
         path = self.path / "records.jsonl"
         try:
-            return [json.loads(line) for line in self._lines()]
-        except json.JSONDecodeError as error:
+            records = [json.loads(line) for line in self._lines()]
+            if not all(isinstance(record, dict) for record in records):
+                raise ValueError("not all are objects")
+            return records
+        except ValueError as error:
             raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
                                    f"delete {self.path} to start anew") from None  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The strict front door, and what happens to results when notebooks succeed, fail or are interrupted."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, output_from_msg
 
-from hinas_nb import __main__, contract, offline, parameters, places
+from hinas_nb import __main__, batch, contract, offline, parameters, places, planning
 from hinas_nb.parameters import NotebookError
 
 FIRST = """\
@@ -386,3 +387,52 @@ def test_a_page_loads_nothing(tmp_path):
     assert 'href="https://example.org"' in page
     assert "interactive()" not in page and "<title>n</title>" in page
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in page
+
+
+@pytest.mark.parametrize(
+    ("cell", "sets"),
+    [
+        ("a, (x, b) = 1, (2, 3)", True),
+        ("if True:\n    x = 2", True),
+        ("for a in []:\n    with open('f') as x:\n        pass", True),
+        ("print(x := 2)", True),
+        ("x += 1", True),
+        ("y = [x for x in range(3)]", False),
+        ("def f():\n    x = 2", False),
+        ("a.x = a['x'] = x", False),
+    ],
+)
+def test_a_parameter_set_later_is_refused_however_deep(tmp_path, cell, sets):
+    path = notebook(tmp_path, "n", cell)
+    if sets:
+        assert refusal(path) == "n: x must be set in the parameters cell only, got it in cell 4"
+    else:
+        assert contract.read(path).name == "n"
+
+
+def test_a_notebook_that_leaves_while_it_is_planned_is_one_that_fails(tmp_path):
+    wrong = "runs = exit(3)"
+    read = contract.read(notebook(tmp_path, "n", wrong, tags={wrong: ["runs"]}))
+    assert planning.plan(planning.Job(read, {})).error == "cell 4: SystemExit: 3"
+
+
+def test_on_a_full_disk_old_results_stay_together(tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / f"new{number}").write_text("new")
+        (tmp_path / f"old{number}").write_text("old")
+    copy = shutil.copyfile
+
+    def full(source, target):
+        if source.name == "new2":
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return copy(source, target)
+
+    targets = {tmp_path / f"new{number}": tmp_path / f"old{number}" for number in range(3)}
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space left"):
+        batch._place(targets)
+    assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["old"] * 3
+    assert len(list(tmp_path.iterdir())) == 6
+    monkeypatch.undo()
+    batch._place(targets)
+    assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["new"] * 3

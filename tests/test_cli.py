@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -122,3 +123,48 @@ def test_module_and_help_work_without_torch():
     assert output("-c", program).endswith("False\n")
     assert output("-m", "hinas_nb", "--version") == f"hinas-nb {__version__}\n"
     assert "restore" in output("-m", "hinas_nb", "--help")
+
+
+def test_status_of_a_run_without_cost_and_of_a_profile_without_runs(tmp_path, capsys):
+    for name, content in (("done", {"what": "a", "started": "now"}), ("other", {"what": "b"})):
+        folder = tmp_path / "results" / "mine" / "runs" / "search" / name
+        folder.mkdir(parents=True)
+        (folder / "start.json").write_text(json.dumps(content))
+    (folder / "run.json").write_text('{"seconds": 3.5, "peak_memory_mib": 100.0}')
+    assert code("status", "--profile", "params/mine.yaml") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("mine: 1 interrupted, 1 done\n") and "nan" not in said.out.lower() and said.err == ""
+    for wanted in ("nope", "/absolute/nope", "../nope"):
+        assert code("status", "--profile", wanted) == 2
+        line = f"hinas-nb: no Runs in {tmp_path}/results/nope; hinas-nb run all --profile nope makes some\n"
+        assert capsys.readouterr().err == line
+
+
+def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    shutil.copytree(places.PACKAGE.parent / "params", tmp_path / "params")
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "profile = 'smoke'"}
+    (tmp_path / "01.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (tmp_path / "results").write_text("a file")
+    assert code("run", "01.ipynb") == 2
+    line = f"cannot write {tmp_path}/results/smoke: Not a directory; what was there before is untouched"
+    assert capsys.readouterr().err == f"hinas-nb: {line}\n"
+
+
+@pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError()])
+def test_input_beyond_all_measure_is_one_line(monkeypatch, capsys, error):
+    def drown(options):
+        raise error
+
+    monkeypatch.setattr(__main__, "_status", drown)
+    assert code("status") == 2
+    line = f"input must be nested less deeply and fit in memory, got {type(error).__name__}"
+    assert capsys.readouterr().err == f"hinas-nb: {line}\n"
+
+
+def test_an_unknown_home_and_an_ascii_terminal(tmp_path, monkeypatch):
+    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "hinas_nb", "data", "check", "Set5", "--data", "~nobody_we_know/ü"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"no images under {tmp_path}/~nobody_we_know/\\xfc" in done.stdout

@@ -162,3 +162,18 @@ def test_a_batch_costs_little():
         pairs.batch(step)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"batch": 0}, "batch must be a whole number of at least 1, got 0"),
+        ({"patch": -3}, "patch must be a whole number of at least 1, got -3"),
+        ({"crops_per_image": 0}, "crops_per_image must be a whole number of at least 1, got 0"),
+        ({"sigmas": (float("nan"),)}, r"sigmas must be at least 0 and finite, got \(nan,\)"),
+        ({"sigmas": (5.0, -5.0)}, "sigmas must be at least 0 and finite, got"),
+    ],
+)
+def test_impossible_batches_are_refused(change, line):
+    with pytest.raises(data.DataError, match=line):
+        data.Pairs(numbered(), **(DENOISE | change))

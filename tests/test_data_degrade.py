@@ -119,3 +119,11 @@ def test_streams_are_named_independent_and_leave_the_global_generator_alone():
 def test_modcrop():
     assert data.modcrop(photo(3, 10, 11), 4).shape == (3, 8, 8)
     assert data.modcrop(photo(3, 9, 12), 3).shape == (3, 9, 12)
+
+
+@pytest.mark.parametrize("kind", [torch.uint16, torch.int32, torch.bool])
+def test_bicubic_of_other_integers_is_refused(kind):
+    with pytest.raises(data.DataError, match=rf"floats or uint8, got {kind} \(1, 4, 4\)"):
+        data.bicubic(torch.ones(1, 4, 4).to(kind), 2)
+    with pytest.raises(data.DataError, match=r"floats or uint8, got torch.float32 \(1, 0, 4\)"):
+        data.bicubic(torch.ones(1, 0, 4), 2)

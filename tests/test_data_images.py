@@ -1,5 +1,7 @@
 """Image sets: loading, grey values, division, and every way a folder or a file can be wrong."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -177,3 +179,22 @@ def test_known_sets(data_root):
     assert [image.shape[0] for image in data.load("Set14", "test", root, scale=2).images].count(1) == 1
     assert data.load("Set5", "test", root).sha256 == data.load("Set5", "test", root, scale=2).sha256
     assert {image.shape[1] % 3 for image in data.load("Set5", "test", root, scale=3).images} == {0}
+
+
+def test_a_file_name_that_is_no_text_is_refused(folder):
+    os.rename(folder / "a.png", os.path.join(os.fsencode(folder), b"a\xff.png"))
+    with pytest.raises(data.DataError, match=r"names of image files must be UTF-8, got 'a\\udcff.png' in"):
+        data.load(f"folder:{folder}", "all")
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, float("nan")])
+def test_an_impossible_share_for_validation_is_refused(fraction):
+    with pytest.raises(data.DataError, match=rf"fraction of images for V must be in \[0, 1\), got {fraction}"):
+        data.divide(small_set(9), fraction, 0)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((2, 2, 7), np.uint8), np.zeros((0, 2), np.uint8), np.zeros((2, 2))])
+def test_arrays_that_are_no_picture_are_not_written(tmp_path, pixels):
+    with pytest.raises(ValueError, match=f"{tmp_path}/x.png must be grey or RGB with 8 or 16 bits, got {pixels.dtype}"):
+        data.write_image(tmp_path / "x.png", pixels)
+    assert not list(tmp_path.iterdir())

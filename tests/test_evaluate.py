@@ -157,3 +157,8 @@ def test_baseline_upscales_to_8_bit(images):
     low, high = settings.pair(images.images[0], "colour")
     up = evaluate.baseline(settings)(low)
     assert up.shape == high.shape and torch.allclose(up * 255, (up * 255).round(), atol=1e-4)
+
+
+def test_a_restoration_that_is_not_finite_is_no_score(images):
+    with pytest.raises(evaluate.EvaluateError, match="restoration of colour must be finite, got NaN or infinite"):
+        list(evaluate.evaluate(lambda noisy: noisy / 0 * 0, images, STANDARD))

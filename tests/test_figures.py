@@ -149,6 +149,15 @@ def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
         figures.super_cell_graph(3, OPERATIONS).svg()
 
 
+def test_a_dot_that_draws_nothing_is_refused(tmp_path, monkeypatch):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho no drawing\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(figures.FigureError, match=r"^dot must draw SVG, got 'no drawing'$"):
+        figures.Graph("digraph {}").svg()
+
+
 def test_missing_dot_is_said_where_the_graph_is_made(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))

@@ -191,3 +191,20 @@ def upsampled(root, name, scale):
     images = data.load(name, "test", root=root, scale=scale)
     pairs = [settings.pair(image, name) for name, image in zip(images.names, images.images)]
     return [(evaluate.baseline(settings)(low), high) for low, high in pairs]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "truth", "line"),
+    [
+        (lambda x: (x * 255).byte(), lambda x: (x * 255).byte(), "images must be floats in .*, got torch.uint8"),
+        (lambda x: x, lambda x: x.numpy(), "images must be floats in .*, got float64"),
+        (lambda x: x[0], lambda x: x[0], r"images must be floats in .*, got torch.float64 \(3, 41, 37\)"),
+        (lambda x: x, lambda x: x * 255, r"truth must be in \[0, 1\], got \[.*, 2.*\]"),
+        (lambda x: x[:, :2], lambda x: x[:, :2], "images must have 1 or 3 channels, got 2 and 2"),
+    ],
+)
+def test_images_of_another_kind_get_no_score(images, estimate, truth, line):
+    """An 8-bit image would be clipped to 1 and look perfect."""
+    for metric in (metrics.psnr, metrics.ssim):
+        with pytest.raises(metrics.MetricError, match=line):
+            metric(estimate(images[1]), truth(images[1]), SR)

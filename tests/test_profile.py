@@ -83,6 +83,12 @@ def test_overrides():
         ),
         ({"evaluate.split": "nowhere"}, "smoke.yaml: split of photos must be one of .*, got 'nowhere'"),
         ({"sigmas": []}, "smoke.yaml: sigmas: "),
+        ({3: 4}, "smoke.yaml: unknown setting 3 = 4"),
+        ({"name": "../elsewhere"}, "smoke.yaml: name must be the file's, .*, got '../elsewhere'"),
+        ({"train.task": "sr"}, "smoke.yaml: task must be left to the experiment, got 'sr' in the budget"),
+        ({"search.space.task": "sr"}, "smoke.yaml: task must be left to the experiment, got 'sr'"),
+        ({"search.space": 3}, "smoke.yaml: space must be left to the experiment, got 3"),
+        ({"evaluate.protocol": {}}, "smoke.yaml: protocol must be left to the experiment, got {}"),
     ],
 )
 def test_wrong_overrides_are_one_line(overrides, line):
@@ -101,6 +107,11 @@ def test_profile_by_path_and_wrong_files(tmp_path):
         ("a: [", "must be YAML"),
         ("3", "must hold settings by name"),
         ("b: 3", "unknown setting b"),
+        ("3: 4", "must hold settings by name, got '{3: 4}'"),
+        ("about:\n\tx: 1", "must be YAML, got .*character '.t' that cannot start any token"),
+        ("about: !!python/object/apply:os.abort []", "must be YAML, got could not determine a constructor"),
+        ("a: " + "[" * 5000, "must be YAML, got maximum recursion depth exceeded"),
+        ("name: other", "name must be the file's, letters and digits joined by . _ or -, got 'other'"),
     ):
         path.write_text(text)
         with pytest.raises(ConfigError, match=line) as error:
@@ -108,6 +119,10 @@ def test_profile_by_path_and_wrong_files(tmp_path):
         assert "mine.yaml" in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(ConfigError, match=r"profile must be one of .*smoke.* or a YAML file, got 'hude'"):
         load_profile("hude")
+    path = path.rename(tmp_path / "my own.yaml")
+    path.write_text(f"denoise: {{{scored}}}\nsr: {{{scored}}}")
+    with pytest.raises(ConfigError, match=r"name must be the file's, .*, got 'my own'"):
+        load_profile(str(path))
 
 
 def test_the_input_is_scored_under_a_protocol():
@@ -115,6 +130,8 @@ def test_the_input_is_scored_under_a_protocol():
     assert profile.evaluate("input", protocol=get("sr-standard", scale=4)).model == "input"
     with pytest.raises(ConfigError, match="protocol must be given where no network is scored"):
         profile.evaluate("input")
+    with pytest.raises(ConfigError, match=r"protocol must be a Protocol \(see protocol.get\), got 'sr-standard'"):
+        profile.evaluate("input", protocol="sr-standard")
     with pytest.raises(ConfigError, match="task must be one of denoise sr, got 'sharpen'"):
         profile.search("sharpen")
 

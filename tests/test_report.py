@@ -44,9 +44,13 @@ def test_what_is_published_is_on_the_page(folder):
     assert publish().provenance()["machine"]["cores"]
     files.write_atomic(folder / "html" / f"{NOTEBOOK}.html", b"<p>executed</p>")
     page = report.write(folder).read_text()
-    assert f'<img src="figures/{NOTEBOOK}__curve.svg" alt="PSNR &lt;rises&gt; &amp; stays"' in page
+    image = (
+        rf'<img src="figures/{NOTEBOOK}__curve.svg" alt="PSNR &lt;rises&gt; &amp; stays" width="1\d\d" height="\d\d"'
+    )
+    assert re.search(image, page)
     assert f'href="html/{NOTEBOOK}.html"' in page and f'href="tables/{NOTEBOOK}__verdicts.tex"' in page
     assert '<td class="n" title="0.123456789">0.1235</td>' in page and "<td>a_b &amp; c</td>" in page
+    assert "scores mean nothing" in page  # what the budget's file says of it
     assert '<span class="badge supports">supports</span>' in page
     assert '<span class="badge contradicts">contradicts</span>: by 0.3 dB.' in page
     assert "<dt>torch</dt>" in page and torch.__version__.split("+")[0] in page
@@ -90,6 +94,25 @@ def test_names_that_are_no_file_names_are_refused(folder, name):
         Publisher("smoke", NOTEBOOK).table(pd.DataFrame(), name, "")
 
 
+def test_a_broad_figure_takes_the_row(folder):
+    publisher = Publisher("smoke", NOTEBOOK)
+    for name, width in (("square", 2), ("panel", 6)):
+        publisher.figure(Picture(width, 2), name, name)
+    page = report.write(folder).read_text()
+    assert re.findall(r'<figure( class="broad")?><a href="figures/\w+__(\w+)', page) == [
+        ("", "square"),
+        (' class="broad"', "panel"),
+    ]
+
+
+def test_numbers_stand_under_each_other_only_where_all_are_numbers(folder):
+    table = pd.DataFrame({"count": ["12", "302,330"], "size": [3.32e26, 12345.6]})
+    Publisher("smoke", NOTEBOOK).table(table, "sizes", "Sizes")
+    page = report.write(folder).read_text()
+    assert '<td title="12">12</td>' in page and "<td>302,330</td>" in page
+    assert '<td class="n" title="3.32e+26">3.32e+26</td>' in page and ">12346</td>" in page
+
+
 def test_a_failed_run_is_shown_as_such(folder):
     files.write_atomic(folder / "notebooks" / f"{NOTEBOOK}.failed.ipynb", b"{}")
     page = report.write(folder).read_text()
@@ -130,3 +153,22 @@ def test_a_damaged_answer_is_one_line(folder):
         with pytest.raises(ReportError) as error:
             report.write(folder)
         assert str(error.value) == f"{path} must be what a notebook published; run {NOTEBOOK} again"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"figures": 3}', '{"figures": {"a": 3}}', '{"answer": null}', '{"provenance": {"x": 1}}', "[[1, 2, 3]]"],
+)
+def test_an_answer_of_another_shape_is_one_line(folder, content):
+    files.write_atomic(folder / "answers" / f"{NOTEBOOK}.json", content.encode())
+    with pytest.raises(ReportError, match="must be what a notebook published; run 05_train_and_restore again"):
+        report.write(folder)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\n" + b"x" * 200_000])
+def test_a_damaged_table_is_one_line(folder, content):
+    publish()
+    path = folder / "tables" / f"{NOTEBOOK}__verdicts.csv"
+    path.write_bytes(content)
+    with pytest.raises(ReportError, match=f"{path} must be a table that a notebook published, got "):
+        report.write(folder)

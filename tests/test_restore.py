@@ -6,10 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
-from hinas_nb import data, evaluate, files, network, pictures, restore
+from hinas_nb import data, evaluate, files, network, pictures, provenance, restore
 from hinas_nb.genotype import random_genotype
 from hinas_nb.pictures import Picture, PictureError
 from hinas_nb.restore import Candidate, RestoreError
@@ -309,3 +310,55 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, denoiser, monkeypatch):
         restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
+
+
+def test_one_transparent_colour_is_kept_as_alpha(tmp_path):
+    pixels = picture(3, 8).pixels
+    clear = np.all(pixels == pixels[0, 0], axis=2)
+    Image.fromarray(pixels).save(tmp_path / "x.png", transparency=tuple(int(value) for value in pixels[0, 0]))
+    found = pictures.read(tmp_path / "x.png").pixels
+    assert np.array_equal(found[..., :3], pixels) and np.array_equal(found[..., 3] == 0, clear)
+    grey = pixels[..., 0]
+    Image.fromarray(grey).save(tmp_path / "x.png", transparency=int(grey[0, 0]))
+    found = pictures.read(tmp_path / "x.png").pixels
+    assert np.array_equal(found[..., 0], grey) and np.array_equal(found[..., 1] == 0, grey == grey[0, 0])
+
+
+def test_a_tiff_stored_on_its_side_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", picture(3, 8).pixels, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+    with pytest.raises(PictureError, match=r"must be stored upright \(orientation 1\), got orientation 6"):
+        pictures.read(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 3)])
+def test_a_tiny_picture_is_restored_without_a_warning(tmp_path, denoiser, size):
+    pictures.write(tmp_path / "in.png", picture(3, 8, *size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, weights=denoiser)
+    assert pictures.read(tmp_path / "out.png").pixels.shape == (*size, 3)
+
+
+def test_damaged_weights_write_no_picture(tmp_path, denoiser):
+    pictures.write(tmp_path / "in.png", picture(1, 8))
+    tensors, meta = files.read_tensors(denoiser)
+    tensors = {name: value * float("nan") if value.is_floating_point() else value for name, value in tensors.items()}
+    files.write_tensors(tmp_path / "nan.safetensors", tensors, meta)
+    arguments = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path)
+    with pytest.raises(RestoreError, match="must return finite values, got NaN or infinity: its weights are damaged"):
+        restore.restore(*arguments, weights=tmp_path / "nan.safetensors", sigma=50)
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("content", ["{}", '{"config": 3, "summary": {}}', '{"config": {}, "summary": {}}'])
+def test_a_damaged_run_is_one_line(tmp_path, content):
+    record = tmp_path / "smoke" / "runs" / "train" / "0123456789abcdef" / "run.json"
+    weights(record.parent / "weights.safetensors")
+    record.write_text(content)
+    with pytest.raises(RestoreError, match=f"{record} must be of a finished training Run; delete {record.parent}"):
+        restore.candidates(tmp_path)
+
+
+def test_a_device_that_computes_nothing_is_refused():
+    with pytest.raises(ValueError, match="device must be auto, cpu or one that is present here, got 'meta'"):
+        provenance.resolve_device("meta")

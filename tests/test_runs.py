@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hinas_nb import data, evaluate, pool
-from hinas_nb.compute import LOOPS
+from hinas_nb.compute import LOOPS, genotype_of
 from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import describe
@@ -98,6 +98,13 @@ def test_an_axis_can_replace_a_whole_config():
 def test_wrong_axes_are_one_line(axes, line):
     with pytest.raises(ConfigError, match=line):
         grid(EVALUATE, **axes)
+
+
+def test_what_is_no_run_is_one_line(store):
+    with pytest.raises(ConfigError, match=r"what is computed must be a SearchConfig or .*, got str"):
+        grid("train", seed=[1])
+    with pytest.raises(ValueError, match="runs must be a list of Run, as grid makes, got a EvaluateConfig"):
+        collect([NOISY], store)
 
 
 # -- planning
@@ -315,3 +322,37 @@ def session_members(leader: int) -> list[int]:
         if int(session) == leader and state != "Z":
             members.append(int(stat.parent.name))
     return members
+
+
+def test_damaged_tables_of_finished_runs_are_one_line(store, small):
+    collect([Run(small)], store, in_process=True)
+    folder = store.folder(small)
+    for content in ("", "a,b\n1,2\n", "image,psnr,ssim\nx,y,z\n", "\0"):
+        folder.write_text("scores.csv", content)
+        with pytest.raises(ValueError, match=f"scores.csv must be a table of scores; delete {folder.path}") as error:
+            collect([Run(small)], store)
+        assert "\n" not in str(error.value)
+    folder.write_text("scores.csv", "image,psnr,ssim\nNA,inf,1\n")
+    table = collect([Run(small)], store)
+    assert (table.image[0], table.psnr[0]) == ("NA", float("inf"))
+
+    folder = store.folder(SEARCH)
+    folder.begin("cpu", 1)
+    folder.finish({})
+    for content, line in (
+        ("3\n", "must hold one JSON record per line"),
+        ("", "must hold the records of a finished Run"),
+    ):
+        folder.write_text("records.jsonl", content)
+        with pytest.raises(ValueError, match=f"records.jsonl {line}.*delete {folder.path}"):
+            collect([Run(SEARCH)], store)
+
+
+def test_a_damaged_genotype_names_its_file(store):
+    folder = store.folder(SEARCH)
+    folder.begin("cpu", 1)
+    folder.finish({})
+    for content in ("{", "[" * 100_000, '{"version": 1, "levels": [0], "cells": [], "task": "sr"}'):
+        folder.write_text("genotype.json", content)
+        with pytest.raises(ValueError, match=f"{folder.path}/genotype.json: .*; delete {folder.path} to search anew"):
+            genotype_of(TRAIN, store)

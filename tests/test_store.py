@@ -161,6 +161,44 @@ def test_foreign_checkpoint_is_refused(folder, tmp_path):
         folder.load_checkpoint()
 
 
+@pytest.mark.parametrize("key", ["hash", "meta", "records", "sum", "seconds"])
+def test_a_checkpoint_without_its_state_is_refused(folder, key):
+    folder.save_checkpoint({"a": torch.ones(2)}, {})
+    tensors, content = files.read_tensors(folder.path / CHECKPOINT)
+    for wrong in ({name: value for name, value in content.items() if name != key}, [key]):
+        files.write_tensors(folder.path / CHECKPOINT, tensors, wrong)
+        with pytest.raises(files.FileContentError, match=r"must hold hash meta .*; delete it to start the Run anew"):
+            folder.load_checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("{}", "start.json must hold device and threads, got None, None; delete .* to start anew"),
+        ('{"device": "cpu", "threads": 0}', "start.json must hold device and threads, got 'cpu', 0; delete"),
+        (
+            '{"device": "tpu", "threads": 1}',
+            "must go on where it was started, on tpu, got a machine without it; delete",
+        ),
+    ],
+)
+def test_a_start_that_cannot_go_on_here_is_refused(folder, content, line):
+    (folder.path / "start.json").write_text(content)
+    with pytest.raises(files.FileContentError, match=line):
+        folder.begin("cpu", 1)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000])
+def test_a_damaged_note_of_the_data_costs_nothing(tmp_path, pixels, content):
+    """And nobody is told to delete the store, or the data, that it stands in."""
+    before = hash_of(SEARCH, tmp_path)
+    (tmp_path / "data.json").write_text(content)
+    assert hash_of(SEARCH, tmp_path) == before
+    (tmp_path / "other.json").write_text(content)
+    with pytest.raises(files.FileContentError, match=r"other.json must be .*; delete it$"):
+        files.read_json(tmp_path / "other.json")
+
+
 @pytest.mark.parametrize("name", ["start.json", "records.jsonl"])
 def test_damaged_text_is_refused(folder, name):
     (folder.path / name).write_text('{"half": ')

@@ -50,6 +50,9 @@ class Pairs:
         crops_per_image: int = 1,
     ):
         _check_task(task, scale, sigmas)
+        for name, value in (("patch", patch), ("batch", batch), ("crops_per_image", crops_per_image)):
+            if not isinstance(value, int) or value < 1:
+                raise DataError(f"{name} must be a whole number of at least 1, got {value!r}")
         if rescale and task == "sr":
             raise DataError("rescale must be off for task sr, got True")
         self.clean = clean_images(images, task, scale)
@@ -150,6 +153,8 @@ def _check_task(task: str, scale: int | None, sigmas: tuple[float, ...] | None) 
         raise DataError(f"task must be denoise or sr, got {task!r}")
     if (task == "sr") != bool(scale) or (task == "denoise") != bool(sigmas):
         raise DataError(f"task denoise needs sigmas and sr a scale, got {task} with {sigmas} and {scale}")
+    if sigmas and not all(0 <= sigma < float("inf") for sigma in sigmas):
+        raise DataError(f"sigmas must be at least 0 and finite, got {sigmas}")
 
 
 def _check_sizes(images: ImageSet, side: int) -> None:

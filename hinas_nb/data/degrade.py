@@ -25,8 +25,12 @@ def bicubic(image: Shaped[Tensor, "*batch height width"], scale: float) -> Shape
     published with Set5 and Set14 come out bit for bit. (Later releases of MATLAB mirror the border instead:
     up to 11 grey levels there.) Float images are rounded nowhere; those in [0, 1] are kept there between the
     two dimensions, without which saturated edges stray 2 grey levels from the 8-bit result.
-    Raises DataError for a scale that is not positive.
+    Raises DataError for a scale that is not positive and for another kind of image.
     """
+    known = isinstance(image, Tensor) and (image.is_floating_point() or image.dtype == torch.uint8)
+    if not known or image.ndim < 2 or not image.numel():
+        got = f"{getattr(image, 'dtype', type(image).__name__)} {tuple(getattr(image, 'shape', ()))}"
+        raise DataError(f"image must be a tensor (..., height, width) of floats or uint8, got {got}")
     if not (scale > 0 and math.isfinite(scale)):
         raise DataError(f"scale must be positive, got {scale}")
     exact = image if image.is_floating_point() else image.double()

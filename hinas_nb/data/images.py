@@ -95,6 +95,8 @@ def divide(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Imag
         halved, W getting the odd one.
     Raises DataError if a part would be empty.
     """
+    if not 0 <= fraction < 1:
+        raise DataError(f"fraction of images for V must be in [0, 1), got {fraction}")
     count = len(images)
     validation = max(1, round(fraction * count)) if fraction else 0
     if count - validation < 2:
@@ -128,7 +130,7 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of all data sets: `root`, else HINAS_DATA, else `data` in the working directory."""
-    return Path(root or os.environ.get("HINAS_DATA") or "data").expanduser()
+    return Path(os.path.expanduser(root or os.environ.get("HINAS_DATA") or "data"))
 
 
 def image_files(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> list[Path]:
@@ -203,5 +205,8 @@ def _is_image(file: Path) -> bool:
 
 def _names(files: list[Path]) -> tuple[str, ...]:
     """File names without their ending, unless two would be equal."""
+    for file in files:
+        if any("\ud800" <= letter <= "\udfff" for letter in file.name):  # bytes that are no text
+            raise DataError(f"names of image files must be UTF-8, got {file.name!a} in {file.parent}")
     stems = tuple(file.stem for file in files)
     return stems if len(set(stems)) == len(stems) else tuple(file.name for file in files)

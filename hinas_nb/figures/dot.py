@@ -24,6 +24,8 @@ class Graph:
         """Without the XML prolog, so that it can stand inside a page."""
         text = self._rendered("-Tsvg")
         text = text.replace(b'font-family="Arial"', FALLBACK_FONTS)
+        if b"<svg" not in text:
+            raise FigureError(f"dot must draw SVG, got {text[:40].decode(errors='replace').strip()!r}")
         return text[text.index(b"<svg") :]
 
     def png(self) -> bytes:

@@ -1,0 +1,72 @@
+"""Settings that make no sense die where they are written, in one line with the field, the rule and the value."""
+
+import pytest
+
+from hinas_nb.config import EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
+from hinas_nb.genotype import Genotype
+from hinas_nb.protocol import get
+from hinas_nb.settings import LONGEST, ConfigError
+
+GENOTYPE = Genotype((0,), (((("conv_3", 0), ("skip", 1)),),))
+PHOTOS = {"data": "photos", "split": "train"}
+STANDARD = get("denoise-standard")
+
+
+def train(**changes) -> TrainConfig:
+    return TrainConfig(**({"genotype": GENOTYPE} | PHOTOS | changes))
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: SearchConfig(epochz=3), "unknown setting epochz = 3"),
+        (lambda: SearchConfig(warmup_epochs=120), "warmup_epochs must be in [0, epochs=100), got 120"),
+        (
+            lambda: SearchConfig(space="large"),
+            "space: Input should be a valid dictionary or instance of Space, got 'large'",
+        ),
+        (lambda: SearchConfig(space=None), "space: Input should be a valid dictionary or instance of Space, got None"),
+        (lambda: SearchConfig(sigmas=()), "sigmas: Tuple should have at least 1 item after validation, not 0, got ()"),
+        (lambda: Space(layers=0), "layers: Input should be greater than or equal to 1, got 0"),
+        (lambda: Space(width_factors=(2, 1)), "width_factors must ascend, got (2.0, 1.0)"),
+        (
+            lambda: Space(width_factors=(0.01, 1)),
+            "width_factors must leave base_width=10 at least 1 channel, got (0.01, 1.0)",
+        ),
+        (
+            lambda: Space(operations=("none",)),
+            "operations must be different ones of conv_3 sep_3 sep_5 dil_3 dil_5 skip",
+        ),
+        (lambda: Loss(ssim_weight=-1), "ssim_weight: Input should be greater than or equal to 0, got -1"),
+        (lambda: train(genotype=3), "genotype: Input should be a dictionary or an instance of Genotype, got 3"),
+        (
+            lambda: EvaluateConfig(model="output", data="photos", protocol=STANDARD),
+            "model: Input should be a valid dictionary or instance of TrainConfig, got 'output'",
+        ),
+        (lambda: train(validation="train"), "validation must be another split of photos than train, got 'train'"),
+        (
+            lambda: SearchConfig(data="BSDS500", validation="val"),
+            "validation must be another split of BSDS500 than train+val, got 'val'",
+        ),
+    ],
+)
+def test_impossible_settings_are_one_line(make, line):
+    with pytest.raises(ConfigError) as error:
+        make()
+    assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("learned", ["split", "validation"])
+@pytest.mark.parametrize("where", ["search", "train"])
+def test_what_was_trained_or_chosen_on_a_set_is_not_scored_on_it(learned, where):
+    change = {"data": "photos", learned: "test"} | ({"split": "train"} if learned == "validation" else {})
+    model = train(genotype=SearchConfig(**change)) if where == "search" else train(**change)
+    with pytest.raises(ValueError, match="test images must be unseen in training, got photos test for a network"):
+        EvaluateConfig(model=model, data="photos", protocol=STANDARD)
+
+
+def test_a_long_value_is_cut():
+    with pytest.raises(ConfigError) as error:
+        SearchConfig(epochs=list(range(10_000)))
+    assert str(error.value).startswith("epochs: Input should be a valid integer, got [0, 1, 2, ")
+    assert len(str(error.value)) < LONGEST + 80
