@@ -220,20 +220,20 @@ def upsample(
     `interpolate` computes its coordinates in float32: at scale 3 they drift with the distance from the corner, so
     tiles of a large image would not match the whole.
     """
-    kernels = _phase_kernels(scale).to(image).repeat(image.shape[1], 1, 1, 1)
+    kernels = image.new_tensor(_phase_kernels(scale)).view(-1, 1, 5, 5).repeat(image.shape[1], 1, 1, 1)
     padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
     with torch.autocast(image.device.type, enabled=False):  # the skip keeps its precision
         return F.pixel_shuffle(F.conv2d(padded, kernels, groups=image.shape[1]), scale)
 
 
 @functools.cache
-def _phase_kernels(scale: int) -> Float[Tensor, "phases 1 5 5"]:
-    taps = torch.zeros(scale, 5, dtype=torch.float64)
+def _phase_kernels(scale: int) -> list[float]:
+    """Weights of the 5 x 5 input pixels around, for each of scale x scale output pixels, row by row."""
+    taps = []
     for phase in range(scale):
         position = (phase + 0.5) / scale - 0.5  # of the output pixel, from the centre of its input pixel
-        for tap in range(5):
-            taps[phase, tap] = _cubic(abs(tap - 2 - position))
-    return torch.einsum("ia,jb->ijab", taps, taps).reshape(-1, 1, 5, 5)
+        taps.append([_cubic(abs(tap - 2 - position)) for tap in range(5)])
+    return [a * b for row in taps for column in taps for a in row for b in column]
 
 
 def _cubic(distance: float, a: float = -0.75) -> float:
