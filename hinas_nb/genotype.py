@@ -64,14 +64,15 @@ class Genotype:
         """
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise GenotypeError(f"genotype must be JSON, got {text[:40]!r} ({error})") from None
+        except (json.JSONDecodeError, TypeError, RecursionError) as error:
+            reason = str(error).splitlines()[0]
+            raise GenotypeError(f"genotype must be JSON, got {str(text)[:40]!r} ({reason})") from None
         if not isinstance(content, dict) or not {"version", "levels", "cells"} <= set(content):
             raise GenotypeError(f"genotype must have version, levels and cells, got {str(content)[:60]}")
         unknown = set(content) - {"version", "levels", "cells", "task"}
         if unknown:
             raise GenotypeError(f"genotype has version, levels, cells and task only, got {sorted(unknown)}")
-        if content["version"] != 1:
+        if type(content["version"]) is not int or content["version"] != 1:
             raise GenotypeError(f"genotype version must be 1, got {content['version']!r}")
         if task and content.get("task", task) != task:
             raise GenotypeError(f"genotype must be of task {task}, got one of task {content['task']}")

@@ -11,7 +11,10 @@ from hinas_nb.losses import gaussian_window, ssim_map
 
 @torch.no_grad()
 def validate(restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int) -> tuple[float, float]:
-    """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored."""
+    """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored.
+
+    Raises ValueError if they are not numbers.
+    """
     psnr, ssim = [], []
     for degraded, clean in zip(pairs[0].split(batch), pairs[1].split(batch)):
         clean = clean.to(device)
@@ -21,7 +24,10 @@ def validate(restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch:
         psnr.append(-10 * error.log10())
         window = gaussian_window(clean)
         ssim.append(ssim_map(restored, clean, window).mean(dim=(1, 2, 3)))
-    return float(torch.cat(psnr).double().mean()), float(torch.cat(ssim).double().mean())
+    means = float(torch.cat(psnr).double().mean()), float(torch.cat(ssim).double().mean())
+    if any(math.isnan(mean) for mean in means):
+        raise ValueError(f"validation must score images of numbers, got PSNR {means[0]} and SSIM {means[1]}")
+    return means
 
 
 def thinned(pairs: tuple[Tensor, Tensor], count: int | None) -> tuple[Tensor, Tensor]:

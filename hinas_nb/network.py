@@ -70,18 +70,20 @@ class DerivedNetwork(nn.Module):
         super().__init__()
         if task not in CHANNELS:
             raise ValueError(f"task must be one of {' '.join(CHANNELS)}, got {task!r}")
-        if (task == "sr") != (scale in (2, 3, 4)):
+        if scale not in ((2, 3, 4) if task == "sr" else (None,)) or isinstance(scale, float):
             raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
         if max(genotype.levels) >= len(width_factors):
             raise GenotypeError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
-        if base_width is not None and base_width < 1:
-            raise ValueError(f"base_width must be at least 1, got {base_width}")
+        if base_width is not None and (not isinstance(base_width, int) or base_width < 1):
+            raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual
         self.trained: dict = {}  # of a loaded network: the metadata of its weights file
         self.scale = scale or 1
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
         widths = [int(self.base_width * self.width_factors[level] + 0.5) for level in genotype.levels]
+        if min(widths) < 1:
+            raise ValueError(f"width_factors must leave at least 1 channel of {self.base_width}, got {width_factors}")
         nodes, channels = genotype.nodes, CHANNELS[task]
 
         self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation())
@@ -196,8 +198,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
             metadata["residual"],
         )
         network.load_state_dict(load_file(path))
-    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0][:80]
+    except OSError as error:
+        raise ValueError(f"{path} must be a readable weights file, got: {error.strerror or error}") from None
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{path} must be weights written by a hinas-nb training Run, got: {reason}") from None
     network.trained = metadata
     return network.to(device).eval()

@@ -133,9 +133,9 @@ def choose(
     fits = [candidate for candidate in known if candidate.task == task and candidate.scale == scale]
     if not fits:
         what = f"sr at scale {scale}" if task == "sr" else "denoising"
-        notebook = "04_search_super_resolution" if task == "sr" else "05_train_and_restore"
+        chosen = f" -p task=sr -p scale={scale}" if task == "sr" else ""
         raise RestoreError(
-            f"no finished training Run for {what} in {results}; make one: hinas-nb run {notebook} --profile smoke"
+            f"no finished training Run for {what} in {results}; make one: hinas-nb run 05{chosen} --profile smoke"
         )
 
     def merit(candidate: Candidate) -> tuple:

@@ -159,7 +159,9 @@ class _Layer(nn.Module):
             }
         )
         keys = [str(level) for level in levels] if space.sharing else [_key(*move) for move in self.moves]
-        self.cells = nn.ModuleDict({key: SuperCell(nodes, widths[int(key[-1])], space.operations) for key in keys})
+        self.cells = nn.ModuleDict(
+            {key: SuperCell(nodes, widths[int(key.split("_")[-1])], space.operations) for key in keys}
+        )
 
     def forward(self, outputs: dict, inputs: dict, alphas: Tensor, betas: dict) -> tuple[dict, dict]:
         """outputs, inputs: per level, the previous layer's cell outputs and its summed inputs."""

@@ -62,7 +62,7 @@ def code(*arguments: str) -> int:
         ("restore in.png out.png --task sr", "task sr needs --scale (2, 3 or 4), --weights or --run"),
         (
             "restore in.png out.png --task denoise",
-            "no finished training Run for denoising in {tmp}/results; make one: hinas-nb run 05_train_",
+            "no finished training Run for denoising in {tmp}/results; make one: hinas-nb run 05 --profile smoke",
         ),
     ],
 )

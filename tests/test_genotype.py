@@ -38,6 +38,9 @@ def test_inputs_in_another_order_are_the_same_genotype():
 @pytest.mark.parametrize(("text", "line"), [
     ("{", "genotype must be JSON, got '{'"),
     ("[]", "genotype must have version, levels and cells, got []"),
+    (None, "genotype must be JSON, got 'None'"),
+    ("[" * 100_000, "genotype must be JSON, got '[[[["),
+    (as_json(version=True), "genotype version must be 1, got True"),
     (as_json(version=2), "genotype version must be 1, got 2"),
     (as_json(extra=1), "genotype has version, levels, cells and task only, got ['extra']"),
     (as_json(levels=[]), "levels must be a list with one level per layer, got []"),

@@ -135,7 +135,10 @@ def test_files_that_are_not_ours_are_refused(tmp_path):
     ({"task": "sr"}, "scale must be 2, 3 or 4 for sr and None for denoise, got None for sr"),
     ({"scale": 2}, "scale must be 2, 3 or 4 for sr and None for denoise, got 2 for denoise"),
     ({"width_factors": (1, 2)}, r"levels must be below 2, got \(0, 1, 2\)"),
-    ({"base_width": 0}, "base_width must be at least 1, got 0"),
+    ({"base_width": 0}, "base_width must be a whole number of at least 1, got 0"),
+    ({"base_width": 2.5}, "base_width must be a whole number of at least 1, got 2.5"),
+    ({"width_factors": (0.01, 1, 2)}, "width_factors must leave at least 1 channel of 20"),
+    ({"task": "sr", "scale": 2.0}, "scale must be 2, 3 or 4 for sr and None for denoise, got 2.0 for sr"),
 ])  # fmt: skip
 def test_what_is_refused(arguments, line):
     with pytest.raises(ValueError, match=line):

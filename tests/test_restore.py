@@ -215,11 +215,15 @@ def test_the_best_fitting_run_is_chosen(tmp_path):
     assert chosen("sr", None, 4) == "f"
     assert chosen("denoise", 50, None, run="e") == "e"
     for task, scale, line in (
-        ("sr", 2, f"no finished training Run for sr at scale 2 in {tmp_path}; make one: hinas-nb run "),
+        (
+            "sr",
+            2,
+            f"no finished training Run for sr at scale 2 in {tmp_path}; make one: hinas-nb run 05 -p task=sr ",
+        ),
         (
             "denoise",
             3,
-            f"no finished training Run for denoising in {tmp_path}; make one: hinas-nb run 05_train",
+            f"no finished training Run for denoising in {tmp_path}; make one: hinas-nb run 05 --profile smoke",
         ),
     ):
         with pytest.raises(RestoreError, match=re.escape(line)):
