@@ -61,6 +61,7 @@ class Supernet(nn.Module):
         outputs, inputs = {0: self.stem2(stem)}, {0: self.stem_input(stem)}
         for layer, alphas, betas in zip(self.layers, op_weights, width_weights):
             outputs, inputs = layer(outputs, inputs, alphas, betas)
+        # Departs: the release ends its supernet, but not the derived network, in a sigmoid; the paper has none.
         return add_residual(image, self.head(outputs), self.scale, self.space.residual)
 
     def op_weights(self) -> Float[Tensor, "layers edges operations"]:
