@@ -186,7 +186,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, capsys
         ("export w none/out.onnx", "output must be a .onnx file in an existing folder, got none/out.onnx"),
         ("export w w/out.onnx", "output must be a .onnx file in an existing folder, got w/out.onnx"),
         ("export other out.onnx", "other must be weights written by a hinas-nb training Run, got: "),
-        ("export none out.onnx", "No such file or directory: "),
+        ("export none out.onnx", "none must be a readable weights file, got: No such file"),
     ],
 )
 def test_wrong_arguments_are_one_line(tmp_path, monkeypatch, capsys, arguments, line):
