@@ -246,7 +246,14 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, function, text)
         command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
         command.add_argument("--profile", default="smoke", help="budget: smoke (default), laptop, paper or a YAML file")
-        command.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE")
+        command.add_argument(
+            "-p",
+            dest="parameters",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="a parameter of the notebooks; repeatable",
+        )
         command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="processes at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
         command.add_argument("--engine", choices=["local"], default="local", help="where Runs are computed")
@@ -256,19 +263,21 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="the data sets").add_subparsers(
         metavar="fetch|check", required=True, parser_class=_Parser
     )
-    add("fetch", _data_fetch, "download a data set", data).add_argument("name", metavar="NAME")
-    add("check", _data_check, "what is there, missing or corrupt", data).add_argument("names", nargs="*")
+    add("fetch", _data_fetch, "download a data set", data).add_argument("name", metavar="NAME", help="see data check")
+    add("check", _data_check, "what is there, missing or corrupt", data).add_argument(
+        "names", nargs="*", help="data sets (else all)"
+    )
 
     command = add("restore", _restore, "apply a trained network to your own picture")
-    command.add_argument("input", type=Path)
-    command.add_argument("output", type=Path)
-    command.add_argument("--task", choices=["denoise", "sr"], required=True)
+    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, BMP or WebP; grey or colour, 8 or 16 bit")
+    command.add_argument("output", type=Path, help="another file, in an existing folder")
+    command.add_argument("--task", choices=["denoise", "sr"], required=True, help="remove noise, or enlarge")
     command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
     command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
     command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
-    command.add_argument("--scale", type=int, choices=[2, 3, 4])
-    command.add_argument("--engine", choices=["torch", "onnx"], default="torch")
-    command.add_argument("--device", default="auto")
+    command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
+    command.add_argument("--engine", choices=["torch", "onnx"], default="torch", help="onnx: ONNX Runtime")
+    command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
 
     command = add("export", _export, "write a trained network as an ONNX file")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")
