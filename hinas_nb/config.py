@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hinas_nb.data.catalog import check_leak, check_split
-from hinas_nb.genotype import OPERATIONS, Genotype
+from hinas_nb.genotype import OPERATIONS, Genotype, widths
 from hinas_nb.protocol import Protocol
 from hinas_nb.settings import Config, ConfigError
 
@@ -270,11 +270,6 @@ def check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
     jumps = [abs(b - a) for a, b in zip((0, *levels), levels)]
     if max(jumps) > 1:
         raise ConfigError(f"levels must move by at most 1 from layer to layer, starting at 0, got {levels}")
-
-
-def widths(base_width: int, factors: tuple[float, ...]) -> tuple[int, ...]:
-    """Channels per width level, rounded half up."""
-    return tuple(int(base_width * factor + 0.5) for factor in factors)
 
 
 def _with_split(values: dict) -> dict:

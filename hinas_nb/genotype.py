@@ -138,6 +138,11 @@ def _other_sources(cell: CellPlan, node: int, slot: int) -> list[Edge]:
     return [(cell[node][slot][0], source) for source in range(2 + node) if source not in taken]
 
 
+def widths(base_width: int, factors: tuple[float, ...]) -> tuple[int, ...]:
+    """Channels of a node at each width level, rounded half up."""
+    return tuple(int(base_width * factor + 0.5) for factor in factors)
+
+
 def width_paths(layers: int, level_count: int = 3) -> list[tuple[int, ...]]:
     """Every width path of the outer space: it starts at the stem (level 0) and moves by at most one level."""
     paths = [()]

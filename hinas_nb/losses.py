@@ -1,4 +1,4 @@
-"""What training minimises: eq. 7, fidelity + lambda * log10(1 / SSIM); notebook `12_ablation_ssim_loss`.
+"""What training minimises: eq. 7, fidelity + lambda * log10(1 / SSIM); its course is in `03_search_denoising`.
 
 The SSIM map stands here because the loss must differentiate it; `metrics` uses the same one in float64.
 """

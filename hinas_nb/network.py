@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hinas_nb.genotype import CellPlan, Genotype, GenotypeError
+from hinas_nb.genotype import CellPlan, Genotype, GenotypeError, widths
 from hinas_nb.ops import KINDS, activation, conv_norm, operation, pointwise, separable
 
 STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
@@ -81,23 +81,24 @@ class DerivedNetwork(nn.Module):
         self.scale = scale or 1
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
-        widths = [int(self.base_width * self.width_factors[level] + 0.5) for level in genotype.levels]
-        if min(widths) < 1:
+        self.level_widths = widths(self.base_width, self.width_factors)
+        layer_widths = [self.level_widths[level] for level in genotype.levels]
+        if min(self.level_widths) < 1:
             raise ValueError(f"width_factors must leave at least 1 channel of {self.base_width}, got {width_factors}")
         nodes, channels = genotype.nodes, CHANNELS[task]
 
         self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation())
         self.stem2 = nn.Sequential(activation(), *conv_norm(STEM, STEM, 3))
-        outputs = [STEM, STEM, *(nodes * width for width in widths)]  # channels: stem 1, stem 2, layers
+        outputs = [STEM, STEM, *(nodes * width for width in layer_widths)]  # channels: stem 1, stem 2, layers
         self.adapters = nn.ModuleList(
             nn.ModuleList(_adapter(source, width) for source in (outputs[layer + 1], outputs[layer]))
-            for layer, width in enumerate(widths)
+            for layer, width in enumerate(layer_widths)
         )
-        self.cells = nn.ModuleList(Cell(plan, width) for plan, width in zip(genotype.cells, widths))
+        self.cells = nn.ModuleList(Cell(plan, width) for plan, width in zip(genotype.cells, layer_widths))
 
         self.low_layer = _low_level_layer(genotype.levels)
         if self.low_layer is None:
-            low = nodes * int(self.base_width * self.width_factors[0] + 0.5)
+            low = nodes * self.level_widths[0]
             self.reduce = nn.Sequential(*conv_norm(STEM, low, 3, affine=False))
         else:
             low = outputs[self.low_layer + 2]
@@ -147,7 +148,7 @@ class DerivedNetwork(nn.Module):
     @property
     def parameters_released(self) -> int:
         """The released network's count, which keeps the reduce convolution where it is dead."""
-        low = self.genotype.nodes * int(self.base_width * self.width_factors[0] + 0.5)
+        low = self.genotype.nodes * self.level_widths[0]
         return self.parameters_live + (0 if self.low_layer is None else STEM * low * 9)
 
     def metadata(self) -> dict:

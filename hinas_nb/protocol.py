@@ -1,8 +1,7 @@
 """All that turns a photograph into a degraded/clean pair, and a restored image into numbers (section 4.1).
 
 A PSNR means nothing without it: which noise, whole image or tiles, which colour channel, which border, which
-SSIM. The fields' defaults are the field's standards; notebook `01_data_and_protocols` shows them and
-`23_protocol_audit` measures what each switch is worth.
+SSIM. The fields' defaults are the field's standards; notebook `01_data_and_protocols` shows them.
 """
 
 from __future__ import annotations

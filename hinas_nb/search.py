@@ -161,7 +161,8 @@ class _State:
         generator = data.stream(self.config.seed, stream, index)
         operations = tuple(name for name in space.operations if name != "none")
         genotype = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
-        return genotype if space.levels is None else Genotype(space.levels, genotype.cells)
+        cells = genotype.cells if space.layerwise else genotype.cells[:1] * space.layers
+        return Genotype(space.levels or genotype.levels, cells)
 
     def _record(self, epoch, weight_losses, architecture_losses, psnr, ssim, began) -> SearchRecord:
         alphas, betas = decode.tables(self.net)

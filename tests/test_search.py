@@ -117,6 +117,13 @@ def test_random_search_trains_and_picks_a_candidate(tmp_path):
     assert Genotype.from_json(place.read_text("genotype.json")) in candidates
 
 
+def test_random_architectures_obey_the_space():
+    basic = state(strategy="random", candidates=3, space={"layerwise": False, "levels": (0, 1, 1)})
+    drawn = [basic._random("architectures", step) for step in range(20)]
+    assert all(len(set(genotype.cells)) == 1 and genotype.levels == (0, 1, 1) for genotype in drawn)
+    assert len(set(drawn)) > 10
+
+
 def test_a_loss_that_is_not_finite_stops_with_one_line():
     search_state = state()
     with torch.no_grad():

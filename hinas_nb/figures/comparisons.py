@@ -1,6 +1,6 @@
 """Scores beside scores: per image, per arm of an ablation, and against time and size (figure 14).
 
-Drawn in notebooks `05_train_and_restore`, the ablations and `22_trade_off`.
+Notebook `05_train_and_restore` draws the first.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """What a search did, epoch by epoch: scores, entropies, margins, alphas and betas (section 3.3).
 
-Drawn in notebooks `03_search_denoising`, `04_search_super_resolution` and `15_search_stability`. Records are
+Drawn in notebooks `03_search_denoising` and `04_search_super_resolution`. Records are
 what `search.search` yields (its dataclasses, dicts, or a DataFrame): one per epoch, epochs counted from 1.
 """
 
