@@ -9,10 +9,10 @@ from html import escape
 import graphviz
 from matplotlib.colors import to_rgb
 
-from hinas_nb.config import check_levels, widths
+from hinas_nb.config import check_levels
 from hinas_nb.figures.dot import Graph
 from hinas_nb.figures.style import CHANGED, INK, MUTED, OPERATION_COLOURS, PAPER, FigureError
-from hinas_nb.genotype import OPERATIONS, Genotype
+from hinas_nb.genotype import OPERATIONS, Genotype, widths
 
 #: (layer from 1, node from 0, slot 0 or 1): one input of one node.
 Place = tuple[int, int, int]
