@@ -181,6 +181,7 @@ class TrainConfig(Config):
     lr: Positive  # initial (sgd) 0.05 or peak (adamw) 2e-3
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
+    norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
     seed: Natural = 0
 
     @model_validator(mode="before")

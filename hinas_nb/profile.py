@@ -6,6 +6,8 @@ denoise:              # and sr:
   search: {epochs: 4, space: {base_width: 4}}
   train: {steps: 40}
   evaluate: {data: photos}
+  headline:           # where one network stands for the method (notebooks 05, 20-23), in addition
+    train: {steps: 200}
 """
 
 from collections.abc import Mapping
@@ -17,8 +19,10 @@ from pydantic import Field
 
 from hinas_nb import places, protocol
 from hinas_nb.config import (
+    Count,
     EvaluateConfig,
     Natural,
+    NonNegative,
     Perturbed,
     Scale,
     SearchConfig,
@@ -33,12 +37,20 @@ from hinas_nb.store import Store
 TASKS = ("denoise", "sr")
 
 
+class Headline(Config):
+    """What the networks that stand for the method get beyond those of an ablation."""
+
+    train: dict[str, Any] = {}
+    evaluate: dict[str, Any] = {}
+
+
 class Budget(Config):
     """Settings of the Runs of one task, as far as they differ from the defaults of their configs."""
 
     search: dict[str, Any] = {}
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
+    headline: Headline = Headline()
 
 
 class Profile(Config):
@@ -49,6 +61,8 @@ class Profile(Config):
     sigmas: Sigmas = (30.0, 50.0, 70.0)  # grey levels (0-255)
     scales: Annotated[tuple[Scale, ...], Field(min_length=1)] = (2, 3, 4)
     seeds: Annotated[tuple[Natural, ...], Field(min_length=1)] = (0, 1, 2)
+    lambdas: Annotated[tuple[NonNegative, ...], Field(min_length=1)] = (0.0, 0.1, 0.3, 0.6, 1.0, 3.0)  # SSIM weights
+    draws: Count = 3  # perturbations of each kind
     denoise: Budget = Budget()
     sr: Budget = Budget()
 
@@ -56,13 +70,22 @@ class Profile(Config):
         """The search of a task. Changes may name a field of the search, its space or its loss."""
         return _built(SearchConfig, {"space": {"task": task}}, self._budget(task).search, changes)
 
-    def train(self, task: Task, genotype: Genotype | SearchConfig | Perturbed, **changes) -> TrainConfig:
-        """The training of a derived network. Changes may name a field of the training or its loss."""
-        fixed = {"task": task, "genotype": genotype}
-        return _built(TrainConfig, fixed, self._budget(task).train, changes)
+    def train(
+        self, task: Task, genotype: Genotype | SearchConfig | Perturbed, headline: bool = False, **changes
+    ) -> TrainConfig:
+        """The training of a derived network. Changes may name a field of the training or its loss.
 
-    def evaluate(self, model: TrainConfig | Literal["input"], **changes) -> EvaluateConfig:
+        headline: with the budget of the networks that stand for the method.
+        """
+        fixed = {"task": task, "genotype": genotype}
+        budget = self._budget(task)
+        more = budget.headline.train if headline else {}
+        return _built(TrainConfig, fixed, _merged(budget.train, more), changes)
+
+    def evaluate(self, model: TrainConfig | Literal["input"], headline: bool = False, **changes) -> EvaluateConfig:
         """The scoring of a network, under the standard protocol of its task unless `protocol` is given.
+
+        headline: on as many images as the networks that stand for the method are scored on.
 
         model: "input" scores the degraded image itself and needs a protocol.
         """
@@ -74,7 +97,8 @@ class Profile(Config):
         if not isinstance(changes["protocol"], protocol.Protocol):
             raise ConfigError(f"protocol must be a Protocol (see protocol.get), got {shown(changes['protocol'])}")
         task = changes["protocol"].task
-        budget = self._budget(task).evaluate
+        budget = self._budget(task)
+        budget = _merged(budget.evaluate, budget.headline.evaluate if headline else {})
         if "data" not in {**budget, **changes}:
             raise ConfigError(f"{task}.evaluate.data must name the data set to score, got none")
         return _built(EvaluateConfig, {"model": model, "protocol": changes["protocol"]}, budget, changes)
@@ -112,6 +136,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
             both = names[0] in Budget.model_fields
             for path_of in [[task, *names] for task in TASKS] if both else [names]:
                 content = _override(content, path_of, value)
+                if path_of[1:2] in (["train"], ["evaluate"]):  # the headline's own value must not win over it
+                    content = _override(content, [path_of[0], "headline", *path_of[1:]], value)
         if content.get("name", path.stem) != path.stem or not places.is_name(path.stem):  # its results' folder
             rule = "the file's, letters and digits joined by . _ or -"
             raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
@@ -169,7 +195,9 @@ def _override(content: dict, names: list[str], value) -> dict:
 
 def _check(profile: Profile) -> None:
     """Build every kind of Run once, so that a mistake in the file shows when it is loaded."""
-    for sigma in profile.sigmas:
-        profile.evaluate(profile.train("denoise", profile.search("denoise"), sigma=sigma))
-    for scale in profile.scales:
-        profile.evaluate(profile.train("sr", profile.search("sr"), scale=scale))
+    for headline in (False, True):
+        for sigma in profile.sigmas:
+            training = profile.train("denoise", profile.search("denoise"), headline, sigma=sigma)
+            profile.evaluate(training, headline)
+        for scale in profile.scales:
+            profile.evaluate(profile.train("sr", profile.search("sr"), headline, scale=scale), headline)

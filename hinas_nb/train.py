@@ -88,6 +88,9 @@ class _State:
             self.net = DerivedNetwork(
                 genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual
             )
+        for layer in self.net.modules():
+            if isinstance(layer, nn.BatchNorm2d) and config.norm_momentum is not None:
+                layer.momentum = config.norm_momentum
         self.net.to(device, memory_format=torch.channels_last)
         self.optimizer = _optimizer(self.net, config)
         self.best: dict[str, Tensor] = {}
