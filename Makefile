@@ -62,7 +62,7 @@ $(INSTALLED): requirements.lock constraints.txt
 lock:
 	@clean=$$(mktemp -d) && trap 'rm -rf "$$clean"' EXIT && $(PYTHON) -m venv $$clean && \
 	$$clean/bin/python -m pip install --quiet --upgrade setuptools && \
-	$$clean/bin/python -m pip install --quiet -c constraints.txt -e '.[notebooks,export,dev]' && \
+	$$clean/bin/python -m pip install --quiet -c constraints.txt -e '.[notebooks,export,cluster,dev]' && \
 	$$clean/bin/python -m pip freeze --all --exclude pip --exclude-editable > $$clean/found && \
 	{ grep '^#' requirements.lock; sed 's/+[a-z0-9.]*$$//' $$clean/found | grep -Eiv '^(nvidia|cuda|triton)'; } > $$clean/lock && \
 	cp $$clean/lock requirements.lock

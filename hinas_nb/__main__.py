@@ -82,13 +82,11 @@ def _run(options) -> int:
 
 def _plan(options) -> int:
     settings, jobs = _prepared(options)
-    from hinas_nb import batch, planning
+    from hinas_nb import batch, forecast
 
     plans = batch.plan(jobs, settings)
-    rows, total = planning.tally(plans, settings.store())
-    print(f"{'notebook':34} {'Runs':>6} {'done':>6} {'to do':>6} {'shared':>6}")
-    for row in (*rows, total):
-        print(f"{row.notebook:34} {row.needed:6} {row.done:6} {row.needed - row.done:6} {row.shared:6}")
+    for line in forecast.lines(plans, jobs, settings):
+        _say(line)
     failed = [plan for plan in plans if plan.error]
     for plan in failed:
         print(f"{plan.notebook}: {plan.error}", file=sys.stderr)
@@ -241,7 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     add("list", _list, "the notebooks, what they ask and what they cost")
     for name, function, text in (
         ("run", _run, "compute what notebooks need and execute them"),
-        ("plan", _plan, "the Runs that notebooks need, without computing any"),
+        ("plan", _plan, "the Runs that notebooks need, their hours here and what they can find; computes none"),
     ):
         command = add(name, function, text)
         command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
@@ -254,9 +252,14 @@ def _parser() -> argparse.ArgumentParser:
             metavar="NAME=VALUE",
             help="a parameter of the notebooks; repeatable",
         )
-        command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="processes at once")
+        command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="Runs or notebooks at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
-        command.add_argument("--engine", choices=["local"], default="local", help="where Runs are computed")
+        command.add_argument(
+            "--engine",
+            choices=["local", "ray"],
+            default="local",
+            help="where Runs are computed: N at once here (default), or all that a Ray cluster holds",
+        )
     add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
     add("report", _report, "write the page results/PROFILE/index.html").add_argument("--profile", default="smoke")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hinas_nb import data
 from hinas_nb.config import Space
-from hinas_nb.figures.evolution import edge_names
+from hinas_nb.figures.evolution import edge_names, source_name
 from hinas_nb.genotype import Genotype, random_genotype
 from hinas_nb.supercell import edges
 
@@ -86,6 +86,22 @@ def changed(before: Genotype, after: Genotype) -> int:
     """Inputs (source and operation) and width levels of `after` that `before` does not have."""
     levels = sum(a != b for a, b in zip(before.levels, after.levels))
     return len(_inputs(after) - _inputs(before)) + levels
+
+
+def differences(before: Genotype, after: Genotype) -> pd.DataFrame:
+    """Every input of `after` that `before` does not have, and the one it stands for: layer, edge, before, after."""
+    rows = []
+    for layer, cells in enumerate(zip(before.cells, after.cells), 1):
+        for node, (had, has) in enumerate(zip(*cells)):
+            gone = [one for one in had if one not in has]
+            # Of two changed inputs those belong together that kept their source, or else their operation.
+            kept = 1 if {source for _, source in had} == {source for _, source in has} else 0
+            come = sorted((one for one in has if one not in had), key=lambda one: one[kept] != gone[0][kept])
+            for old, new in zip(gone, come):
+                rows.append(
+                    (layer, f"node {node}", *(f"{name} from {source_name(index)}" for name, index in (old, new)))
+                )
+    return pd.DataFrame(rows, columns=["layer", "input of", "before", "after"])
 
 
 def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:

@@ -84,7 +84,7 @@ def serve(folder: Path, answer: Callable[[Any], Any]) -> None:
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:
     """This package, a fixed number of threads, a fresh Jupyter; the rest as the user has it."""
-    from hinas_nb.pool import ALLOCATOR
+    from hinas_nb.workers import ALLOCATOR
 
     kernel = folder / "jupyter" / "kernels" / "python3"
     kernel.mkdir(parents=True)

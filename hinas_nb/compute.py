@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from hinas_nb import data
-from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
+from hinas_nb.config import Comparator, Epoch, EvaluateConfig, Perturbed, SearchConfig, TimingConfig, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import RunConfig, data_key, describe, own_data, producer_of
 from hinas_nb.provenance import resolve_device
@@ -59,6 +59,12 @@ def compute(
                 note(f"{describe(config)} goes on as it was started, on {start.device} with {start.threads} "
                      f"threads, not on {device} with {threads}: other bits would result")  # fmt: skip
             torch.set_num_threads(start.threads)
+            if isinstance(config, SearchConfig):
+                from hinas_nb import cost
+
+                warning = cost.memory_warning(config, start.device)
+                if warning:
+                    note(f"{describe(config)}: {warning}")
             yield from LOOPS[type(config)](config, store, folder, resolve_device(start.device))
         except Exception as error:
             folder.fail(one_line(error))
@@ -73,17 +79,31 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
     if isinstance(config.genotype, Genotype):
         return config.genotype
     folder = _producer(config, store)
+    name = "records.jsonl" if isinstance(config.genotype, Epoch) else "genotype.json"
     try:
-        found = Genotype.from_json(folder.read_text("genotype.json"), config.task)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{folder.path / 'genotype.json'}: {error}; delete {folder.path} to search anew") from None
-    if not isinstance(config.genotype, Perturbed):
-        return found
-    from hinas_nb import genotype
+        if isinstance(config.genotype, Epoch):
+            found = Genotype.from_json(folder.records()[(config.genotype.epoch or 0) - 1]["genotype"])
+        else:
+            found = Genotype.from_json(folder.read_text(name), config.task)
+    except (ValueError, LookupError, RecursionError) as error:
+        raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
+    return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
+
+
+def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
+    from hinas_nb import genotype, network
+
+    def size(one: Genotype) -> int:
+        with torch.device("meta"):
+            return network.DerivedNetwork(
+                one, config.task, config.base_width, config.width_factors, config.scale
+            ).parameters_live
 
     change = config.genotype
     generator = data.stream(change.seed, "perturb", change.kind)
-    return genotype.perturb(found, change.kind, change.changes, generator)
+    if change.matched is None:
+        return genotype.perturb(found, change.kind, change.changes, generator)
+    return genotype.nearest_perturbation(found, change.kind, change.changes, generator, change.matched, size)
 
 
 def one_line(error: BaseException) -> str:
@@ -105,7 +125,7 @@ def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) 
 def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     from hinas_nb import train
 
-    genotype = genotype_of(config, store)
+    genotype = None if isinstance(config.genotype, Comparator) else genotype_of(config, store)
     images, validation = _images(config, store, folder)
     if validation is None:
         *_, validation = data.divide(images, config.validation_fraction, config.seed)
@@ -139,15 +159,29 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     folder.finish({"images": len(rows), **means})
 
 
-LOOPS = {SearchConfig: _search, TrainConfig: _train, EvaluateConfig: _evaluate}
+def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb import benchmark
+
+    folder.load_checkpoint()  # a round left halfway is measured anew, with all arms
+    for record in benchmark.benchmark(config, len(folder.records()), device):
+        folder.append_records([record])
+        folder.save_checkpoint({}, {})
+        yield record
+    folder.finish({"rounds": len(folder.records())})
+
+
+LOOPS = {SearchConfig: _search, TrainConfig: _train, EvaluateConfig: _evaluate, TimingConfig: _timing}
 
 
 def _restorer(config: EvaluateConfig, store: Store, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    from hinas_nb import evaluate, network
+    from hinas_nb import comparators, evaluate
 
     if config.model == "input":
         return evaluate.baseline(config.protocol)
-    model = network.load(_producer(config, store).path / "weights.safetensors", device).folded()
+    if isinstance(config.model, str):
+        model = comparators.build(config.model, "denoise", sigma=config.protocol.sigma)
+    else:
+        model = comparators.load(_producer(config, store).path / "weights.safetensors", device).folded()
     return lambda degraded: evaluate.restore(model, degraded.to(device), model.halo).cpu()
 
 

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hinas_nb import comparators
 from hinas_nb.data.catalog import check_leak, check_split
-from hinas_nb.genotype import OPERATIONS, Genotype, widths
+from hinas_nb.genotype import CANDIDATES, OPERATIONS, Genotype, widths
 from hinas_nb.protocol import Protocol
 from hinas_nb.settings import Config, ConfigError
 
@@ -26,6 +27,8 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
+#: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
+Untrained = Literal["input", "nlm", "wavelet", "bm3d"]
 
 
 class Space(Config):
@@ -59,10 +62,10 @@ class Space(Config):
     @field_validator("operations")
     @classmethod
     def _known_operations(cls, operations):
-        known = set(operations) <= set(OPERATIONS) and len(set(operations)) == len(operations)
+        known = set(operations) <= set(CANDIDATES) and len(set(operations)) == len(operations)
         if not known or not set(operations) - {"none"}:
-            raise ConfigError(f"operations must be different ones of {' '.join(OPERATIONS)}, got {operations}")
-        return tuple(sorted(operations, key=OPERATIONS.index))
+            raise ConfigError(f"operations must be different ones of {' '.join(CANDIDATES)}, got {operations}")
+        return tuple(sorted(operations, key=CANDIDATES.index))
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -78,6 +81,15 @@ class Space(Config):
     def widths(self) -> tuple[int, ...]:
         """Channels of a node at each width level."""
         return widths(self.base_width, self.width_factors)
+
+
+#: The older HiNAS (Zhang et al., CVPR 2020), as settings of a `Space`, or for `vary` of all that an experiment needs:
+#: 3x3 operations with a deformable one, the same cell in all layers, no residual.
+CVPR2020 = {
+    "operations": ("conv_3", "sep_3", "dil_3", "def_3", "skip", "none"),
+    "layerwise": False,
+    "residual": False,
+}
 
 
 class Loss(Config):
@@ -111,7 +123,9 @@ class SearchConfig(Config):
     architecture_lr: Positive = 1e-3
     architecture_weight_decay: NonNegative = 1e-3
     strategy: Literal["gradient", "random"] = "gradient"  # random: RSWS
-    candidates: Count | None = None  # RSWS: random architectures scored on V
+    candidates: Count | None = None  # random architectures scored on V in the end; RSWS takes the best
+    beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
+    checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
     seed: Natural = 0
 
     @model_validator(mode="before")
@@ -139,8 +153,10 @@ class SearchConfig(Config):
             raise ConfigError(f"validate_from must be in [0, epochs={self.epochs}), got {self.validate_from}")
         if (self.space.task == "sr") != (self.sigmas is None):
             raise ConfigError(f"sigmas belong to denoising, got task {self.space.task} and sigmas {self.sigmas}")
-        if (self.strategy == "random") != (self.candidates is not None):
-            raise ConfigError(f"candidates belong to strategy random, got {self.candidates} for {self.strategy}")
+        if self.strategy == "random" and self.candidates is None:
+            raise ConfigError("candidates must be at least 1 for strategy random, got None")
+        if self.strategy == "random" and self.beta_decay is not None:
+            raise ConfigError(f"beta_decay belongs to strategy gradient, got {self.beta_decay:g} for random")
         return self
 
     @property
@@ -155,14 +171,40 @@ class Perturbed(Config):
     kind: Literal["R1", "R2"]
     changes: Count = 2  # per cell
     seed: Natural = 0
+    matched: Count | None = None  # of so many draws the nearest in parameters; None: one draw
+
+
+class Epoch(Config):
+    """What a search would have returned, had it decoded this epoch and not the best one on V (section 3.3)."""
+
+    search: SearchConfig
+    epoch: Count | None = None  # None: the last
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.epoch is not None and self.epoch > self.search.epochs:
+            raise ConfigError(f"epoch must be in [1, epochs={self.search.epochs}], got {self.epoch}")
+        return self
+
+
+class Comparator(Config):
+    """Another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
+
+    name: str  # of `comparators.TABLE`
+    width: Count | None = None  # channels of its hidden layers; None: as published
+
+    @property
+    def label(self) -> str:
+        """`dncnn`, or `dncnn-35` where it is narrowed."""
+        return self.name if self.width is None else f"{self.name}-{self.width}"
 
 
 class TrainConfig(Config):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
-    genotype: Genotype | SearchConfig | Perturbed
-    base_width: Count  # 20 (denoise) or 16 (sr)
+    genotype: Genotype | SearchConfig | Perturbed | Epoch | Comparator
+    base_width: Count | None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
     scale: Scale | None = None  # sr only
@@ -196,13 +238,15 @@ class TrainConfig(Config):
             else {"base_width": 20, "steps": 400_000, "sigma": 50.0}
         )
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
+        if isinstance(values.get("genotype"), Comparator):
+            published["base_width"] = None
         return _with_split(published | values)
 
     @model_validator(mode="after")
     def _consistent(self):
         check_scale(self.task, self.scale)
         check_validation(self.data, self.split, self.validation)
-        check_widths(self.base_width, self.width_factors)
+        self._check_network()
         if isinstance(self.genotype, Genotype):
             check_levels(self.genotype.levels, self.width_factors)
         if (self.task == "sr") != (self.sigma is None):
@@ -214,11 +258,23 @@ class TrainConfig(Config):
             raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
         return self
 
+    def _check_network(self) -> None:
+        """Refuse a comparator that is not there, and settings that would do nothing to it."""
+        if not isinstance(self.genotype, Comparator):
+            if self.base_width is None:
+                raise ConfigError("base_width must be at least 1 for a genotype's network, got None")
+            return check_widths(self.base_width, self.width_factors)
+        comparators.check(self.genotype.name, self.task, self.genotype.width, trained=True)
+        for name, needed in (("base_width", None), ("width_factors", (1, 1.5, 2)), ("residual", True)):
+            if getattr(self, name) != needed:
+                rule = f"{name} belongs to a genotype's network and must be {needed}"
+                raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")
+
 
 class EvaluateConfig(Config):
     """Scores of a trained network, or of the degraded input itself, on one data set under one protocol."""
 
-    model: TrainConfig | Literal["input"]  # "input": the noisy image, or the bicubic up-sampled one
+    model: TrainConfig | Untrained
     data: str
     split: str = "test"
     every: Count = 1  # score every k-th image, in file-name order
@@ -237,9 +293,58 @@ class EvaluateConfig(Config):
                 raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
             search = getattr(self.model.genotype, "search", self.model.genotype)
             for learned in (self.model, search):
-                if not isinstance(learned, Genotype):
+                if isinstance(learned, (TrainConfig, SearchConfig)):
                     for split in filter(None, (learned.split, learned.validation)):
                         check_leak(learned.data, split, self.data, self.split)
+        elif self.model != "input":
+            comparators.check(self.model, self.protocol.task)
+        return self
+
+
+class Arm(Config):
+    """One thing to be timed: a step of a supernet or of a training, a restoration, or a matrix product."""
+
+    label: str
+    subject: Literal["search step", "training step", "restoration", "matrix product"]
+    space: Space | None = None  # of a search step
+    phase: Literal["weights", "architecture"] | None = None  # of a search step
+    network: Genotype | Comparator | None = None  # of the others
+    task: Task = "denoise"
+    scale: Scale | None = None  # sr only
+    base_width: Count | None = None  # of a genotype's network; None: as published
+    plain: bool = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
+    checkpointing: bool = False  # of a search step
+    engine: Literal["eager", "compiled", "onnx"] = "eager"  # of a restoration
+    allocator: bool = True  # with the settings that Runs get; off: the system's
+    batch: Count = 1
+    height: Count = 64  # input pixels; side of the matrices
+    width_px: Count = 64
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        search = self.subject == "search step"
+        if search != (self.space is not None) or search != (self.phase is not None):
+            raise ConfigError(f"space and phase belong to a search step, got {self.subject} {self.label!r}")
+        if (self.network is not None) != (self.subject in ("training step", "restoration")):
+            raise ConfigError(f"network belongs to a training step or a restoration, got {self.subject} {self.label!r}")
+        if not search:
+            check_scale(self.task, self.scale)
+        return self
+
+
+class TimingConfig(Config):
+    """Seconds and peak memory of all arms, measured in turns on this machine with nothing else of ours running."""
+
+    what: str  # for people
+    arms: tuple[Arm, ...]
+    threads: Count = 2
+    rounds: Count = 5
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        labels = [arm.label for arm in self.arms]
+        if not labels or len(set(labels)) != len(labels):
+            raise ConfigError(f"arms must have different labels, got {labels}")
         return self
 
 

@@ -4,6 +4,7 @@ Sections 3.1 and 3.2 of the paper; drawn in notebook `03_search_denoising`.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,8 +12,10 @@ import torch
 
 #: The seven candidate operations of section 3.1, in the order that breaks ties.
 OPERATIONS = ("conv_3", "sep_3", "sep_5", "dil_3", "dil_5", "skip", "none")
-#: Operations a decoded node can hold. `conv_5` lies outside the space: only R1 may offer it.
-DECODED_OPERATIONS = (*OPERATIONS[:-1], "conv_5")
+#: What a space may offer instead: the deformable `def_3` of the older HiNAS (CVPR 2020) as well.
+CANDIDATES = (*OPERATIONS[:-2], "def_3", *OPERATIONS[-2:])
+#: Operations a decoded node can hold. `conv_5` lies outside every space: only R1 may offer it.
+DECODED_OPERATIONS = (*CANDIDATES[:-1], "conv_5")
 INPUTS_PER_NODE = 2
 
 Edge: TypeAlias = tuple[str, int]
@@ -126,11 +129,28 @@ def perturb(genotype: Genotype, kind: str, changes: int, generator: torch.Genera
     return Genotype(genotype.levels, tuple(cells))
 
 
+def nearest_perturbation(
+    genotype: Genotype,
+    kind: str,
+    changes: int,
+    generator: torch.Generator,
+    draws: int,
+    size: Callable[[Genotype], float],
+) -> Genotype:
+    """Of so many perturbations the one whose `size` is nearest the genotype's; the first of equals.
+
+    R1 exchanges operations of different weight, so a plain draw confounds what is changed with how large it is.
+    """
+    found = [perturb(genotype, kind, changes, generator) for _ in range(draws)]
+    wanted = size(genotype)
+    return min(found, key=lambda one: abs(size(one) - wanted))
+
+
 def _other_convolutions(cell: CellPlan, node: int, slot: int) -> list[Edge]:
     name, source = cell[node][slot]
     if name == "skip":
         return []
-    return [(other, source) for other in DECODED_OPERATIONS if other not in (name, "skip")]
+    return [(other, source) for other in (*OPERATIONS[:-2], "conv_5") if other != name]
 
 
 def _other_sources(cell: CellPlan, node: int, slot: int) -> list[Edge]:

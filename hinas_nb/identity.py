@@ -8,14 +8,15 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from hinas_nb.config import EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TimingConfig, TrainConfig
+from hinas_nb.provenance import provenance
 from hinas_nb.settings import ConfigError
 
-RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig
+RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig | TimingConfig
 
 #: Raised when the numbers of a kind of Run change: its old Runs, and what builds on them, are not served.
-REVISIONS = {"search": 1, "train": 1, "evaluate": 1}
-KINDS = {SearchConfig: "search", TrainConfig: "train", EvaluateConfig: "evaluate"}
+REVISIONS = {"search": 1, "train": 1, "evaluate": 1, "timing": 1}
+KINDS = {SearchConfig: "search", TrainConfig: "train", EvaluateConfig: "evaluate", TimingConfig: "timing"}
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
         "data": {data_key(*source): data_hashes[data_key(*source)] for source in own_data(config)},
         "producer": run_hash(producer, data_hashes) if producer else None,
     }
+    if isinstance(config, TimingConfig):  # seconds are those of a machine
+        content["where"] = {name: value for name, value in provenance().items() if name in ("versions", "machine")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def kind_of(config: RunConfig) -> str:
-    """search, train or evaluate. Raises ConfigError for anything else."""
+    """search, train, evaluate or timing. Raises ConfigError for anything else."""
     if type(config) not in KINDS:
         rule = " or ".join(kind.__name__ for kind in KINDS)
         raise ConfigError(f"what is computed must be a {rule}, got {type(config).__name__}")
@@ -62,6 +65,8 @@ def producer_of(config: RunConfig) -> RunConfig | None:
 
 def own_data(config: RunConfig) -> list[tuple[str, str, int | None]]:
     """The data sets a Run reads, as arguments of `data.load`: images, then validation images if apart."""
+    if isinstance(config, TimingConfig):
+        return []
     if isinstance(config, EvaluateConfig):
         return [(config.data, config.split, config.protocol.scale)]
     scale = config.space.scale if isinstance(config, SearchConfig) else config.scale
@@ -94,7 +99,10 @@ def describe(config: RunConfig) -> str:
         space = config.space
         return f"search {space.task}{f' x{space.scale}' if space.scale else ''} seed {config.seed}"
     if isinstance(config, TrainConfig):
-        return f"train {config.task} {_degradation(config)} seed {config.seed}"
+        other = f"{config.genotype.label} " if isinstance(config.genotype, Comparator) else ""
+        return f"train {other}{config.task} {_degradation(config)} seed {config.seed}"
+    if isinstance(config, TimingConfig):
+        return f"timing of {config.what}, {config.threads} threads"
     model = describe(config.model) if isinstance(config.model, TrainConfig) else config.model
     what = f"{config.protocol.name} {_degradation(config.protocol)}"
     return f"evaluate {config.data} {config.split} {what} of {model}"

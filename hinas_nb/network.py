@@ -6,7 +6,10 @@ are those the paper publishes. Notebook `05_train_and_restore` trains one.
 
 import functools
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -175,9 +178,7 @@ class DerivedNetwork(nn.Module):
         copy.load_state_dict(self.state_dict())
         copy.to(next(self.parameters())).eval()
         copy.trained = self.trained
-        for module in list(copy.modules()):
-            if isinstance(module, nn.Sequential):
-                _fold(module)
+        fold(copy)
         return copy.to(memory_format=torch.channels_last)
 
 
@@ -185,19 +186,17 @@ def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
     """The network of a weights file (safetensors with a `hinas` entry in its metadata), in evaluation mode.
 
     Raises ValueError with one line when the file is corrupt or not ours. `network.trained` holds the file's
-    metadata (task, sigma, scale, ...).
+    metadata (task, sigma, scale, ...). `comparators.load` reads those of other networks, too.
     """
+    return load_as(rebuilt, path, device)
+
+
+def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | str = "cpu") -> Any:
+    """`rebuild(metadata)` with the weights of the file; see `load`."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["hinas"])
-        network = DerivedNetwork(
-            Genotype.from_json(json.dumps(metadata["genotype"]), metadata["task"]),
-            metadata["task"],
-            metadata["base_width"],
-            tuple(metadata["width_factors"]),
-            metadata["scale"],
-            metadata["residual"],
-        )
+        network = rebuild(metadata)
         network.load_state_dict(load_file(path))
     except OSError as error:
         raise ValueError(f"{path} must be a readable weights file, got: {error.strerror or error}") from None
@@ -206,6 +205,29 @@ def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
         raise ValueError(f"{path} must be weights written by a hinas-nb training Run, got: {reason}") from None
     network.trained = metadata
     return network.to(device).eval()
+
+
+def rebuilt(metadata: dict) -> DerivedNetwork:
+    """The derived network that `metadata()` speaks of, with first weights. Raises ValueError, KeyError, TypeError."""
+    if "comparator" in metadata:
+        raise ValueError(f"{metadata['comparator']}, which has no genotype")
+    return DerivedNetwork(
+        Genotype.from_json(json.dumps(metadata["genotype"]), metadata["task"]),
+        metadata["task"],
+        metadata["base_width"],
+        tuple(metadata["width_factors"]),
+        metadata["scale"],
+        metadata["residual"],
+    )
+
+
+def fold(network: nn.Module) -> None:
+    """Fold every batch norm that follows a convolution in a `Sequential` into it, in evaluation mode."""
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for index in range(len(sequence) - 1):
+            if isinstance(sequence[index], nn.Conv2d) and isinstance(sequence[index + 1], nn.BatchNorm2d):
+                sequence[index] = fuse_conv_bn_eval(sequence[index], sequence[index + 1])
+                sequence[index + 1] = nn.Identity()
 
 
 def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool) -> Tensor:
@@ -227,8 +249,13 @@ def upsample(
     """
     kernels = image.new_tensor(_phase_kernels(scale)).view(-1, 1, 5, 5).repeat(image.shape[1], 1, 1, 1)
     padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
-    with torch.autocast(image.device.type, enabled=False):  # the skip keeps its precision
+    with full_precision(image):  # the skip keeps its precision
         return F.pixel_shuffle(F.conv2d(padded, kernels, groups=image.shape[1]), scale)
+
+
+def full_precision(image: Tensor) -> AbstractContextManager:
+    """Autocast off; the meta device, on which operations are counted, has none to switch."""
+    return nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False)
 
 
 @functools.cache
@@ -237,11 +264,11 @@ def _phase_kernels(scale: int) -> list[float]:
     taps = []
     for phase in range(scale):
         position = (phase + 0.5) / scale - 0.5  # of the output pixel, from the centre of its input pixel
-        taps.append([_cubic(abs(tap - 2 - position)) for tap in range(5)])
+        taps.append([cubic(abs(tap - 2 - position)) for tap in range(5)])
     return [a * b for row in taps for column in taps for a in row for b in column]
 
 
-def _cubic(distance: float, a: float = -0.75) -> float:
+def cubic(distance: float, a: float = -0.75) -> float:
     if distance >= 2:
         return 0.0
     if distance > 1:
@@ -257,10 +284,3 @@ def _low_level_layer(levels: tuple[int, ...]) -> int | None:
     """The 0-based last layer at level 0, unless that is the final layer or there is none."""
     at_zero = [layer for layer, level in enumerate(levels) if level == 0]
     return at_zero[-1] if at_zero and at_zero[-1] != len(levels) - 1 else None
-
-
-def _fold(sequence: nn.Sequential) -> None:
-    for index in range(len(sequence) - 1):
-        if isinstance(sequence[index], nn.Conv2d) and isinstance(sequence[index + 1], nn.BatchNorm2d):
-            sequence[index] = fuse_conv_bn_eval(sequence[index], sequence[index + 1])
-            sequence[index + 1] = nn.Identity()

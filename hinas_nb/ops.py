@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from hinas_nb.deformable import MAX_OFFSET, DeformableConv2d
+from hinas_nb.layers import BatchNorm2d, DepthwiseConv2d
+
 SLOPE = 0.2  # of every LeakyReLU
 
 
@@ -21,6 +24,7 @@ class Kind:
     kernel: int
     dilation: int = 1
     separable: bool = False  # depthwise + 1x1, all of it twice
+    deformable: bool = False
 
     @property
     def padding(self) -> int:
@@ -29,7 +33,7 @@ class Kind:
     @property
     def radius(self) -> int:
         """Pixels the operation sees beyond its own, on each side."""
-        return self.padding * (2 if self.separable else 1)
+        return self.padding * (2 if self.separable else 1) + (MAX_OFFSET if self.deformable else 0)
 
 
 KINDS = {
@@ -38,6 +42,7 @@ KINDS = {
     "sep_5": Kind(5, separable=True),
     "dil_3": Kind(3, dilation=2),
     "dil_5": Kind(5, dilation=2),
+    "def_3": Kind(3, deformable=True),  # outside the published space; the CVPR 2020 one has it
     "conv_5": Kind(5),  # outside the space; only R1 offers it
 }
 
@@ -47,6 +52,8 @@ def operation(name: str, width: int) -> nn.Module:
     if name == "skip":
         return nn.Identity()
     kind = KINDS[name]
+    if kind.deformable:
+        return nn.Sequential(activation(), DeformableConv2d(width), nn.BatchNorm2d(width))
     if not kind.separable:
         return nn.Sequential(activation(), *conv_norm(width, width, kind.kernel, kind.dilation))
     return nn.Sequential(*separable_half(width, kind), *separable_half(width, kind))
@@ -54,8 +61,7 @@ def operation(name: str, width: int) -> nn.Module:
 
 def separable_half(width: int, kind: Kind) -> list[nn.Module]:
     """Activation, depthwise k x k, 1x1, batch norm: half of a candidate `sep_k`."""
-    depthwise = nn.Conv2d(width, width, kind.kernel, padding=kind.padding, groups=width, bias=False)
-    return [activation(), depthwise, *conv_norm(width, width, 1)]
+    return [activation(), DepthwiseConv2d(width, kind.kernel), *conv_norm(width, width, 1)]
 
 
 def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
@@ -79,7 +85,7 @@ def conv_norm(
     """A size-keeping convolution without bias and its batch norm."""
     padding = dilation * (kernel - 1) // 2
     conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
-    return conv, nn.BatchNorm2d(outputs, affine=affine)
+    return conv, BatchNorm2d(outputs, affine=affine)
 
 
 def activation() -> nn.Module:

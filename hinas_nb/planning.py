@@ -1,9 +1,11 @@
-"""What a batch would compute: the Runs each notebook asks for, asked without running the notebook.
+"""What a batch would compute and how long that takes: the Runs each notebook asks for, without running it.
 
 The experiment stands in the cell tagged `runs`, so three tagged cells are all that has to be executed.
 """
 
+import math
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +75,50 @@ def tally(plans: list[Plan], store) -> tuple[list[Tally], Tally]:
     ]
     every = {key: done for need in needs for key, done in need.items()}
     return rows, Tally("all", len(every), sum(every.values()), sum(count > 1 for count in wanted.values()))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Runs of one cost that are still to be computed. seconds: of each, NaN if nothing could say; see `durations`."""
+
+    what: str
+    count: int
+    seconds: float
+    source: str
+    shape: str
+
+
+def kinds(plans: list[Plan], settings) -> Iterator[Kind]:
+    """What has to be computed, by cost, each as its time becomes known."""
+    from hinas_nb import durations
+    from hinas_nb.runs import missing
+
+    store = settings.store()
+    groups: dict[str, list] = {}
+    for config in missing([run for plan in plans for run in plan.runs], store):
+        groups.setdefault(durations.shape(config), []).append(config)
+    firsts = [group[0] for group in groups.values()]
+    for key, found in durations.estimate(firsts, store, settings.threads, settings.environment):
+        yield Kind(durations.describe(groups[key][0]), len(groups[key]), found.seconds, found.source, key)
+
+
+def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]:
+    """Seconds of computing, and until all is done with the settings' workers: a Run waits for what it rests on.
+
+    Runs whose time is unknown count nothing.
+    """
+    from hinas_nb import durations
+    from hinas_nb.identity import producer_of
+    from hinas_nb.runs import missing
+
+    seconds = {kind.shape: 0.0 if math.isnan(kind.seconds) else kind.seconds for kind in kinds}
+    free, ends, total = [0.0] * settings.workers, {}, 0.0
+    for config in missing([run for plan in plans for run in plan.runs], settings.store()):  # in waves, as computed
+        takes = seconds[durations.shape(config)]
+        worker = free.index(min(free))
+        free[worker] = ends[config] = max(free[worker], ends.get(producer_of(config), 0.0)) + takes
+        total += takes
+    return total, max(free, default=0.0)
 
 
 def first_line(name: str, text: str) -> str:

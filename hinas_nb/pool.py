@@ -1,34 +1,30 @@
 """Computing many Runs: producers before those who need them, each once, several at a time.
 
-Every worker is a process of its own, started fresh: one that dies takes no other Run with it, and its own is
-taken up again from its last checkpoint.
+Where they are computed is an engine's matter (`workers`, `cluster`): it has `size`, how many Runs it takes at once,
+`submit(config)`, which gives a future of what `Work` returns, `lost`, what that raises if the process or machine
+died, and `close()`, which leaves nothing running. A lost Run is taken up again from its last checkpoint.
 """
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing.connection import wait as wait_for
+from textwrap import shorten
 
-import torch
 from tqdm import tqdm
 
 from hinas_nb.compute import compute, one_line
 from hinas_nb.identity import Run, RunConfig, describe, kind_of, producer_of
-from hinas_nb.store import Store
+from hinas_nb.store import RunFolder, Store
+from hinas_nb.workers import Here, Local
 
-WAVES = ("search", "train", "evaluate")
-ENGINES = ("local",)
-TRIES = 2  # a Run whose worker was killed is tried once more
-#: glibc returns large blocks to the system and fetches them anew, page by page: with these a training step of
-#: the derived network takes half the time. Read by malloc at process start, so only children can be given it.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
+WAVES = ("search", "train", "evaluate", "timing")
+ALONE = ("timing",)  # kinds that no other Run may disturb; their configs say with how many `threads`
+ENGINES = ("local", "ray")
+TRIES = 3  # of a Run whose worker is lost
+VISIBLE = 60  # seconds until what one machine wrote must be seen by another: file systems remember what was absent
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,25 @@ class Failure:
         return f"{describe(self.config)} ({self.hash[:16] or 'data missing'}): {self.reason}"
 
 
+@dataclass(frozen=True)
+class Work:
+    """What workers do with a config: compute the Run to its end."""
+
+    store: Store
+    device: str
+    threads: int
+
+    def __call__(self, config: RunConfig) -> tuple[str | None, str | None]:
+        """What went wrong and what is worth knowing, as a line each."""
+        notes = []
+        try:
+            for _ in compute(config, self.store, device=self.device, threads=self.threads, note=notes.append):
+                pass
+        except Exception as error:
+            return one_line(error), None
+        return None, "; ".join(notes) or None
+
+
 def execute(
     runs: Sequence[Run],
     store: Store,
@@ -55,10 +70,10 @@ def execute(
 ) -> list[Failure]:
     """Compute the Runs that are missing, with their producers; what is done or asked for twice costs nothing.
 
-    workers: Runs at a time. threads: of each.
+    workers: Runs at a time; of engine "ray", as many as its cluster holds. threads: of each.
     in_process: one after another in this process, without workers.
     Returns what failed; the rest is done. Interrupted, it can be called again and goes on.
-    Raises ValueError for arguments that make no sense.
+    Raises ValueError for arguments that make no sense, OSError where no cluster answers.
     """
     for name, value in (("workers", workers), ("threads", threads)):
         if not isinstance(value, int) or value < 1:
@@ -70,15 +85,35 @@ def execute(
         raise ValueError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
     ready, failures = _with_data(runs, store)
     waiting = {store.folder(config).hash: config for config in missing(ready, store)}
-    if not waiting:
-        return failures
-    pool = _Here() if in_process else _Local(min(workers, len(waiting)), threads)
-    bar = tqdm(total=len(waiting), desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=not progress)
+    failed: dict[str, Failure] = {}
+    with closing(_Progress(len(waiting), progress)) as shown:
+        for wave, own in _waves(waiting):
+            work = Work(store, device, own or threads)
+            with closing(_engine("local" if own else engine, work, min(workers, len(wave)), in_process)) as pool:
+                _schedule(wave, pool, store, failed, shown)
+    return failures + list(failed.values())
+
+
+def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig], int | None]]:
+    """What is computed side by side; then, each in a fresh process with its own threads, what must be alone."""
+    together = {key: config for key, config in waiting.items() if kind_of(config) not in ALONE}
+    if together:
+        yield together, None
+    for key, config in waiting.items():
+        if key not in together:
+            yield {key: config}, getattr(config, "threads", 1)
+
+
+def _engine(name: str, work: Work, size: int, in_process: bool):
+    if in_process:
+        return Here(work)
+    if name == "local":
+        return Local(work, size)
     try:
-        return failures + _schedule(waiting, pool, (store, device, threads), bar)
-    finally:
-        bar.close()
-        pool.close()
+        from hinas_nb.cluster import Cluster
+    except ModuleNotFoundError:
+        raise ValueError("ray is not installed: pip install 'hinas_nb[cluster]'") from None
+    return Cluster(work)
 
 
 def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
@@ -113,132 +148,78 @@ def _with_data(runs: Sequence[Run], store: Store) -> tuple[list[Run], list[Failu
     return ready, list(failures.values())
 
 
-def _schedule(waiting: dict[str, RunConfig], pool, how: tuple, bar: tqdm) -> list[Failure]:
-    store = how[0]
+def _schedule(
+    configs: dict[str, RunConfig], pool, store: Store, failures: dict[str, Failure], shown: "_Progress"
+) -> None:
+    """Compute these Runs; adds to `failures` what could not be. Not begun: what needs one that failed."""
+    waiting = dict(configs)
     running: dict[Future, str] = {}
-    deaths = dict.fromkeys(waiting, 0)
-    failures: dict[str, Failure] = {}
-    configs = dict(waiting)
+    deaths = dict.fromkeys(configs, 0)
 
     def settle(key: str, reason: str | None) -> None:
         if reason:
             failures[key] = Failure(configs[key], key, reason)
-            bar.write(str(failures[key]), file=sys.stdout)
-        bar.update()
+        shown.settled(configs[key], failures.get(key))
 
     while waiting or running:
         for key, config in list(waiting.items()):
             producer = producer_of(config) and store.folder(producer_of(config)).hash
             if producer in failures:
                 del waiting[key]
-                settle(key, f"not run: its {kind_of(configs[producer])} {producer[:16]} failed")
+                settle(key, f"not run: its {kind_of(failures[producer].config)} {producer[:16]} failed")
             elif len(running) < pool.size and producer not in waiting and producer not in running.values():
-                running[pool.submit(_work, waiting.pop(key), *how)] = key
-        bar.set_postfix_str(", ".join(describe(configs[key]) for key in running.values()))
+                running[pool.submit(waiting.pop(key))] = key
+        shown.working([configs[key] for key in running.values()])
         for future in wait(running, return_when=FIRST_COMPLETED).done:
-            key = running.pop(future)
+            key, note = running.pop(future), None
             try:
                 reason, note = future.result()
-            except BrokenProcessPool:
+            except pool.lost:
                 deaths[key] += 1
                 if deaths[key] < TRIES:
                     waiting[key] = configs[key]
                     continue
-                reason, note = "interrupted: its process was killed; run it again to go on", None
+                reason = "interrupted: its process was killed; run it again to go on"
+            except Exception as error:
+                reason = one_line(error)
+            folder = store.folder(configs[key])
+            if not reason and not _visible(folder):
+                reason = f"results must lie in a folder that all machines share, got none in {folder.path}"
             if note:
-                bar.write(note, file=sys.stdout)
+                shown.say(note)
             settle(key, reason)
-    return list(failures.values())
 
 
-def _work(config: RunConfig, store: Store, device: str, threads: int) -> tuple[str | None, str | None]:
-    """Compute one Run to its end; what went wrong and what is worth knowing, as a line each."""
-    notes = []
-    try:
-        for _ in compute(config, store, device=device, threads=threads, note=notes.append):
-            pass
-    except Exception as error:
-        return one_line(error), None
-    return None, "; ".join(notes) or None
+def _visible(folder: RunFolder) -> bool:
+    end = time.monotonic() + VISIBLE
+    while not folder.done and time.monotonic() < end:
+        time.sleep(0.5)
+    return folder.done
 
 
-class _Here:
-    """An engine without processes."""
+class _Progress:
+    """A bar; in a log, where a bar would be a flood, a line for each Run."""
 
-    size = 1
+    def __init__(self, total: int, wanted: bool):
+        live = sys.stdout.isatty() or "ipykernel" in sys.modules
+        hidden = not (total and wanted and live)
+        self._bar = tqdm(total=total, desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=hidden)
+        self._total, self._settled, self._lines = total, 0, wanted and not live
 
-    def submit(self, function, *arguments) -> Future:
-        future: Future = Future()
-        future.set_result(function(*arguments))
-        return future
+    def working(self, configs: list[RunConfig]) -> None:
+        self._bar.set_postfix_str(shorten(", ".join(map(describe, configs)), 120, placeholder=" ..."))
 
-    def close(self) -> None:
-        pass
+    def settled(self, config: RunConfig, failure: Failure | None) -> None:
+        self._settled += 1
+        self._bar.update()
+        if self._lines:
+            self.say(f"Runs {self._settled}/{self._total}: {failure or describe(config)}")
+        elif failure:
+            self.say(str(failure))
 
-
-class _Local:
-    """Worker processes on this machine, one pool each, so that a death breaks one only."""
-
-    def __init__(self, size: int, threads: int):
-        self.size, self._threads = size, threads
-        self._free: list[_Worker] = []
-        self._busy: dict[Future, _Worker] = {}
-
-    def submit(self, function, *arguments) -> Future:
-        for future in [future for future in self._busy if future.done()]:
-            worker = self._busy.pop(future)
-            if isinstance(future.exception(), BrokenProcessPool):
-                worker.kill()
-            else:
-                self._free.append(worker)
-        worker = self._free.pop() if self._free else _Worker(self._threads)
-        try:
-            future = worker.pool.submit(function, *arguments)
-        except BrokenProcessPool as error:  # it died while it was starting
-            future = Future()
-            future.set_exception(error)
-        self._busy[future] = worker
-        return future
+    def say(self, line: str) -> None:
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
 
     def close(self) -> None:
-        """Ends all workers at once: a Run may be cut off anywhere."""
-        for worker in (*self._free, *self._busy.values()):
-            worker.kill()
-
-
-class _Worker:
-    def __init__(self, threads: int):
-        before = set(multiprocessing.active_children())
-        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare, (threads,))
-        with _environment(ALLOCATOR):
-            self.pool.submit(os.getpid)  # starts the process
-        self._process = next(iter(set(multiprocessing.active_children()) - before), None)
-
-    def kill(self) -> None:
-        if self._process is not None:  # else it died at once
-            self._process.kill()
-        self.pool.shutdown(cancel_futures=True)
-
-
-def _prepare(threads: int) -> None:
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """End with the parent: a worker left behind would hold its Run's lock for hours."""
-    wait_for([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-@contextmanager
-def _environment(values: dict[str, str]):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: value for name, value in values.items() if before[name] is None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        self._bar.close()

@@ -12,29 +12,33 @@ denoise:              # and sr:
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
 
 from hinas_nb import places, protocol
 from hinas_nb.config import (
+    Comparator,
     Count,
     EvaluateConfig,
     Natural,
     NonNegative,
     Perturbed,
+    Positive,
     Scale,
     SearchConfig,
     Sigmas,
     Task,
     TrainConfig,
+    Untrained,
 )
 from hinas_nb.genotype import Genotype
 from hinas_nb.settings import Config, ConfigError, shown
 from hinas_nb.store import Store
 
 TASKS = ("denoise", "sr")
+OURS = "hinas"  # the derived network among the paces
 
 
 class Headline(Config):
@@ -51,6 +55,7 @@ class Budget(Config):
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     headline: Headline = Headline()
+    pace: dict[str, Positive] = {}  # seconds of a training step by network (`pace.measure`); only ratios matter
 
 
 class Profile(Config):
@@ -71,7 +76,11 @@ class Profile(Config):
         return _built(SearchConfig, {"space": {"task": task}}, self._budget(task).search, changes)
 
     def train(
-        self, task: Task, genotype: Genotype | SearchConfig | Perturbed, headline: bool = False, **changes
+        self,
+        task: Task,
+        genotype: Genotype | SearchConfig | Perturbed | Comparator,
+        headline: bool = False,
+        **changes,
     ) -> TrainConfig:
         """The training of a derived network. Changes may name a field of the training or its loss.
 
@@ -79,15 +88,29 @@ class Profile(Config):
         """
         fixed = {"task": task, "genotype": genotype}
         budget = self._budget(task)
-        more = budget.headline.train if headline else {}
-        return _built(TrainConfig, fixed, _merged(budget.train, more), changes)
+        settings = _merged(budget.train, budget.headline.train if headline else {})
+        if isinstance(genotype, Comparator):  # its width is its own
+            settings = {name: value for name, value in settings.items() if name not in ("base_width", "width_factors")}
+        return _built(TrainConfig, fixed, settings, changes)
 
-    def evaluate(self, model: TrainConfig | Literal["input"], headline: bool = False, **changes) -> EvaluateConfig:
+    def train_as_long(self, task: Task, other: Comparator, headline: bool = False, **changes) -> TrainConfig:
+        """As `train`, with as many steps as take the time of the derived network's, by the paces of the file."""
+        pace = self._budget(task).pace
+        missing = [name for name in (OURS, other.label) if name not in pace]
+        if missing:
+            rule = f"pace of {missing[0]} must stand in {task}.pace of profile {self.name} (see pace.measure)"
+            raise ConfigError(f"{rule}, got only those of {' '.join(sorted(pace)) or 'nothing'}")
+        same = self.train(task, other, headline, **changes)
+        interval = same.validate_every
+        steps = round(same.steps * pace[OURS] / pace[other.label] / interval) * interval
+        return same.but(steps=max(steps, interval))
+
+    def evaluate(self, model: TrainConfig | Untrained, headline: bool = False, **changes) -> EvaluateConfig:
         """The scoring of a network, under the standard protocol of its task unless `protocol` is given.
 
         headline: on as many images as the networks that stand for the method are scored on.
 
-        model: "input" scores the degraded image itself and needs a protocol.
+        model: "input" scores the degraded image itself; it and the filters (nlm, ...) need a protocol.
         """
         if "protocol" not in changes:
             if not isinstance(model, TrainConfig):

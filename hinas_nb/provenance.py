@@ -52,6 +52,17 @@ def peak_memory_mib(device: str = "cpu") -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
+def free_memory_mib(device: str = "cpu") -> float | None:
+    """MiB that can still be had: of the machine, or of the GPU if that is the device; None where it isn't told."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[0] / 2**20
+    with suppress(OSError):
+        for line in (PROC.parent / "meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) / 1024
+    return None
+
+
 def reset_peak_memory(device: str = "cpu") -> None:
     """Start a new peak, so that several Runs in one process are told apart (where the system allows it)."""
     if device.startswith("cuda"):

@@ -25,7 +25,10 @@ class RestoreError(ValueError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished training Run: sigma in grey levels (0-255), psnr on its validation images in dB."""
+    """A finished training Run: sigma in grey levels (0-255), psnr on its validation images in dB.
+
+    other: which comparator was trained; such a Run is taken only where it is asked for.
+    """
 
     path: Path
     profile: str
@@ -33,10 +36,12 @@ class Candidate:
     sigma: float | None
     scale: int | None
     psnr: float
+    other: str = ""
 
     def __str__(self):
         what = f"scale {self.scale}" if self.task == "sr" else f"sigma {self.sigma:g}"
-        return f"{self.path.name} ({self.task}, {what}, {self.profile} budget)"
+        other = f"{self.other}, " if self.other else ""
+        return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget)"
 
 
 def restore(
@@ -106,7 +111,9 @@ def candidates(results: Path) -> list[Candidate]:
                 task = config.get("task", "denoise")
                 profile = record.parents[3].name
                 sigma, scale = (float(config["sigma"]), None) if task == "denoise" else (None, int(config["scale"]))
-                found.append(Candidate(record.parent, profile, task, sigma, scale, float(psnr or 0)))
+                origin = config.get("genotype", {})
+                other = origin["name"] if origin.get("kind") == "Comparator" else ""
+                found.append(Candidate(record.parent, profile, task, sigma, scale, float(psnr or 0), other))
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise RestoreError(f"{record} must be of a finished training Run; delete {record.parent}") from None
     return found
@@ -130,7 +137,7 @@ def choose(
             names = " ".join(candidate.path.name for candidate in fits or known) or "none"
             raise RestoreError(f"run must begin the hash of one finished training Run ({names}), got {run!r}")
         return fits[0]
-    fits = [candidate for candidate in known if candidate.task == task and candidate.scale == scale]
+    fits = [one for one in known if one.task == task and one.scale == scale and not one.other]
     if not fits:
         what = f"sr at scale {scale}" if task == "sr" else "denoising"
         chosen = f" -p task=sr -p scale={scale}" if task == "sr" else ""
@@ -177,7 +184,7 @@ def _check(source, target, task, weights, run, sigma, scale, engine, device) -> 
 def _network(weights: Path, task: str, scale: int | None, engine: str, device: str):
     import torch
 
-    from hinas_nb import export, network, provenance
+    from hinas_nb import comparators, export, network, provenance
 
     if not weights.is_file():
         raise RestoreError(f"weights must be a safetensors file, got {weights}")
@@ -185,7 +192,7 @@ def _network(weights: Path, task: str, scale: int | None, engine: str, device: s
         exported = weights.suffix == ".onnx"
         found = export.session(weights if exported else network.load(weights), torch.get_num_threads())
     else:
-        found = network.load(weights, provenance.resolve_device(device)).folded()
+        found = comparators.load(weights, provenance.resolve_device(device)).folded()
     if found.task != task:
         raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
     if scale is not None and found.scale != scale:

@@ -62,6 +62,8 @@ class SearchRecord:
 def search(config: SearchConfig, splits, folder, device: str | torch.device = "cpu") -> Iterator[SearchRecord]:
     """Search, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, `genotype.json`.
 
+    With `candidates` also `candidates.json`: how the shared weights score random architectures on V.
+
     splits: the image sets W, A and V. folder: a `store.RunFolder`.
     """
     state = _State(config, splits, torch.device(device))
@@ -71,8 +73,28 @@ def search(config: SearchConfig, splits, folder, device: str | torch.device = "c
         folder.append_records([record])
         folder.save_checkpoint(*state.checkpoint(epoch + 1))
         yield record
-    best = state.best_random() if config.strategy == "random" else state.best["genotype"]
+    best = state.best["genotype"]
+    if config.candidates:
+        scored = state.candidates()
+        folder.write_text("candidates.json", json.dumps(scored, indent=1))
+        if config.strategy == "random":
+            best = max(scored, key=lambda one: score(one["psnr"], one["ssim"]))["genotype"]
     folder.write_text("genotype.json", Genotype.from_json(best).to_json(config.task))
+
+
+def candidate(config: SearchConfig, index: int) -> Genotype:
+    """The random architecture that a search with `candidates` scores as number `index`, from 0; known beforehand."""
+    return _drawn(config, "candidates", index)
+
+
+def _drawn(config: SearchConfig, stream: str, index: int) -> Genotype:
+    """A uniform draw from the search's space."""
+    space = config.space
+    operations = tuple(name for name in space.operations if name != "none")
+    generator = data.stream(config.seed, stream, index)
+    genotype = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
+    cells = genotype.cells if space.layerwise else genotype.cells[:1] * space.layers
+    return Genotype(space.levels or genotype.levels, cells)
 
 
 class _State:
@@ -89,6 +111,7 @@ class _State:
         self.validation = thinned(patches, config.validation_patches)
         with seeded(data.stream(config.seed, "supernet").initial_seed()):
             self.net = Supernet(config.space)
+        self.net.checkpointing = config.checkpointing
         self.net.to(device)
         self.weight_parameters = self.net.network_parameters()
         self.architecture_parameters = list(self.net.architecture.parameters())
@@ -128,27 +151,41 @@ class _State:
     def architecture_step(self, step: int) -> float:
         """One Adam step on A; the weights get no gradient."""
         with frozen(self.weight_parameters):
-            return self._step(self.architecture_pairs.batch(step), self.architecture_optimizer)
+            pair = self.architecture_pairs.batch(step)
+            return self._step(pair, self.architecture_optimizer, penalty=self._beta_decay(step))
 
-    def best_random(self) -> str:
-        """RSWS: the best of `candidates` random architectures on V with the shared weights."""
+    def candidates(self) -> list[dict]:
+        """Random architectures, each alone with the shared weights: genotype (JSON), PSNR (dB) and SSIM on V."""
         found = []
-        self.net.train()  # batch statistics: the running ones mix all sampled architectures
+        self.net.train()  # batch statistics: the running ones mix all architectures
         for index in range(self.config.candidates):
             genotype = self._random("candidates", index)
             weights = self.net.one_hot(genotype)
-            scores = validate(lambda image: self.net(image, *weights), self.validation, self.device,  # noqa: B023
-                              self.config.batch)  # fmt: skip
-            found.append((score(*scores), -index, genotype.to_json()))
-        return max(found)[-1]
+            psnr, ssim = validate(lambda image: self.net(image, *weights), self.validation, self.device,  # noqa: B023
+                                  self.config.batch)  # fmt: skip
+            found.append({"genotype": genotype.to_json(), "psnr": psnr, "ssim": ssim})
+        return found
 
-    def _step(self, pair: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer, *weights) -> float:
+    def _beta_decay(self, step: int) -> Tensor | None:
+        """Ye et al., CVPR 2022: the mean over the edges of log-sum-exp of the alphas, times a weight that grows.
+
+        It keeps the alphas, and how far they spread, from growing large, so that no operation takes over early.
+        """
+        if self.config.beta_decay is None:
+            return None
+        progress = step // self.weight_pairs.steps_per_epoch / self.config.epochs
+        return self.config.beta_decay * progress * self.net.architecture.op_logits.logsumexp(-1).mean()
+
+    def _step(
+        self, pair: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer, *weights, penalty: Tensor | None = None
+    ) -> float:
+        """One step of the optimizer; the loss without the penalty."""
         degraded, clean = (images.to(self.device, non_blocking=True) for images in pair)
         optimizer.zero_grad(set_to_none=True)
         with precision(self.device):
             restored = self.net(degraded, *weights)
         loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
-        loss.backward()
+        (loss if penalty is None else loss + penalty).backward()
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], CLIP_NORM)
         optimizer.step()
         value = float(loss.detach())
@@ -157,12 +194,7 @@ class _State:
         return value
 
     def _random(self, stream: str, index: int) -> Genotype:
-        space = self.config.space
-        generator = data.stream(self.config.seed, stream, index)
-        operations = tuple(name for name in space.operations if name != "none")
-        genotype = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
-        cells = genotype.cells if space.layerwise else genotype.cells[:1] * space.layers
-        return Genotype(space.levels or genotype.levels, cells)
+        return _drawn(self.config, stream, index)
 
     def _record(self, epoch, weight_losses, architecture_losses, psnr, ssim, began) -> SearchRecord:
         alphas, betas = decode.tables(self.net)

@@ -2,8 +2,9 @@
 
 All edges that leave one source read the same activated tensor, so one convolution per kind of operation serves
 them all (edges are stacked in the channels), and the alpha-weighted sum over normalised branches is a scaled sum of
-the raw convolution outputs: the normalised ones are never made. The plain sum over edges, written from the
-equations with stock modules, lives in `tests/reference.py`; both agree in values and gradients.
+the raw convolution outputs: the normalised ones are never made, and what is cheap to compute again is not kept. The
+plain sum over edges, written from the equations with stock modules, lives in `tests/reference.py`; both agree in
+values and gradients.
 Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
 """
 
@@ -14,11 +15,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hinas_nb import kernels, layers
+from hinas_nb.deformable import DeformableBranch
 from hinas_nb.genotype import OPERATIONS
+from hinas_nb.kernels import EPSILON, Pixels
 from hinas_nb.network import Cell
 from hinas_nb.ops import KINDS, SLOPE
 
-EPSILON, MOMENTUM = 1e-5, 0.1  # of every batch norm, as torch's default
+MOMENTUM = 0.1  # of every batch norm, as torch's default
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:
@@ -58,11 +62,11 @@ class SuperCell(nn.Module):
         pending = self._leave(0, previous, weights, None)  # sums of the nodes to come, stacked in the channels
         pending = self._leave(1, before, weights, pending)
         outputs = []
-        for node in range(self.nodes):
-            outputs.append(pending[:, : self.width])
-            if node + 1 < self.nodes:
-                pending = self._leave(2 + node, outputs[-1], weights, pending[:, self.width :])
-        return torch.cat(outputs, dim=1)
+        for node in range(self.nodes - 1):
+            ready, pending = pending.split([self.width, pending.shape[1] - self.width], dim=1)
+            outputs.append(ready)
+            pending = self._leave(2 + node, kernels.images(ready.contiguous(), previous), weights, pending)
+        return kernels.images(torch.cat([*outputs, pending], dim=1), previous)
 
     def copy_to(self, cell: Cell) -> None:
         """Give a derived cell the weights this super-cell has for the cell's operations."""
@@ -71,7 +75,7 @@ class SuperCell(nn.Module):
                 if name != "skip":
                     self.branches[source][name].copy_to(module, self.targets[source].index(node))
 
-    def _leave(self, source: int, feature: Tensor, weights: Tensor, pending: Tensor | None) -> Tensor:
+    def _leave(self, source: int, feature: Tensor, weights: Tensor, pending: Pixels | None) -> Pixels:
         """`pending` and what one source sends to the nodes after it."""
         weights = weights[self.rows[source]]
         groups = self._groups(weights)
@@ -97,27 +101,27 @@ class SuperCell(nn.Module):
             groups[tuple(columns)].append(edge)
         return groups
 
-    def _send(self, source, feature, columns, chosen: list[int], weights, pending) -> Tensor:
+    def _send(self, source, feature, columns, chosen: list[int], weights, pending) -> Pixels:
         """Weighted operations of the chosen edges, stacked in the channels, on top of `pending`."""
-        branches = self.branches[source]
-        names = [self.operations[column] for column in columns]
-        batch, _, height, width = feature.shape
-        if pending is None:
-            pending = feature.new_zeros(batch, len(chosen) * self.width, height, width).to(
-                memory_format=torch.channels_last
-            )
-        if "skip" in names:
-            scale = weights[:, self.operations.index("skip")].view(1, -1, 1, 1, 1)
-            stacked = pending.unflatten(1, (len(chosen), self.width))
-            pending = torch.addcmul(stacked, scale, feature.unsqueeze(1)).flatten(1, 2)
-        convolutions = [name for name in names if name in KINDS]
+        total = self._skipped(feature, columns, weights, pending)
+        convolutions = [self.operations[column] for column in columns if self.operations[column] != "skip"]
         if not convolutions:
-            return pending
+            return total
         activated = F.leaky_relu(feature, SLOPE)
-        raw = [branches[name](activated, chosen) for name in convolutions]
-        scales = [weights[:, self.operations.index(name)].repeat_interleave(self.width) for name in convolutions]
-        norms = [branches[name].norm for name in convolutions]
-        return _weighted_norm_sum(pending, scales, raw, norms, chosen)
+        for name in convolutions:
+            scale = weights[:, self.operations.index(name)].repeat_interleave(self.width)
+            total = self.branches[source][name](total, activated, scale, chosen)
+        return total
+
+    def _skipped(self, feature: Tensor, columns, weights, pending: Pixels | None) -> Pixels:
+        """A new matrix to add to: `pending` and the weighted identities."""
+        matrix = kernels.pixels(feature)
+        skip = self.operations.index("skip") if "skip" in self.operations else None
+        if skip not in columns:
+            return pending.clone() if pending is not None else matrix.new_zeros(len(matrix), len(weights) * self.width)
+        # As a matrix product they cost less than scaled copies do.
+        identities = torch.kron(weights[:, skip].view(1, -1), torch.eye(self.width).to(matrix))
+        return matrix @ identities if pending is None else torch.addmm(pending, matrix, identities)
 
 
 class _Norm(nn.Module):
@@ -128,24 +132,24 @@ class _Norm(nn.Module):
         self.register_buffer("mean", torch.zeros(edges, width))
         self.register_buffer("var", torch.ones(edges, width))
 
-    def statistics(self, raw: Tensor, chosen: list[int]) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance per channel: of the batch (and remembered) in training, else the running ones."""
-        mean, var = self.mean[chosen].flatten(), self.var[chosen].flatten()
+    def statistics(self, raw: Pixels, chosen: list[int]) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / standard deviation per channel: the batch's (remembered) in training, else the running ones."""
         if not self.training:
-            return mean, var
-        if raw.device.type == "mps":  # has no batch_norm_update_stats
-            batch_var, batch_mean = torch.var_mean(raw, (0, 2, 3), correction=0)
-            count = raw.numel() / raw.shape[1]
-            mean.lerp_(batch_mean, MOMENTUM)
-            var.lerp_(batch_var * (count / (count - 1)), MOMENTUM)
-        else:
-            batch_mean, batch_var = torch.ops.aten.batch_norm_update_stats(raw, mean, var, MOMENTUM)
-        self.mean[chosen], self.var[chosen] = mean.view(len(chosen), -1), var.view(len(chosen), -1)
-        return batch_mean, batch_var
+            return self.mean[chosen].flatten(), torch.rsqrt(self.var[chosen].flatten() + EPSILON)
+        mean, var = kernels.moments(raw)
+        if layers.recomputing():
+            return mean, torch.rsqrt(var + EPSILON)
+        unbiased = var * (raw.shape[0] / (raw.shape[0] - 1))
+        for running, new in ((self.mean, mean), (self.var, unbiased)):
+            if len(chosen) == running.shape[0]:
+                running.view(-1).lerp_(new, MOMENTUM)
+            else:
+                running[chosen] = running[chosen].lerp(new.view(len(chosen), -1), MOMENTUM)
+        return mean, torch.rsqrt(var + EPSILON)
 
 
 class _Convolution(nn.Module):
-    """A dense operation on `edges` edges that read the same tensor, up to its batch norm."""
+    """A dense operation on `edges` edges that read the same tensor."""
 
     def __init__(self, name: str, edges: int, width: int):
         super().__init__()
@@ -153,16 +157,18 @@ class _Convolution(nn.Module):
         self.weight = _kernels(edges, width, width, self.kind.kernel)
         self.norm = _Norm(edges, width)
 
-    def forward(self, activated: Tensor, chosen: list[int]) -> Tensor:
+    def forward(self, total: Pixels, activated: Tensor, scale: Tensor, chosen: list[int]) -> Pixels:
+        """`total` and the normalised outputs of the chosen edges times `scale`; changes `total`."""
         weight = _choose(self.weight, chosen).flatten(0, 1)
-        return F.conv2d(activated, weight, padding=self.kind.padding, dilation=self.kind.dilation)
+        raw = F.conv2d(activated, weight, padding=self.kind.padding, dilation=self.kind.dilation)
+        return _AddNormalised.apply(total, raw, scale, self.norm, chosen)
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         _load(module, [self.weight[edge]], [self.norm], edge)
 
 
 class _Separable(nn.Module):
-    """A separable operation on `edges` edges that read the same tensor, up to its last batch norm."""
+    """A separable operation on `edges` edges that read the same tensor."""
 
     def __init__(self, name: str, edges: int, width: int):
         super().__init__()
@@ -172,129 +178,144 @@ class _Separable(nn.Module):
         self.middle = _Norm(edges, width)
         self.norm = _Norm(edges, width)
 
-    def forward(self, activated: Tensor, chosen: list[int]) -> Tensor:
-        depthwise = [_choose(kernels, chosen).flatten(0, 1) for kernels in self.depthwise]
-        # One block-diagonal 1x1 is faster than a grouped one: it is bound by memory, not by arithmetic.
-        pointwise = [torch.block_diag(*_choose(kernels, chosen).flatten(2).unbind()) for kernels in self.pointwise]
+    def forward(self, total: Pixels, activated: Tensor, scale: Tensor, chosen: list[int]) -> Pixels:
+        """`total` and the normalised outputs of the chosen edges times `scale`; changes `total`."""
+        depthwise = [_choose(stack, chosen).flatten(0, 1) for stack in self.depthwise]
+        pointwise = [_choose(stack, chosen).flatten(2) for stack in self.pointwise]
         if torch.is_autocast_enabled(activated.device.type):  # a Function of our own has to see to it itself
             dtype = torch.get_autocast_dtype(activated.device.type)
             activated = activated.to(dtype)
-            depthwise, pointwise = ([kernels.to(dtype) for kernels in stack] for stack in (depthwise, pointwise))
-        half = _SeparableHalf.apply(activated, depthwise[0], pointwise[0], None)
-        statistics = self.middle.statistics(half.detach(), chosen)
-        return _SeparableHalf.apply(half, depthwise[1], pointwise[1], (*statistics, self.training))
+            depthwise, pointwise = ([stack.to(dtype) for stack in stacks] for stacks in (depthwise, pointwise))
+        half = _FirstHalf.apply(activated, depthwise[0], pointwise[0])
+        norms = (self.middle, self.norm)
+        return _AddSecondHalf.apply(total, half, depthwise[1], pointwise[1], scale, norms, chosen)
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         kernels = [kernel[index][edge] for index in range(2) for kernel in (self.depthwise, self.pointwise)]
         _load(module, kernels, [self.middle, self.norm], edge)
 
 
-class _SeparableHalf(torch.autograd.Function):
-    """Depthwise k x k, then 1x1, of an input that is first repeated for every edge, or normalised and activated.
-
-    Keeps its input only: what lies between is cheaper to compute again than to keep.
-    """
+class _AddNormalised(torch.autograd.Function):
+    """total += scale * batch_norm(raw), keeping only `raw`."""
 
     @staticmethod
-    def forward(ctx, feature, depthwise, pointwise, norm):
-        ctx.norm = norm
-        ctx.save_for_backward(feature, depthwise, pointwise)
-        return _linear(_depthwise(_SeparableHalf.entered(feature, depthwise, norm)[1], depthwise), pointwise)
-
-    @staticmethod
-    def entered(feature, depthwise, norm):
-        """(normalised, activated): what the depthwise convolution reads, and what that was before activation."""
-        if norm is None:
-            copies = len(depthwise) // feature.shape[1]
-            return None, torch.cat([feature] * copies, dim=1) if copies > 1 else feature
-        mean, var, _ = norm
-        inverse = torch.rsqrt(var + EPSILON)
-        normalised = torch.addcmul(_channel(-mean * inverse), feature, _channel(inverse)).to(feature.dtype)
-        return normalised, F.leaky_relu(normalised, SLOPE)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        feature, depthwise, pointwise = ctx.saved_tensors
-        want_feature, want_depthwise, want_pointwise, _ = ctx.needs_input_grad
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        normalised, stacked = _SeparableHalf.entered(feature, depthwise, ctx.norm)
-        pointwise_gradient = None
-        if want_pointwise:
-            inner = _depthwise(stacked, depthwise).permute(0, 2, 3, 1).flatten(0, 2)
-            pointwise_gradient = gradient.permute(0, 2, 3, 1).flatten(0, 2).T @ inner
-        padding = [depthwise.shape[-1] // 2] * 2
-        stacked_gradient, depthwise_gradient, _ = torch.ops.aten.convolution_backward(
-            _linear(gradient, pointwise.T), stacked, depthwise, None, [1, 1], padding, [1, 1], False, [0, 0],
-            len(depthwise), [want_feature, want_depthwise, False],
-        )  # fmt: skip
-        if not want_feature:
-            feature_gradient = None
-        elif ctx.norm is None:
-            feature_gradient = stacked_gradient.unflatten(1, (-1, feature.shape[1])).sum(1)
-        else:
-            feature_gradient = _norm_backward(
-                torch.ops.aten.leaky_relu_backward(stacked_gradient, normalised, SLOPE, False),
-                feature,
-                None,
-                ctx.norm,
-            )[0]
-        return feature_gradient, depthwise_gradient, pointwise_gradient, None
-
-
-class _WeightedNormSum(torch.autograd.Function):
-    """base + sum_k scale_k * (raw_k - mean_k) / sqrt(var_k + eps), keeping only the raw tensors."""
-
-    @staticmethod
-    def forward(ctx, base, training, statistics, count, *tensors):
-        scales, raw = tensors[:count], tensors[count:]
-        inverse = [torch.rsqrt(var + EPSILON) for _, var in statistics]
-        shift = -sum(s * i * mean for s, i, (mean, _) in zip(scales, inverse, statistics))
-        total = base + _channel(shift)
-        for tensor, scale, inv in zip(raw, scales, inverse):
-            total.addcmul_(tensor, _channel(scale * inv))
-        ctx.training, ctx.count, ctx.statistics = training, count, statistics
-        ctx.save_for_backward(*scales, *raw)
+    def forward(ctx, total, raw, scale, norm, chosen):
+        matrix = kernels.pixels(raw)
+        mean, inverse = norm.statistics(matrix, chosen)
+        kernels.add_normalised(total, matrix, scale, mean, inverse)
+        ctx.mark_dirty(total)
+        ctx.training = norm.training
+        ctx.save_for_backward(raw, scale, mean, inverse)
         return total
 
     @staticmethod
     def backward(ctx, gradient):
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        scales, raw = ctx.saved_tensors[: ctx.count], ctx.saved_tensors[ctx.count :]
-        scale_gradients, raw_gradients = [], []
-        for index, statistics in enumerate(ctx.statistics):
-            # Batch norm with `scale` as its affine weight: the weight's gradient is that of the scale.
-            wanted = [ctx.needs_input_grad[4 + ctx.count + index], ctx.needs_input_grad[4 + index]]
-            norm = (*statistics, ctx.training)
-            found = _norm_backward(gradient, raw[index], scales[index], norm, wanted)
-            raw_gradients.append(found[0])
-            scale_gradients.append(found[1])
-        return gradient, None, None, None, *scale_gradients, *raw_gradients
+        gradient = gradient.contiguous()
+        raw, scale, mean, inverse = ctx.saved_tensors
+        by_raw, by_scale, _ = kernels.norm_backward(
+            gradient, kernels.pixels(raw), scale, mean, inverse, ctx.training, ctx.needs_input_grad[1:3]
+        )
+        return gradient, None if by_raw is None else kernels.images(by_raw, raw), by_scale, None, None
 
 
-def _weighted_norm_sum(base, scales, raw, norms: list[_Norm], chosen: list[int]) -> Tensor:
-    statistics = [norm.statistics(tensor.detach(), chosen) for norm, tensor in zip(norms, raw)]
-    return _WeightedNormSum.apply(base, norms[0].training, statistics, len(raw), *scales, *raw)
+class _FirstHalf(torch.autograd.Function):
+    """Depthwise k x k, then 1x1, on an input that every edge reads; keeps that input only."""
+
+    @staticmethod
+    def forward(ctx, activated, depthwise, pointwise):
+        ctx.save_for_backward(activated, depthwise, pointwise)
+        inner = kernels.depthwise(_repeated(activated, len(pointwise)), depthwise)
+        return kernels.images(kernels.pointwise(kernels.pixels(inner), pointwise), activated)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        activated, depthwise, pointwise = ctx.saved_tensors
+        edges = len(pointwise)
+        stacked = _repeated(activated, edges)
+        by_stacked, by_depthwise, by_pointwise = _half_backward(
+            gradient, stacked, depthwise, pointwise, ctx.needs_input_grad
+        )
+        by_activated = None
+        if by_stacked is not None:
+            identities = torch.eye(activated.shape[1], dtype=activated.dtype, device=activated.device).repeat(edges, 1)
+            by_activated = kernels.images(kernels.pixels(by_stacked) @ identities, activated)
+        return by_activated, by_depthwise, by_pointwise
 
 
-def _norm_backward(gradient: Tensor, raw: Tensor, scale: Tensor | None, norm: tuple, wanted=(True, False)):
-    """Gradients of `scale * batch_norm(raw)` by raw and by scale; norm: mean, variance, training or not."""
-    mean, var, training = norm
-    inverse = torch.rsqrt(var + EPSILON)
-    return torch.ops.aten.native_batch_norm_backward(
-        gradient.to(raw.dtype), raw, scale, mean, var, mean, inverse, training, EPSILON, [*wanted, False]
-    )
+class _AddSecondHalf(torch.autograd.Function):
+    """total += scale * batch_norm(1x1(depthwise(act(batch_norm(half))))).
+
+    Keeps `half`. What follows it is computed again: the kernels' gradients need it. In a step on the architecture they
+    are not wanted, and the raw sum is kept instead.
+    """
+
+    @staticmethod
+    def forward(ctx, total, half, depthwise, pointwise, scale, norms, chosen):
+        middle = norms[0].statistics(kernels.pixels(half), chosen)
+        inner = kernels.depthwise(_activated(half, *middle), depthwise)
+        raw = kernels.pointwise(kernels.pixels(inner), pointwise)
+        last = norms[1].statistics(raw, chosen)
+        kernels.add_normalised(total, raw, scale, *last)
+        ctx.mark_dirty(total)
+        ctx.training = norms[0].training
+        kept = raw if not any(ctx.needs_input_grad[2:4]) else None
+        ctx.save_for_backward(half, depthwise, pointwise, kept, scale, *middle, *last)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradient = gradient.contiguous()
+        half, depthwise, pointwise, raw, scale, *statistics = ctx.saved_tensors
+        _, want_half, want_depthwise, want_pointwise, want_scale, _, _ = ctx.needs_input_grad
+        activated = _activated(half, *statistics[:2])
+        inner = None
+        if raw is None:
+            inner = kernels.depthwise(activated, depthwise)
+            raw = kernels.pointwise(kernels.pixels(inner), pointwise)
+        by_raw, by_scale, _ = kernels.norm_backward(
+            gradient, raw, scale, *statistics[2:], ctx.training, (True, want_scale)
+        )
+        del raw
+        by_activated, by_depthwise, by_pointwise = _half_backward(
+            kernels.images(by_raw, half), activated, depthwise, pointwise,
+            (want_half, want_depthwise, want_pointwise), inner,
+        )  # fmt: skip
+        by_half = None
+        if want_half:
+            by_normalised = torch.ops.aten.leaky_relu_backward(by_activated, activated, SLOPE, True)
+            by_half = kernels.norm_backward(
+                kernels.pixels(by_normalised), kernels.pixels(half), 1.0, *statistics[:2], ctx.training, (True, False)
+            )[0]
+            by_half = kernels.images(by_half, half)
+        return gradient, by_half, by_depthwise, by_pointwise, by_scale, None, None
 
 
-def _depthwise(stacked: Tensor, kernels: Tensor) -> Tensor:
-    return F.conv2d(stacked, kernels, padding=kernels.shape[-1] // 2, groups=len(kernels))
+def _half_backward(gradient, feature, depthwise, pointwise, wanted, inner=None):
+    """Gradients of 1x1(depthwise(feature)) by feature, depthwise and pointwise; inner: depthwise(feature), if known."""
+    want_feature, want_depthwise, want_pointwise = wanted
+    matrix = kernels.pixels(gradient)
+    by_pointwise = None
+    if want_pointwise:
+        inner = kernels.depthwise(feature, depthwise) if inner is None else inner
+        by_pointwise = kernels.pointwise_gradient(matrix, kernels.pixels(inner), len(pointwise))
+    by_inner = kernels.images(kernels.pointwise(matrix, pointwise.transpose(1, 2)), feature)
+    by_feature, by_depthwise = kernels.depthwise_backward(by_inner, feature, depthwise, (want_feature, want_depthwise))
+    return by_feature, by_depthwise, by_pointwise
 
 
-def _linear(stacked: Tensor, matrix: Tensor) -> Tensor:
-    """A 1x1 convolution of a channels-last tensor as one matrix product."""
-    return F.linear(stacked.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
+def _activated(half: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """act(batch_norm(half))."""
+    normalised = kernels.scaled_sum(-mean * inverse, (kernels.pixels(half), inverse))
+    return kernels.images(F.leaky_relu_(normalised, SLOPE), half)
+
+
+def _repeated(feature: Tensor, edges: int) -> Tensor:
+    return kernels.images(kernels.pixels(feature).repeat(1, edges), feature) if edges > 1 else feature
 
 
 def _branch(name: str, edges: int, width: int) -> nn.Module:
+    if KINDS[name].deformable:
+        return DeformableBranch(edges, width, _Norm(edges, width), _AddNormalised.apply)
     return (_Separable if KINDS[name].separable else _Convolution)(name, edges, width)
 
 
@@ -308,10 +329,6 @@ def _kernels(edges: int, outputs: int, inputs: int, kernel: int) -> nn.Parameter
 
 def _choose(stacked: Tensor, chosen: list[int]) -> Tensor:
     return stacked if len(chosen) == len(stacked) else stacked[chosen]
-
-
-def _channel(vector: Tensor) -> Tensor:
-    return vector.view(1, -1, 1, 1)
 
 
 @torch.no_grad()

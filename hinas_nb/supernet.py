@@ -5,11 +5,14 @@ neighbour. Moves that would leave the ladder do not exist. Notebook `02_search_s
 """
 
 import itertools
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from hinas_nb.layers import recomputation
 from hinas_nb.network import CHANNELS, STEM, add_residual
 from hinas_nb.ops import SLOPE, activation, conv_norm, separable
 from hinas_nb.supercell import SuperCell, edges
@@ -24,7 +27,11 @@ class Supernet(nn.Module):
 
     `architecture` owns alpha (`op_logits`) and beta (`width_logits`); every other parameter is a weight. All
     logits start equal. Images are (batch, channel, height, width) in [0, 1], of any size.
+    checkpointing: keep what enters a layer only and compute the layer again in the backward pass; same numbers.
     """
+
+    checkpointing = False
+    memory_format = torch.channels_last
 
     def __init__(self, space):
         super().__init__()
@@ -56,11 +63,23 @@ class Supernet(nn.Module):
         """
         op_weights = self.op_weights() if op_weights is None else op_weights
         width_weights = self.width_weights() if width_weights is None else width_weights
-        image = image.contiguous(memory_format=torch.channels_last)
+        image = image.contiguous(memory_format=self.memory_format)
         stem = self.stem1(image)
         outputs, inputs = {0: self.stem2(stem)}, {0: self.stem_input(stem)}
         for layer, alphas, betas in zip(self.layers, op_weights, width_weights):
-            outputs, inputs = layer(outputs, inputs, alphas, betas)
+            if self.checkpointing and torch.is_grad_enabled():
+                outputs, inputs = checkpoint(
+                    layer,
+                    outputs,
+                    inputs,
+                    alphas,
+                    betas,
+                    use_reentrant=False,
+                    context_fn=_twice,
+                    preserve_rng_state=False,
+                )
+            else:
+                outputs, inputs = layer(outputs, inputs, alphas, betas)
         # Departs: the release ends its supernet, but not the derived network, in a sigmoid; the paper has none.
         return add_residual(image, self.head(outputs), self.scale, self.space.residual)
 
@@ -214,6 +233,11 @@ class _Head(nn.Module):
     def _level(self, key: str, feature: Tensor) -> Tensor:
         feature = nn.functional.leaky_relu(feature, SLOPE)
         return self.merge[key](torch.cat([self.wide[key](feature), self.point[key](feature)], dim=1))
+
+
+def _twice():
+    """What surrounds the first and the second computation of a checkpointed layer."""
+    return nullcontext(), recomputation()
 
 
 def _conv_norm(inputs: int, outputs: int, kernel: int):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hinas_nb import data
-from hinas_nb.config import TrainConfig
+from hinas_nb import comparators, data
+from hinas_nb.config import Comparator, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.loops import cosine, pack, precision, score, set_lr, thinned, unpack, validate
 from hinas_nb.losses import restoration_loss
@@ -42,11 +42,11 @@ class TrainRecord:
 
 
 def train(
-    config: TrainConfig, genotype: Genotype, images, validation, folder, device: str | torch.device = "cpu"
+    config: TrainConfig, genotype: Genotype | None, images, validation, folder, device: str | torch.device = "cpu"
 ) -> Iterator[TrainRecord]:
     """Train, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, the weights best on V.
 
-    images, validation: image sets. folder: a `store.RunFolder`.
+    genotype: None for a comparator. images, validation: image sets. folder: a `store.RunFolder`.
     """
     state = _State(config, genotype, images, validation, torch.device(device))
     first = state.resume(folder.load_checkpoint())
@@ -74,7 +74,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 class _State:
     """The network, its optimizer and the weights that were best on V."""
 
-    def __init__(self, config: TrainConfig, genotype: Genotype, images, validation, device: torch.device):
+    def __init__(self, config: TrainConfig, genotype: Genotype | None, images, validation, device: torch.device):
         self.config, self.device = config, device
         sigmas = None if config.sigma is None else (config.sigma,)
         common = dict(task=config.task, patch=config.patch, scale=config.scale, sigmas=sigmas)
@@ -85,9 +85,7 @@ class _State:
         patches = data.validation_patches(validation, seed=0, **common)
         self.validation = thinned(patches, config.validation_patches)
         with seeded(data.stream(config.seed, "network").initial_seed()):
-            self.net = DerivedNetwork(
-                genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual
-            )
+            self.net = _network(config, genotype)
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d) and config.norm_momentum is not None:
                 layer.momentum = config.norm_momentum
@@ -144,6 +142,13 @@ class _State:
         unpack(tensors, net=self.net, optimizer=self.optimizer, best=self.best)
         self.best_score = meta["best_score"]
         return meta["steps_done"]
+
+
+def _network(config: TrainConfig, genotype: Genotype | None) -> nn.Module:
+    if isinstance(config.genotype, Comparator):
+        other = config.genotype
+        return comparators.build(other.name, config.task, config.scale, width=other.width)
+    return DerivedNetwork(genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual)
 
 
 def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -83,8 +83,13 @@ def candidate(name: str, width: int) -> nn.Module:
 
 
 def reference_supernet(net):
-    """A copy of a `Supernet`, each super-cell replaced by the plain sum with the same weights."""
+    """A copy of a `Supernet` with the same weights: each super-cell the plain sum, all layers torch's own."""
     reference = copy.deepcopy(net)
+    reference.memory_format = torch.contiguous_format
+    for module in list(reference.modules()):
+        for stock in (nn.BatchNorm2d, nn.Conv2d):
+            if isinstance(module, stock):
+                module.__class__ = stock
     for layer in reference.layers:
         for key, cell in layer.cells.items():
             plain = ReferenceCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters()).dtype)

@@ -25,6 +25,21 @@ def test_changes_count_inputs_and_levels():
     assert agreement.changed(A, B) == agreement.changed(B, A) == 3  # an operation, a source, a level
 
 
+def test_differences_pair_what_was_changed():
+    assert agreement.differences(A, A).empty
+    rows = agreement.differences(A, B).to_dict("records")
+    assert rows == [
+        {"layer": 2, "input of": "node 0", "before": "conv_3 from layer l-2", "after": "sep_5 from layer l-2"},
+        {"layer": 2, "input of": "node 1", "before": "sep_3 from layer l-1", "after": "sep_3 from layer l-2"},
+    ]
+    old, new = ((("sep_3", 0), ("dil_3", 1)),), ((("conv_3", 0), ("sep_5", 1)),)
+    swapped = agreement.differences(Genotype((0,), (old,)), Genotype((0,), (new,)))
+    assert swapped["after"].tolist() == ["conv_3 from layer l-1", "sep_5 from layer l-2"]
+    moved = Genotype((0,), ((*old, (("dil_3", 0), ("sep_3", 1))),))
+    crossed = Genotype((0,), ((*old, (("sep_3", 0), ("dil_3", 2))),))
+    assert agreement.differences(moved, crossed)["after"].tolist() == ["dil_3 from node 0", "sep_3 from layer l-1"]
+
+
 def test_the_last_best_epoch_is_picked_else_the_last():
     records = [record(A, 1, True), record(A, 2, True), record(B, 3)]
     assert agreement.picked(records)["epoch"] == 2

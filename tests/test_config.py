@@ -2,7 +2,7 @@
 
 import pytest
 
-from hinas_nb.config import EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
+from hinas_nb.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.protocol import get
 from hinas_nb.settings import LONGEST, ConfigError
@@ -35,8 +35,17 @@ def train(**changes) -> TrainConfig:
         ),
         (
             lambda: Space(operations=("none",)),
-            "operations must be different ones of conv_3 sep_3 sep_5 dil_3 dil_5 skip",
+            "operations must be different ones of conv_3 sep_3 sep_5 dil_3 dil_5 def_3 skip",
         ),
+        (
+            lambda: SearchConfig(strategy="random", candidates=None),
+            "candidates must be at least 1 for strategy random, got None",
+        ),
+        (
+            lambda: SearchConfig(strategy="random", beta_decay=50),
+            "beta_decay belongs to strategy gradient, got 50 for random",
+        ),
+        (lambda: Epoch(search=SearchConfig(), epoch=101), "epoch must be in [1, epochs=100], got 101"),
         (lambda: Loss(ssim_weight=-1), "ssim_weight: Input should be greater than or equal to 0, got -1"),
         (lambda: train(genotype=3), "genotype: Input should be a dictionary or an instance of Genotype, got 3"),
         (

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hinas_nb.genotype import Genotype, GenotypeError, perturb, random_genotype, width_paths
+from hinas_nb.genotype import Genotype, GenotypeError, nearest_perturbation, perturb, random_genotype, width_paths
 
 PLAN = [[["conv_3", 0], ["sep_3", 1]], [["skip", 0], ["dil_5", 2]]]
 
@@ -53,7 +53,7 @@ def test_inputs_in_another_order_are_the_same_genotype():
     (as_json(cells=[PLAN, [PLAN[0], [["skip", 0]]]]), "layer 2, node 1 must hold 2 inputs, got 1"),
     (as_json(cells=[[["skip", 0]], PLAN]), "layer 1, node 0: an input must be [operation, source], got 'skip'"),
     (as_json(cells=[[[["none", 0], ["skip", 1]]]] * 2), "layer 1, node 0: operation must be one of conv_3 sep_3 "
-     "sep_5 dil_3 dil_5 skip conv_5, got 'none'"),
+     "sep_5 dil_3 dil_5 def_3 skip conv_5, got 'none'"),
     (as_json(cells=[[[["skip", 0], ["skip", 2]]]] * 2), "layer 1, node 0: source must be in [0, 2), got 2"),
     (as_json(cells=[[[["skip", 1], ["skip", 1]]]] * 2), "layer 1, node 0: the two sources must differ, got 1 twice"),
 ])  # fmt: skip
@@ -115,6 +115,17 @@ def test_r2_changes_sources_and_nothing_else(seed, changes):
             assert sorted(name for name, _ in a) == sorted(name for name, _ in b)
             moved += len({source for _, source in b} - {source for _, source in a})
         assert 1 <= moved <= changes
+
+
+def test_the_nearest_perturbation_is_the_nearest_of_its_draws():
+    size = lambda one: sum(len(name) + name.count("5") for c in one.cells for n in c for name, _ in n)  # noqa: E731
+    for seed in range(5):
+        before = random_genotype(2, 3, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        draws = [perturb(before, "R1", 2, generator) for _ in range(6)]
+        found = nearest_perturbation(before, "R1", 2, torch.Generator().manual_seed(seed), 6, size)
+        apart = [abs(size(draw) - size(before)) for draw in draws]
+        assert found == draws[apart.index(min(apart))]
 
 
 def test_other_perturbations_are_refused():

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hinas_nb import data, evaluate, pool
 from hinas_nb.compute import LOOPS, genotype_of
-from hinas_nb.config import EvaluateConfig, Perturbed, SearchConfig, TrainConfig
-from hinas_nb.genotype import Genotype
+from hinas_nb.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
+from hinas_nb.genotype import Genotype, random_genotype
 from hinas_nb.identity import describe
+from hinas_nb.network import DerivedNetwork
 from hinas_nb.protocol import get
 from hinas_nb.runs import Run, RunsFailed, collect, compute, execute, grid, missing, status, vary
 from hinas_nb.settings import ConfigError
@@ -75,6 +77,13 @@ def test_a_bundle_changes_several_settings_at_once():
     assert ws.config == EVALUATE and ws.labels == {"width": "ws"}
     assert fixed.labels == {"width": "w40"}
     assert (fixed.config.model.genotype.space.levels, fixed.config.model.base_width) == ((0, 0, 0), 40)
+
+
+def test_the_older_version_is_a_bundle_and_the_published_space_the_default():
+    older = vary(EVALUATE, CVPR2020).model
+    assert older.genotype.space == Space(**CVPR2020) and "def_3" in older.genotype.space.operations
+    assert not (older.residual or older.genotype.space.residual or older.genotype.space.layerwise)
+    assert Space().operations == ("conv_3", "sep_3", "sep_5", "dil_3", "dil_5", "skip", "none")
 
 
 def test_an_axis_can_replace_a_whole_config():
@@ -229,7 +238,7 @@ def test_other_threads_are_not_taken_on_resume(store, small):
     [
         ({"workers": 0}, "workers must be at least 1, got 0"),
         ({"threads": 1.5}, "threads must be at least 1, got 1.5"),
-        ({"engine": "slurm"}, "engine must be one of local, got 'slurm'"),
+        ({"engine": "slurm"}, "engine must be one of local ray, got 'slurm'"),
     ],
 )
 def test_wrong_arguments_are_one_line(store, how, line):
@@ -262,13 +271,13 @@ def kill_children(count: int) -> threading.Thread:
     return thread
 
 
-def test_a_killed_worker_is_replaced_once(store, capsys):
+def test_a_killed_worker_is_replaced(store, capsys):
     kill_children(1)
     assert execute([Run(NOISY)], store, progress=False) == []
     assert store.folder(NOISY).done
 
 
-def test_a_run_killed_twice_is_reported_as_interrupted(store):
+def test_a_run_killed_at_every_try_is_reported_as_interrupted(store):
     kill_children(pool.TRIES)
     (failure,) = execute([Run(NOISY)], store, progress=False)
     assert failure.reason == "interrupted: its process was killed; run it again to go on"
@@ -356,3 +365,34 @@ def test_a_damaged_genotype_names_its_file(store):
         folder.write_text("genotype.json", content)
         with pytest.raises(ValueError, match=f"{folder.path}/genotype.json: .*; delete {folder.path} to search anew"):
             genotype_of(TRAIN, store)
+
+
+def searched(store, *genotypes: Genotype):
+    folder = store.folder(SEARCH)
+    folder.begin("cpu", 1)
+    folder.append_records([{"genotype": one.to_json(), "best": not index} for index, one in enumerate(genotypes)])
+    folder.write_text("genotype.json", genotypes[0].to_json("denoise"))
+    folder.finish({})
+
+
+def test_an_epoch_is_trained_instead_of_the_picked_one(store):
+    drawn = [random_genotype(3, 4, torch.Generator().manual_seed(seed)) for seed in range(3)]
+    searched(store, *drawn)
+    assert genotype_of(TRAIN, store) == drawn[0]
+    for epoch, wanted in ((1, 0), (2, 1), (None, 2)):
+        assert genotype_of(TRAIN.but(genotype=Epoch(search=SEARCH, epoch=epoch)), store) == drawn[wanted]
+    with pytest.raises(ValueError, match=r"records.jsonl: list index out of range; delete .* to search anew"):
+        genotype_of(TRAIN.but(genotype=Epoch(search=SEARCH, epoch=9)), store)
+
+
+def test_a_matched_perturbation_is_nearer_in_parameters(store):
+    found = random_genotype(3, 4, torch.Generator().manual_seed(0))
+    searched(store, found)
+    size = lambda one: DerivedNetwork(one).parameters_live  # noqa: E731
+    apart = []
+    for matched in (None, 1, 12):
+        change = Perturbed(search=SEARCH, kind="R1", seed=3, matched=matched)
+        apart.append(abs(size(genotype_of(TRAIN.but(genotype=change), store)) - size(found)))
+    assert apart[0] == apart[1] > apart[2]
+    moved = genotype_of(TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R2")), store)
+    assert moved != found and size(moved) == size(found), "other connections weigh nothing"

@@ -117,6 +117,35 @@ def test_random_search_trains_and_picks_a_candidate(tmp_path):
     assert Genotype.from_json(place.read_text("genotype.json")) in candidates
 
 
+def test_scoring_candidates_changes_no_number(tmp_path):
+    short = {"epochs": 2, "validate_from": 1, "space": {"layers": 1}}
+    plain, place = run(tmp_path / "plain", **short)
+    more, scored = run(tmp_path / "scored", **short, candidates=2)
+    cost = {"seconds": 0, "peak_memory_mib": 0}
+    assert [vars(record) | cost for record in plain] == [vars(record) | cost for record in more]
+    assert place.read_text("genotype.json") == scored.read_text("genotype.json")
+    assert len(json.loads(scored.read_text("candidates.json"))) == 2
+    assert not (place.path / "candidates.json").exists()
+
+
+def test_beta_decay_adds_its_gradient_and_leaves_the_loss():
+    plain, decayed = state(), state(beta_decay=50)
+    steps = plain.weight_pairs.steps_per_epoch
+    for one in (plain, decayed):
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            one.net.architecture.op_logits.normal_(generator=generator)
+    assert decayed._beta_decay(0) == 0, "its weight grows from zero"
+    last = decayed._beta_decay(3 * steps)
+    logits = decayed.net.architecture.op_logits
+    assert float(last.detach()) == pytest.approx(50 * 3 / 4 * float(logits.detach().exp().sum(-1).log().mean()))
+    (gradient,) = torch.autograd.grad(last, logits)
+    edges = logits.numel() / logits.shape[-1]
+    assert torch.allclose(gradient, 50 * 3 / 4 / edges * logits.softmax(-1))
+    assert decayed.architecture_step(3 * steps) == plain.architecture_step(3 * steps)
+    assert not torch.equal(decayed.net.architecture.op_logits, plain.net.architecture.op_logits)
+
+
 def test_random_architectures_obey_the_space():
     basic = state(strategy="random", candidates=3, space={"layerwise": False, "levels": (0, 1, 1)})
     drawn = [basic._random("architectures", step) for step in range(20)]

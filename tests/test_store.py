@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from hinas_nb import data, files
-from hinas_nb.config import EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
+from hinas_nb.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import REVISIONS, run_hash
 from hinas_nb.protocol import get
@@ -76,6 +76,9 @@ def test_hashes_nest(tmp_path, pixels, monkeypatch):
     before = hash_of(EVALUATE, tmp_path)
     assert hash_of(EVALUATE.but(model=TRAIN.but(genotype=SEARCH.but(seed=1))), tmp_path) != before
     assert hash_of(EVALUATE.but(model=TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R1"))), tmp_path) != before
+    searched = [SEARCH, Epoch(search=SEARCH), Epoch(search=SEARCH, epoch=1), Perturbed(search=SEARCH, kind="R1")]
+    searched += [Perturbed(search=SEARCH, kind="R2"), Perturbed(search=SEARCH, kind="R1", matched=1)]
+    assert len({hash_of(EVALUATE.but(model=TRAIN.but(genotype=one)), tmp_path) for one in searched}) == len(searched)
     monkeypatch.setitem(REVISIONS, "search", REVISIONS["search"] + 1)
     assert hash_of(EVALUATE, tmp_path) != before, "a new revision of the search outdates what builds on it"
 

@@ -148,8 +148,8 @@ def test_every_operation_and_source_is_covered_one_by_one():
 def test_zero_weight_operations_are_not_computed():
     from torch.utils.flop_counter import FlopCounterMode
 
-    plan = ((("conv_3", 0), ("skip", 1)), (("skip", 0), ("skip", 1)))
-    cell, derived = SuperCell(2, 4).double(), Cell(plan, 4).double()
+    plan = ((("conv_3", 0), ("dil_3", 1)), (("sep_3", 0), ("conv_3", 2)))
+    cell, derived = SuperCell(2, 4, OPERATIONS[:5]).double(), Cell(plan, 4).double()
     counts = []
     for run in (lambda: cell(*inputs(4), one_hot(plan)), lambda: derived(*inputs(4))):
         with FlopCounterMode(display=False) as counter:

@@ -163,3 +163,21 @@ def test_a_genotype_outside_a_fixed_ladder_is_refused():
     plan = ((("conv_3", 0), ("skip", 1)),) * 2
     with pytest.raises(ValueError, match=r"levels must be \(0, 0, 0\)"):
         net.one_hot(Genotype((0, 1, 1), (plan,) * 3))
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+def test_checkpointing_changes_no_number(sharing):
+    space = Space(layers=2, nodes=2, base_width=4, sharing=sharing)
+    nets = [Supernet(space).double() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    nets[1].checkpointing = True
+    image = torch.rand(2, 1, 10, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for net in nets:
+        losses.append(net.train()(image).square().mean())
+        losses[-1].backward()
+    assert torch.equal(*losses)
+    for (name, ours), (_, theirs) in zip(nets[0].named_parameters(), nets[1].named_parameters()):
+        assert torch.equal(ours.grad, theirs.grad), name
+    for (name, ours), (_, theirs) in zip(nets[0].named_buffers(), nets[1].named_buffers()):
+        assert torch.equal(ours, theirs), name

@@ -4,6 +4,7 @@ Nothing here loads, computes or runs anything; only this package imports matplot
 Layers are counted from 1, nodes, edges and width levels from 0, as in the rest of the collection.
 """
 
+from hinas_nb.figures.changes import change_by_image, change_scatter, effect_plot, sweep_plot
 from hinas_nb.figures.comparisons import ablation_plot, score_pairs, trade_off_plot
 from hinas_nb.figures.dot import Graph
 from hinas_nb.figures.evolution import (
@@ -12,11 +13,14 @@ from hinas_nb.figures.evolution import (
     search_curves,
     width_weight_evolution,
 )
+from hinas_nb.figures.forest import forest_plot
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
+from hinas_nb.figures.stability import ranking_plot, searches_plot
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.training import training_curves
 from hinas_nb.figures.trellis import sharing_diagram, width_trellis
+from hinas_nb.figures.widths import width_rows
 
 __all__ = [
     "OPERATION_COLOURS",
@@ -24,18 +28,26 @@ __all__ = [
     "Graph",
     "Picture",
     "ablation_plot",
+    "change_by_image",
+    "change_scatter",
     "changed_edges",
+    "effect_plot",
+    "forest_plot",
     "genotype_graph",
     "image_panel",
     "op_weight_evolution",
     "op_weight_heatmap",
+    "ranking_plot",
     "save",
     "score_pairs",
     "search_curves",
+    "searches_plot",
     "sharing_diagram",
     "super_cell_graph",
+    "sweep_plot",
     "trade_off_plot",
     "training_curves",
+    "width_rows",
     "width_trellis",
     "width_weight_evolution",
 ]

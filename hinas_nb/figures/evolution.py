@@ -103,7 +103,7 @@ def op_weight_evolution(records, layer: int, edge: int, operations: Sequence[str
         )
     axes.axhline(1 / count, color=MUTED, ls="--", lw=0.8, label=f"equal {1 / count:.3f}")
     axes.set(xlabel="epoch", ylabel="alpha (probability)")
-    axes.xaxis.set_major_locator(_whole_epochs())
+    axes.xaxis.set_major_locator(whole_epochs())
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="last epoch")
     return figure
 
@@ -121,7 +121,7 @@ def width_weight_evolution(records, title: str | None = None) -> Picture:
             label = f"{source if number > 1 else 'stem'} → {target}"
             axes.plot(table["epoch"], [moves[source, target] for moves in epochs], label=label, **style)
         axes.set(title=f"into layer {number}", xlabel="epoch", ylim=(0, 1.02))
-        axes.xaxis.set_major_locator(_whole_epochs())
+        axes.xaxis.set_major_locator(whole_epochs())
         axes.legend(ncols=2, handlelength=2.2, columnspacing=1, title="level")
     panels[0].set_ylabel("beta (probability)")
     return figure
@@ -162,7 +162,12 @@ def edge_names(edges: int) -> list[str]:
 
 
 def _edge_name(node: int, source: int) -> str:
-    return f"{('layer l-1', 'layer l-2')[source] if source < 2 else f'node {source - 2}'} → node {node}"
+    return f"{source_name(source)} → node {node}"
+
+
+def source_name(source: int) -> str:
+    """What a node's input comes from, in words."""
+    return ("layer l-1", "layer l-2")[source] if source < 2 else f"node {source - 2}"
 
 
 def _table(records) -> pd.DataFrame:
@@ -178,7 +183,8 @@ def _chosen(table: pd.DataFrame) -> pd.Series | None:
     return None if best.empty else best.iloc[-1]
 
 
-def _whole_epochs() -> MaxNLocator:
+def whole_epochs() -> MaxNLocator:
+    """Ticks of an axis that counts epochs."""
     return MaxNLocator(nbins=6, integer=True, steps=(1, 2, 5, 10), min_n_ticks=1)
 
 
@@ -194,7 +200,7 @@ def _dots(table: pd.DataFrame) -> dict:
 def _mark_epochs(axes, table: pd.DataFrame, warmup_epochs: int, validate_from: int, chosen: pd.Series | None):
     first, last = table["epoch"].min(), table["epoch"].max()
     axes.set_xlim(first - 0.5, last + 0.5)
-    axes.xaxis.set_major_locator(_whole_epochs())
+    axes.xaxis.set_major_locator(whole_epochs())
     if warmup_epochs:
         axes.axvspan(first - 0.5, warmup_epochs + 0.5, color="#EFEFEF", zorder=0, lw=0, gid="warm-up")
     if validate_from:

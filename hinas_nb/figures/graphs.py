@@ -17,7 +17,13 @@ from hinas_nb.genotype import OPERATIONS, Genotype, widths
 #: (layer from 1, node from 0, slot 0 or 1): one input of one node.
 Place = tuple[int, int, int]
 
-KINDS = {"conv": "convolution", "sep": "separable, twice", "dil": "dilated by 2", "skip": "identity"}
+KINDS = {
+    "conv": "convolution",
+    "sep": "separable, twice",
+    "dil": "dilated by 2",
+    "def": "deformable",
+    "skip": "identity",
+}
 STEM_CHANNELS = 64
 FONT = "Arial"  # graphviz-pure carries its metrics
 BOX = "BORDER='0' CELLBORDER='1' CELLSPACING='0' CELLPADDING='4' COLOR='#666666'"

@@ -26,6 +26,7 @@ OPERATION_COLOURS = {
     "sep_5": "#CF6A12",
     "dil_3": "#74CDB0",
     "dil_5": "#0F7A5C",
+    "def_3": "#7C52A5",
     "skip": "#9C9C9C",
     "none": "#D6D6D6",
 }

@@ -1,0 +1,135 @@
+"""What HiNAS is compared with (tables 10-12): one file each, and this table of them.
+
+    network = build("dncnn", "denoise")                 # first weights, for a training Run
+    filtered = build("nlm", "denoise", sigma=50)        # nothing to train
+    restored = network.restore(noisy, 50)               # or network.upscale(low, 4), in tiles as HiNAS
+
+Written from the published descriptions; each file says what was chosen where they leave a choice, and why its
+parameter count is not the published one where they differ by more than 2 %. Notebooks `20_denoising_comparison`
+and `21_super_resolution_comparison` compare them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.network import DerivedNetwork, load_as, rebuilt
+
+SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: `where` is "<module>.<class>" below this package.
+
+    published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
+    multiple: of which its width must be one, because it divides its channels.
+    """
+
+    title: str
+    where: str
+    tasks: tuple[str, ...]
+    published: Mapping[int | None, int] = field(default_factory=dict)
+    source: str = ""
+    trainable: bool = True
+    multiple: int = 1
+
+
+#: By the name that configs use. Denoisers first, by year; the training-free ones last.
+TABLE = {
+    "red30": Entry("RED30", "red.RED30", ("denoise",), {None: 4_131_072}, "counted from its description, no biases"),
+    "dncnn": Entry("DnCNN", "dncnn.DnCNN", ("denoise",), {None: 556_096}, "counted from the authors' grey model"),
+    "memnet": Entry(
+        "MemNet",
+        "memnet.MemNet",
+        ("denoise", "sr"),
+        {None: 677_000, 2: 677_000, 3: 677_000, 4: 677_000},
+        "Tai et al. 2017",
+    ),
+    "nlrn": Entry("NLRN", "nlrn.NLRN", ("denoise",), {None: 330_000}, "Liu et al. 2018; table 10 says 1.03 M"),
+    "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M"),
+    "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020"),
+    "fsrcnn": Entry("FSRCNN", "fsrcnn.FSRCNN", ("sr",), {2: 12_464, 3: 12_464, 4: 12_464}, "Dong et al. 2016"),
+    "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), {2: 665_000, 3: 665_000, 4: 665_000}, "Kim et al. 2016"),
+    "lapsrn": Entry(
+        "LapSRN",
+        "lapsrn.LapSRN",
+        ("sr",),
+        {2: 251_000, 3: 502_000, 4: 502_000},
+        "later papers, for five convolutions a level; elsewhere 813 K",
+    ),
+    "edsr": Entry("EDSR", "edsr.EDSR", ("sr",), {2: 40_700_000, 3: 43_700_000, 4: 43_100_000}, "Lim et al. 2017"),
+    "idn": Entry("IDN", "idn.IDN", ("sr",), {2: 553_000, 3: 553_000, 4: 553_000}, "Hui et al. 2018", multiple=16),
+    "rdn": Entry("RDN", "rdn.RDN", ("sr",), {2: 22_100_000, 3: 22_300_000, 4: 22_300_000}, "Zhang et al. 2018"),
+    "rcan": Entry("RCAN", "rcan.RCAN", ("sr",), {2: 15_440_000, 3: 15_630_000, 4: 15_590_000}, "Zhang et al. 2018"),
+    "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, "Hui et al. 2019", multiple=4),
+    "san": Entry(
+        "SAN", "san.SAN", ("sr",), {2: 15_700_000, 3: 15_700_000, 4: 15_700_000}, "Dai et al. 2019", multiple=2
+    ),
+    "nlm": Entry("Non-local means", "classical.NonLocalMeans", ("denoise",), trainable=False),
+    "wavelet": Entry("Wavelet", "classical.Wavelet", ("denoise",), trainable=False),
+    "bm3d": Entry("BM3D", "classical.BM3D", ("denoise",), trainable=False),
+}
+TRAINABLE = tuple(name for name, entry in TABLE.items() if entry.trainable)
+TRAINING_FREE = tuple(name for name, entry in TABLE.items() if not entry.trainable)
+
+
+def build(
+    name: str, task: str, scale: int | None = None, sigma: float | None = None, width: int | None = None
+) -> Restorer:
+    """A comparator, a network with its first weights from torch's global generator.
+
+    scale: 2, 3 or 4 (sr only); sigma: grey levels (0-255), for the training-free ones, which need it.
+    width: channels of its hidden layers (networks only), None: as published.
+    Raises ValueError.
+    """
+    check(name, task, width)
+    entry = TABLE[name]
+    if scale not in (SCALES if task == "sr" else (None,)):
+        raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
+    if (sigma is None) == (not entry.trainable) or (sigma is not None and sigma <= 0):
+        rule = "None for a network (its training sets it)" if entry.trainable else "above 0 (grey levels)"
+        raise ValueError(f"sigma must be {rule}, got {sigma} for {name}")
+    module, kind = entry.where.split(".")
+    arguments = {"scale": scale, "sigma": sigma, "width": width}
+    given = {key: value for key, value in arguments.items() if value is not None}
+    found = getattr(import_module(f"{__name__}.{module}"), kind)(**given)
+    found.name, found.width = name, width
+    return found
+
+
+def check(name: str, task: str, width: int | None = None, trained: bool = False) -> None:
+    """Raise ValueError for a comparator that is not there, or not for this task or width, or (trained) no network."""
+    known = TRAINABLE if trained else tuple(TABLE)
+    if name not in known:
+        raise ValueError(f"comparator must be one of {' '.join(known)}, got {name!r}")
+    entry = TABLE[name]
+    if task not in entry.tasks:
+        raise ValueError(f"comparator must be one for task {task}, got {name} for {' '.join(entry.tasks)}")
+    if width is not None and (not entry.trainable or not isinstance(width, int) or width < 1):
+        rule = "a whole number of at least 1" if entry.trainable else "None where nothing is trained"
+        raise ValueError(f"width must be {rule}, got {width!r} for {name}")
+    if width is not None and width % entry.multiple:
+        raise ValueError(f"width must be a multiple of {entry.multiple}, got {width} for {name}")
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork | Restorer:
+    """The network of any weights file that a training Run wrote, in evaluation mode; see `network.load`.
+
+    Raises ValueError.
+    """
+    network = load_as(_rebuilt, path, device)
+    if isinstance(network, Restorer):
+        network.sigma = network.trained.get("sigma")
+    return network
+
+
+def _rebuilt(metadata: dict) -> DerivedNetwork | Restorer:
+    if "comparator" not in metadata:
+        return rebuilt(metadata)
+    check(metadata["comparator"], metadata["task"], metadata["width"], trained=True)
+    return build(metadata["comparator"], metadata["task"], metadata["scale"], None, metadata["width"])

@@ -1,0 +1,32 @@
+"""DnCNN (Zhang et al., "Beyond a Gaussian denoiser", TIP 2017): 17 plain layers that predict the noise.
+
+A convolution and ReLU, 15 of convolution, batch norm and ReLU, a convolution; all 3x3, 64 channels, one network per
+sigma (DnCNN-S). 556,096 parameters, as its authors' grey model has (555,137 of them with the batch norms folded in
+and no bias at the ends).
+
+Chosen here: only the first convolution has a bias, as in that model; first weights are torch's. `width` narrows all
+layers: 35 channels make 167,090 parameters, the size of a HiNAS network.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hinas_nb.comparators.base import Restorer, near_identity
+from hinas_nb.ops import conv_norm
+
+LAYERS = 17
+
+
+class DnCNN(Restorer):
+    """noisy - f(noisy), one grey channel."""
+
+    halo = LAYERS
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        inner = [layer for _ in range(LAYERS - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
+        first, last = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1, bias=False)
+        self.layers = nn.Sequential(first, nn.ReLU(), *inner, near_identity(last))
+
+    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+        return noisy - self.layers(noisy)

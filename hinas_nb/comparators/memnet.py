@@ -1,0 +1,80 @@
+"""MemNet (Tai et al., "MemNet: a persistent memory network for image restoration", ICCV 2017): M6R6, 80 layers.
+
+A convolution, six memory blocks, a convolution that reconstructs the residual. A memory block applies one residual
+block of two 3x3 convolutions six times (the recursive unit) and lets a 1x1 convolution (the gate unit) choose among
+the six results and the outputs of all blocks before; every convolution follows batch norm and ReLU, 64 channels. All
+six blocks' outputs are reconstructed by the same convolution, and their weighted mean is the result. In
+super-resolution its input is the up-sampled luminance.
+
+693,638 parameters against 677 K published, which are the convolutions alone (676,992); the rest are batch norms.
+Chosen here: each of the six recursions has batch norms of its own, since statistics shared by recursions would be
+those of none; the first convolution has none before it, where a ReLU would cut the image's dark half. Departs: the
+loss sees the weighted mean only, as for all networks here, and not the six outputs too.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.luma import luminance, with_luminance
+from hinas_nb.layers import BatchNorm2d
+from hinas_nb.network import upsample
+
+BLOCKS, RECURSIONS = 6, 6
+RADIUS = 2 * BLOCKS * RECURSIONS + 2  # of the whole network, in pixels of its input
+
+
+class MemNet(Restorer):
+    """scale: None denoises one grey channel; 2, 3 or 4 up-samples colour, on its luminance."""
+
+    def __init__(self, scale: int | None = None, width: int = 64):
+        super().__init__()
+        self.task, self.scale = ("sr" if scale else "denoise"), scale or 1
+        self.halo = RADIUS if self.task == "denoise" else math.ceil(RADIUS / self.scale) + 2  # 2: bicubic
+        self.extract = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.memories = nn.ModuleList(MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
+        self.reconstruct = nn.Sequential(BatchNorm2d(width), *_conv(width, 1, 3))
+        self.weights = nn.Parameter(torch.full((BLOCKS,), 1 / BLOCKS))  # of the blocks' reconstructions
+
+    def forward(
+        self, image: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height_out width_out"]:
+        if self.task == "denoise":
+            return self._restored(image)
+        large = upsample(image, self.scale)
+        return with_luminance(large, self._restored(luminance(large)))
+
+    def _restored(self, image: Tensor) -> Tensor:
+        features = [self.extract(image)]
+        for memory in self.memories:
+            features.append(memory(features))
+        residuals = [self.reconstruct(feature) for feature in features[1:]]
+        return image + sum(weight * residual for weight, residual in zip(self.weights, residuals))
+
+
+class MemoryBlock(nn.Module):
+    """earlier: how many features there are before this block's, all of which its gate sees."""
+
+    def __init__(self, width: int, earlier: int):
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Sequential(*_conv(width, width, 3)) for _ in range(2))
+        self.norms = nn.ModuleList(nn.ModuleList(BatchNorm2d(width) for _ in range(2)) for _ in range(RECURSIONS))
+        gated = (RECURSIONS + earlier) * width
+        self.gate = nn.Sequential(BatchNorm2d(gated), *_conv(gated, width, 1))
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        state, short_term = features[-1], []
+        for norms in self.norms:
+            change = state
+            for norm, convolution in zip(norms, self.convolutions):
+                change = convolution(norm(change))
+            state = state + change
+            short_term.append(state)
+        return self.gate(torch.cat([*short_term, *features], dim=1))
+
+
+def _conv(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, nn.Module]:
+    return nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)

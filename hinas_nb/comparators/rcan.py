@@ -1,0 +1,42 @@
+"""RCAN (Zhang et al., "Image super-resolution using very deep residual channel attention networks", ECCV 2018).
+
+Ten groups of 20 blocks of 64 channels: two 3x3 convolutions with a ReLU between, weighted by channel attention (mean
+of each channel, reduction 16), added to the block's input. A convolution and a skip end each group and all of them,
+pixel shuffle follows. 15,444,643 (x2), 15,629,283 (x3) and 15,592,355 (x4) parameters, as published (15.44, 15.63,
+15.59 M; table 11 and 12 say 16).
+
+Chosen here: torch's first weights. The attention sees the whole image, so an image is never cut into tiles.
+"""
+
+from torch import nn
+
+from hinas_nb.comparators.base import Image
+from hinas_nb.comparators.layers import Frame, Gate, conv, pooled
+
+
+class RCAN(Frame):
+    def __init__(self, scale: int, width: int = 64, groups: int = 10, blocks: int = 20):
+        inner = (Skip(width, *(Block(width) for _ in range(blocks))) for _ in range(groups))
+        super().__init__(scale, width, Skip(width, *inner))
+
+
+class Skip(nn.Module):
+    """What is inside and a convolution, with a skip around them."""
+
+    def __init__(self, width: int, *inside: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(*inside, conv(width, width))
+
+    def forward(self, features: Image) -> Image:
+        return features + self.layers(features)
+
+
+class Block(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
+        self.attention = Gate(width)
+
+    def forward(self, features: Image) -> Image:
+        change = self.layers(features)
+        return features + self.attention(change, pooled(change))

@@ -1,0 +1,45 @@
+"""RED30 (Mao et al., "Image restoration using very deep convolutional encoder-decoder networks", NIPS 2016).
+
+15 convolutions, then 15 deconvolutions, all 3x3 with 128 channels and stride 1, no pooling, no batch norm. The
+output of every second convolution is added to that of the mirrored deconvolution, before its ReLU; the noisy image
+is added to the last one's. 4,131,072 parameters; the same, counted from the description without biases.
+
+Chosen here: no biases. A deconvolution of stride 1 is a convolution with the kernel turned round, and is built as
+one. First weights by He et al., the deconvolutions' a tenth of that: the sums at the skips stay near their inputs,
+and the learning rate of the other networks does not overshoot.
+"""
+
+from itertools import pairwise
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from hinas_nb.comparators.base import Restorer, he_normal
+
+DEPTH = 15  # convolutions, and as many deconvolutions
+SKIP = 2  # layers from skip to skip
+
+
+class RED30(Restorer):
+    """noisy + f(noisy), one grey channel."""
+
+    halo = 2 * DEPTH
+
+    def __init__(self, width: int = 128):
+        super().__init__()
+        channels = [1, *[width] * (2 * DEPTH - 1), 1]
+        layers = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(channels)]
+        self.encoder, self.decoder = nn.ModuleList(layers[:DEPTH]), nn.ModuleList(layers[DEPTH:])
+        he_normal(self.encoder)
+        he_normal(self.decoder, gain=0.1)
+
+    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+        x, kept = noisy, [noisy]
+        for index, layer in enumerate(self.encoder, start=1):
+            x = relu(layer(x))
+            if index % SKIP == 0:
+                kept.append(x)
+        for index, layer in enumerate(self.decoder[:-1]):
+            x = relu(layer(x) + kept.pop()) if index % SKIP == 0 else relu(layer(x))
+        return kept.pop() + self.decoder[-1](x)

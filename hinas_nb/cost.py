@@ -1,0 +1,154 @@
+"""What networks and searches cost: parameters, multiply-adds and, before anything runs, memory.
+
+Multiply-adds are counted by running a module on the meta device (nothing is computed) with torch's own counter, and
+for the derived network in closed form beside it. Seconds are `benchmark`'s. Notebook `24_speed`.
+"""
+
+import copy
+import importlib.util
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hinas_nb import comparators, places
+from hinas_nb.config import Comparator, SearchConfig, Space
+from hinas_nb.genotype import Genotype
+from hinas_nb.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STEM, DerivedNetwork
+from hinas_nb.ops import KINDS
+from hinas_nb.provenance import free_memory_mib
+from hinas_nb.supernet import Supernet, ladder
+
+PROBE = 32  # side of the small crop whose memory is measured
+OVERHEAD = 1.15  # what passes come and go, beyond what is kept for the backward pass
+
+
+def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> int:
+    """Multiply-adds of one forward pass over one image, of its convolutions and matrix products."""
+    with torch.device("meta"):
+        image = torch.empty(1, channels, height, width)
+    module = copy.deepcopy(module).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(image)
+    return counter.get_total_flops() // 2
+
+
+def network(
+    what: Genotype | Comparator, task: str, base_width: int | None = None, scale: int | None = None
+) -> nn.Module:
+    """The network of a genotype or a comparator, with first weights."""
+    if isinstance(what, Comparator):
+        return comparators.build(what.name, task, scale=scale, width=what.width)
+    return DerivedNetwork(what, task, base_width, scale=scale)
+
+
+def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
+    """Multiply-adds a pass over one image, by formula: weights of every convolution x pixels it is applied to."""
+    nodes, channels = net.genotype.nodes, CHANNELS[net.task]
+    widths = [net.level_widths[level] for level in net.genotype.levels]
+    weights = channels * STEM * 9 + STEM * STEM * 9
+    sources = [STEM, STEM, *(nodes * one for one in widths)]
+    for layer, (plan, one) in enumerate(zip(net.genotype.cells, widths)):
+        weights += (sources[layer] + sources[layer + 1]) * one
+        weights += sum(_operation(name, one) for node in plan for name, _ in node)
+    low = sources[net.low_layer + 2] if net.low_layer is not None else nodes * net.level_widths[0]
+    weights += STEM * low * 9 if net.low_layer is None else 0
+    weights += low * LOW_LEVEL
+    if net.task == "denoise":
+        weights += sources[-1] * HEAD
+    else:
+        weights += len(SR_DILATIONS) * (9 * sources[-1] + sources[-1] * HEAD) + sources[-1] * HEAD + 4 * HEAD * HEAD
+    weights += 9 * (LOW_LEVEL + HEAD) + (LOW_LEVEL + HEAD) * HEAD + 9 * HEAD + HEAD * HEAD
+    weights += HEAD * channels * net.scale**2 * 9
+    skip = 25 * channels * net.scale**2 if net.task == "sr" and net.residual else 0  # bicubic, a kernel per phase
+    return (weights + skip) * height * width
+
+
+def stock(net: nn.Module) -> nn.Module:
+    """A copy made of torch's own layers."""
+    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+    for module in net.modules():
+        stock_class = next((base for base in type(module).__mro__ if base in (nn.BatchNorm2d, nn.Conv2d)), None)
+        if stock_class is not None and type(module).__module__ == "hinas_nb.layers":
+            module.__class__ = stock_class
+    return net
+
+
+def plain(net: Supernet) -> nn.Module:
+    """A copy that computes each edge by itself with stock modules: what the tests hold the supernet against.
+
+    Raises ValueError where the collection's tests are not at hand.
+    """
+    path = places.home() / "tests" / "reference.py"
+    if not path.is_file():
+        raise ValueError(f"the plain supernet must stand in {path}, got no such file")
+    spec = importlib.util.spec_from_file_location("hinas_nb_reference", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.reference_supernet(net)
+
+
+def search_memory_mib(config: SearchConfig) -> dict[str, float]:
+    """Peak MiB of a step of the warm-up and of the alpha phase, foretold from a small crop.
+
+    What autograd keeps grows with the pixels of a batch; it is counted, not measured, on one small crop.
+    """
+    found = {}
+    for phase in ("warm-up", "alpha phase"):
+        kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing)
+        if config.checkpointing:  # and one layer at a time in full
+            kept += _largest_layer(config.space) * _kept_bytes(config.space, phase == "alpha phase", False)[0]
+        pixels = config.batch * config.patch**2 / PROBE**2
+        # Weights with gradient and momentum.
+        found[phase] = (OVERHEAD * kept * pixels + 3 * weights) / 2**20
+    # The alpha phase alternates the two kinds of step; memory stays at the higher one.
+    found["alpha phase"] = max(found.values())
+    return found
+
+
+def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
+    """A line where the foretold peak does not fit into what is free on the device now."""
+    free, needed = free_memory_mib(device), search_memory_mib(config)
+    phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
+    if free is None or needed[phase] <= free:
+        return None
+    remedy = "lower batch or patch" if config.checkpointing else "lower batch or patch, or set checkpointing"
+    return f"the {phase} needs about {needed[phase] / 1024:.1f} GiB and {free / 1024:.1f} GiB are free: {remedy}"
+
+
+def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
+    """Bytes that autograd keeps for one `PROBE` x `PROBE` crop, and bytes of the weights."""
+    from hinas_nb.loops import frozen
+
+    net = Supernet(space).train()
+    net.checkpointing = checkpointing
+    others = net.network_parameters() if architecture else list(net.architecture.parameters())
+    own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    image = torch.zeros(1, CHANNELS[space.task], PROBE, PROBE)
+    with frozen(others), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = net(image)
+    del output
+    return sum(kept.values()), sum(p.numel() * p.element_size() for p in net.parameters())
+
+
+def _largest_layer(space: Space) -> float:
+    """The share of the widest layer in what all cells keep."""
+    widths = [sum(space.widths[level] for level in levels) for levels in ladder(space)[1:]]
+    return max(widths) / sum(widths)
+
+
+def _operation(name: str, width: int) -> int:
+    if name == "skip":
+        return 0
+    kind = KINDS[name]
+    if kind.separable:
+        return 2 * (kind.kernel**2 * width + width * width)
+    return kind.kernel**2 * width * width

@@ -1,0 +1,88 @@
+"""What an experiment can find, before anything is spent: the smallest true effect that each claim's design detects.
+
+`hinas-nb plan` prints it. A deviation has to be assumed: that of our own finished Runs where there are enough of
+them, else what the paper prints for the two arms, else for its whole method.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from hinas_nb import claim_file, claims, evidence, said, stats
+from hinas_nb.claim_file import METRICS, Metric
+from hinas_nb.claims import Question
+from hinas_nb.profile import Profile
+from hinas_nb.said import Place
+
+ENOUGH_SEEDS = 3  # of finished Runs, for their deviation to be better than the published one
+WHOLE_METHOD = {"denoise": (1, "both"), "sr": (2, "both")}  # table and arm
+
+
+class Assumed(NamedTuple):
+    """Deviation of a per-seed difference, and where it is from."""
+
+    deviation: float
+    source: str
+
+
+def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """A row for each question this budget asks: `smallest` true effect beyond the margin found with probability 0.8.
+
+    Columns: claim, says, comparison, images, metric, seeds, smallest (NaN: unknown, inf: none can be found), published,
+    assumed; `text` has `smallest` and `published` with the digits of the metric.
+    """
+    rows = []
+    for question in claims.questions(budget, names):
+        sides = claims.arms(question, budget)
+        if sides is None or question.metric not in evidence.READABLE:
+            continue
+        finding = evidence.found(*sides, question.metric, budget.store())
+        theirs, _ = claims.beside(question, claims.base_run(budget, question).data)
+        if METRICS[question.metric].share:
+            by_chance = said.chance(question.metric, budget.search(question.task).space)
+            smallest, source = stats.smallest_share(by_chance, len(budget.seeds)), "binomial"
+        elif finding and finding.effect.seeds >= ENOUGH_SEEDS:
+            smallest, source = finding.effect.detectable, f"{finding.effect.seeds} seeds done"
+        else:
+            deviation, source = _published(question, claims.base_run(budget, question).data)
+            smallest = stats.smallest_effect(deviation, len(budget.seeds))
+        metric = METRICS[question.metric]
+        rows.append(
+            {
+                "claim": question.name,
+                "says": question.claim.claim,
+                "comparison": question.comparison,
+                "images": claims.level(question.task, question.degradation),
+                "metric": metric.header,
+                "seeds": len(budget.seeds),
+                "smallest": smallest,
+                "published": theirs.effect.mean,
+                "assumed": source,
+                "text": (_text(metric, smallest), metric.text(theirs.effect.mean) or "-"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _text(metric: Metric, smallest: float) -> str:
+    return "none" if math.isinf(smallest) else metric.text(smallest).lstrip("+") or "unknown"
+
+
+def _published(question: Question, data: str) -> Assumed:
+    """From the two arms' printed deviations, as if seeds of both had nothing in common, which is cautious."""
+    if not METRICS[question.metric].scored:
+        return Assumed(math.nan, "no deviation known")
+    tables = claim_file.load().tables
+    wanted = [Place(question.task, name, question.degradation) for name in (data, claims.MAIN_TEST_SET)]
+    for number in question.claim.tables:
+        sides = [said.cells(tables, number, arm, question.metric) for arm in (question.treatment, question.control)]
+        for place in wanted:
+            found = [side[place] for side in sides if place in side]
+            if len(found) == 2 and all(cell.deviation > 0 for cell in found):
+                return Assumed(math.hypot(*(cell.deviation for cell in found)), f"table {found[0].like or number}")
+    number, arm = WHOLE_METHOD[question.task]
+    cells = said.cells(tables, number, arm, question.metric)
+    known = [cells[place] for place in (*wanted, *cells) if place in cells]
+    return Assumed(math.sqrt(2) * known[0].deviation, f"table {number}, {arm}")

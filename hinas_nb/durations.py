@@ -1,0 +1,121 @@
+"""How long Runs will take on this machine: from finished ones of equal cost, else from a few real steps.
+
+`hinas-nb plan` asks. The steps are `few_steps`', in a process of its own for each shape of Run.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from hinas_nb import few_steps
+from hinas_nb.children import child
+from hinas_nb.compute import genotype_of
+from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.files import FileContentError, read_json
+from hinas_nb.identity import KINDS, RunConfig, canonical, kind_of, producer_of
+from hinas_nb.provenance import provenance
+from hinas_nb.store import Store
+
+PATIENCE = 90.0  # seconds until a shape is given up
+#: Settings that decide numbers but not time.
+FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images", "noise_seed"} | {
+    name for config in (SearchConfig, TrainConfig) for name in config.model_fields if name.endswith(("lr", "decay"))
+}
+#: Of a search, what decides the size of the networks that are trained from it.
+SIZING = ("layers", "nodes", "levels", "operations")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds a Run takes; NaN where nothing could say. source: `finished`, `timed`, or why not, in one line."""
+
+    seconds: float
+    source: str
+
+
+def estimate(
+    configs: Iterable[RunConfig], store: Store, threads: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Estimate]]:
+    """For each different shape among the configs: its `shape` and what a Run of it takes, as it becomes known."""
+    known = finished(store, threads)
+    shapes: dict[str, RunConfig] = {}
+    for config in configs:
+        shapes.setdefault(shape(config), config)
+    for key, config in shapes.items():
+        if type(config) not in few_steps.LOOPS:
+            yield key, Estimate(math.nan, "not known beforehand")
+        elif key in known:
+            yield key, Estimate(median(known[key]), "finished")
+        else:
+            yield key, _in_child(_resolved(config, store), store, threads, environment or {})
+
+
+def shape(config: RunConfig | Mapping[str, Any], kind: str = "") -> str:
+    """Equal for Runs that take equally long, as far as that is known beforehand. Also of a config in a `run.json`."""
+    content = config if isinstance(config, Mapping) else canonical(config.identity())
+    return json.dumps([kind or kind_of(config), _stripped(content)], sort_keys=True)
+
+
+def describe(config: RunConfig) -> str:
+    """A shape in a few words."""
+    if isinstance(config, SearchConfig):
+        how = "" if config.strategy == "gradient" else f", {config.strategy}"
+        return f"search {config.task}, {config.epochs:,} epochs, width {config.space.base_width}{how}"
+    if isinstance(config, TrainConfig):
+        name = config.genotype.name if isinstance(config.genotype, Comparator) else f"width {config.base_width}"
+        return f"train {config.task}{f' x{config.scale}' if config.scale else ''}, {config.steps:,} steps, {name}"
+    if not isinstance(config, EvaluateConfig):
+        return kind_of(config)
+    model = config.model if isinstance(config.model, str) else describe(config.model).split(", ")[-1]
+    return f"evaluate {config.data} {config.protocol.name}, {model}"
+
+
+def finished(store: Store, threads: int) -> dict[str, list[float]]:
+    """Seconds of the store's finished Runs by shape, made on this machine with so many threads."""
+    found: dict[str, list[float]] = {}
+    machine = provenance()["machine"]
+    for kind in KINDS.values():
+        for path in (store.root / kind).glob("*/run.json"):
+            try:
+                run = read_json(path)
+                if (run["machine"], run["threads"]) == (machine, threads):
+                    found.setdefault(shape(run["config"], kind), []).append(float(run["seconds"]))
+            except (FileContentError, LookupError, TypeError, ValueError):
+                continue  # `status` tells of damaged Runs
+    return found
+
+
+def _stripped(content):
+    if not isinstance(content, Mapping):
+        return content
+    inner = content.get("search", content)  # of a perturbation or an epoch
+    if inner.get("kind") == "SearchConfig":
+        return {name: inner["space"].get(name) for name in SIZING}
+    return {name: _stripped(value) for name, value in content.items() if name not in FREE}
+
+
+def _resolved(config: RunConfig, store: Store) -> RunConfig:
+    """With the genotype itself where its search is finished: networks differ in size."""
+    if isinstance(config, EvaluateConfig) and isinstance(config.model, TrainConfig):
+        return config.but(model=_resolved(config.model, store))
+    search = producer_of(config)
+    if not isinstance(config, TrainConfig) or search is None or not store.folder(search).done:
+        return config
+    return config.but(genotype=genotype_of(config, store))
+
+
+def _in_child(config: RunConfig, store: Store, threads: int, environment: Mapping[str, str]) -> Estimate:
+    with child(few_steps.__name__, "time", (config, store.data_root, threads), dict(environment), threads) as process:
+        while not process.ended:
+            if time.monotonic() - process.started > PATIENCE:
+                return Estimate(math.nan, f"its first steps took more than {PATIENCE:.0f} s")
+            time.sleep(0.05)
+        try:
+            answer = process.wait()
+        except ChildProcessError as error:
+            answer = str(error)
+    return Estimate(answer, "timed") if isinstance(answer, float) else Estimate(math.nan, answer)

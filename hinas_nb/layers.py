@@ -1,0 +1,94 @@
+"""Batch norm and depthwise convolution that train fast on a CPU; elsewhere, and in evaluation, torch's own.
+
+Values, gradients, parameters and buffers are those of the classes they derive from; see `kernels` for what is fast.
+Notebook `24_speed` measures what this is worth.
+"""
+
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from hinas_nb import kernels
+
+_recomputing = False
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` on channels-last images."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not _ours(input):
+            return super().forward(input)
+        with torch.no_grad():
+            mean, var = kernels.moments(kernels.pixels(input))
+            if not _recomputing:
+                count = input.numel() / input.shape[1]
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        return _Normalise.apply(input, self.weight, self.bias, mean, torch.rsqrt(var + self.eps))
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A size-keeping `nn.Conv2d` with one k x k kernel a channel and no bias."""
+
+    def __init__(self, channels: int, kernel: int):
+        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or not _ours(input) or self.bias is not None:  # a bias: a folded batch norm's
+            return super().forward(input)
+        return _Depthwise.apply(input, self.weight)
+
+
+@contextmanager
+def recomputation():
+    """Inside, a forward pass is a repetition: running statistics have seen its batch already."""
+    global _recomputing
+    _recomputing = True
+    try:
+        yield
+    finally:
+        _recomputing = False
+
+
+def recomputing() -> bool:
+    """Whether this forward pass is a repetition."""
+    return _recomputing
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images, weight, bias, mean, inverse):
+        scale = inverse if weight is None else weight * inverse
+        shift = -mean * scale if bias is None else bias - mean * scale
+        ctx.save_for_backward(images, weight, mean, inverse)
+        return kernels.images(kernels.scaled_sum(shift, (kernels.pixels(images), scale)), images)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        images, weight, mean, inverse = ctx.saved_tensors
+        want_images, want_weight, want_bias, *_ = ctx.needs_input_grad
+        gradient, scale = kernels.pixels(gradient), 1.0 if weight is None else weight
+        found, by_weight, by_bias = kernels.norm_backward(
+            gradient, kernels.pixels(images), scale, mean, inverse, True, (want_images, want_weight)
+        )
+        by_images = kernels.images(found, images) if want_images else None
+        return by_images, by_weight if want_weight else None, by_bias if want_bias else None, None, None
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images, weight):
+        ctx.save_for_backward(images, weight)
+        return kernels.depthwise(images, weight)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return kernels.depthwise_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad)
+
+
+def _ours(input: Tensor) -> bool:
+    """Autocast has rules of its own for stock layers."""
+    return input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64) and input.ndim == 4

@@ -1,0 +1,200 @@
+"""Differences with intervals, and the one rule that makes verdicts of them; all ablation notebooks end with it.
+
+**The rule.** A claim says on which side of a margin the true difference treatment - control lies. With the 95 %
+interval of the difference, taken in the claimed direction:
+
+- *supports*: the whole interval lies beyond the margin, on the claimed side;
+- *contradicts*: the whole interval lies on the other side of the margin;
+- *undecided*: the interval holds the margin, or one seed gives no interval;
+- *no evidence yet*: there is no difference to judge.
+
+A margin of 0 says "better". A negative margin says "not worse by more than that" (non-inferiority): it is how a claim
+of no loss is tested, since no finite sample shows a loss of exactly nothing. Direction 0 says "no difference beyond
+the margin" (equivalence): supported by an interval inside (-margin, margin), contradicted by one wholly outside.
+So where the truth lies on the margin, each wrong verdict comes in at most 2.5 % of experiments (5 % for equivalence
+in both directions together). Of many claims judged at once some will be wrong: nothing here corrects for their number.
+
+**Units.** What is repeated independently is a seed; images are not, they are the same in every arm. Differences are
+paired by seed: with a search of its own for each seed, training seeds are averaged inside it before the interval.
+The bootstrap over images answers another question (other photographs, same networks) and is shown apart.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.special import betaincinv, nctdtrinc, stdtrit
+
+CONFIDENCE = 0.95
+POWER = 0.8
+SUPPORTS, CONTRADICTS, UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contradicts", "undecided", "no evidence yet")
+
+
+class StatsError(ValueError):
+    """Numbers no difference can be taken of; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference treatment - control, in the metric's unit.
+
+    low, high: 95 % interval, NaN where one seed gives none.
+    detectable: the smallest true effect beyond the margin that this design finds with probability 0.8, if the
+        deviation is what it seems; NaN if that is unknown.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    detectable: float = math.nan
+
+
+def verdict(effect: Effect | None, direction: int, margin: float = 0.0) -> str:
+    """The rule above. direction: 1 treatment is larger, -1 smaller, 0 equal but for the (positive) margin."""
+    if direction not in (-1, 0, 1) or (direction == 0 and margin <= 0):
+        raise StatsError(f"direction must be -1, 1, or 0 with a margin above 0, got {direction} and {margin}")
+    if effect is None or math.isnan(effect.mean):
+        return NO_EVIDENCE
+    low, high = (-effect.high, -effect.low) if direction < 0 else (effect.low, effect.high)
+    if direction == 0:
+        inside, outside = -margin < low and high < margin, low > margin or high < -margin
+    else:
+        inside, outside = low > margin, high < margin
+    return SUPPORTS if inside else CONTRADICTS if outside else UNDECIDED
+
+
+def paired(differences: Sequence[float]) -> Effect:
+    """Student's t interval of per-seed differences. Raises StatsError without any."""
+    values = _numbers(differences, "differences")
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+    return _effect(float(values.mean()), deviation / math.sqrt(len(values)), len(values) - 1, len(values))
+
+
+def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
+    """Welch's t interval, where seeds of the two arms have nothing in common. Raises StatsError without any."""
+    first, second = _numbers(treatment, "treatment"), _numbers(control, "control")
+    moments = [(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else math.nan, len(v)) for v in (first, second)]
+    return _welch(*moments)
+
+
+def published(
+    treatment_mean: float,
+    treatment_deviation: float,
+    control_mean: float,
+    control_deviation: float,
+    seeds: int = 3,
+) -> Effect:
+    """Welch's interval from means and sample deviations over `seeds` runs of each arm.
+
+    A deviation of 0 takes that mean as exact: another system's one published number.
+    """
+    return _welch((treatment_mean, treatment_deviation, seeds), (control_mean, control_deviation, seeds))
+
+
+def borrowed(treatment: float, control: float, deviation: float, seeds: int = 3) -> Effect:
+    """Two single runs, published without a deviation; it is that of `seeds` other runs, taken to hold here too."""
+    return _effect(treatment - control, deviation * math.sqrt(2), seeds - 1, 1)
+
+
+def over_images(differences: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean over images; NaN for fewer than two images."""
+    values = _numbers(differences, "differences")
+    if len(values) < 2:
+        return math.nan, math.nan
+    chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(values[chosen].mean(axis=1), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def share(hits: int, count: int, chance: float = 0.0) -> Effect:
+    """How much oftener than `chance` something was seen, in percentage points (exact Clopper-Pearson interval)."""
+    if not 0 <= hits <= count or count < 1:
+        raise StatsError(f"hits must be in [0, count], and count at least 1, got {hits} of {count}")
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    return Effect(*(100 * (value - chance) for value in (hits / count, low, high)), count)
+
+
+def smallest_share(chance: float, count: int, power: float = POWER) -> float:
+    """Smallest true share, in percentage points above chance, that `share` finds with that probability.
+
+    Infinite where so few cannot tell even "all of them" from chance.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    hits = next((hits for hits in range(1, count + 1) if betaincinv(hits, count - hits + 1, tail) > chance), None)
+    return math.inf if hits is None else 100 * (float(betaincinv(hits, count - hits + 1, power)) - chance)
+
+
+def smallest_effect(deviation: float, seeds: int, power: float = POWER) -> float:
+    """Smallest true effect beyond the margin that `paired` finds with that probability; NaN below two seeds.
+
+    deviation: standard deviation of a per-seed difference. From the noncentral t distribution.
+    """
+    return _detectable(deviation / math.sqrt(seeds), seeds - 1, power) if seeds > 1 else math.nan
+
+
+def seed_differences(
+    scores: pd.DataFrame, arm: str, treatment, control, metric: str, seed: str = "seed", within: Sequence[str] = ()
+) -> pd.Series:
+    """treatment - control for every value of `seed` that both arms have.
+
+    scores: tidy, a row per Run and image, as `runs.collect` makes; arm: the column that tells the arms apart.
+    within: columns of repeats inside a seed (training seeds of a search, draws); they are averaged, each counting
+        the same, before the difference.
+    Raises StatsError if the arms were scored on different images.
+    """
+    images = {name: frozenset(rows["image"]) for name, rows in scores.groupby([arm, seed])}
+    sides = []
+    for name in (treatment, control):
+        rows = scores[scores[arm] == name]
+        repeats = rows.groupby([seed, *within], dropna=False)[metric].mean()
+        sides.append(repeats.groupby(level=0).mean())
+        unlike = {images[name, value] for value in rows[seed].unique()}
+        if len(unlike) > 1:
+            raise StatsError(f"{name} must be scored on the same images with every {seed}, got different ones")
+    difference = (sides[0] - sides[1]).dropna()
+    for value in difference.index:
+        if images[treatment, value] != images[control, value]:
+            raise StatsError(f"{treatment} and {control} must be scored on the same images, got others at {value}")
+    return difference
+
+
+def image_differences(scores: pd.DataFrame, arm: str, treatment, control, metric: str) -> pd.Series:
+    """treatment - control for every image, means over all that was repeated: for `over_images`."""
+    means = scores[scores[arm].isin([treatment, control])].groupby(["image", arm])[metric].mean().unstack()
+    return (means[treatment] - means[control]).dropna()
+
+
+def _welch(treatment: tuple[float, float, int], control: tuple[float, float, int]) -> Effect:
+    """Each side: mean, sample deviation, seeds. Degrees of freedom after Welch and Satterthwaite."""
+    squares = [(deviation**2 / seeds, seeds - 1) for _, deviation, seeds in (treatment, control)]
+    variance = sum(square for square, _ in squares)
+    parts = sum(square**2 / freedom for square, freedom in squares if freedom and square > 0)
+    freedom = variance**2 / parts if parts else treatment[2] + control[2] - 2
+    return _effect(treatment[0] - control[0], math.sqrt(variance), freedom, min(treatment[2], control[2]))
+
+
+def _effect(mean: float, error: float, freedom: float, seeds: int) -> Effect:
+    """The interval of a mean with that standard error; none without degrees of freedom."""
+    if freedom < 1 or math.isnan(error):
+        return Effect(mean, math.nan, math.nan, seeds)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    return Effect(mean, mean - half, mean + half, seeds, _detectable(error, freedom, POWER))
+
+
+def _detectable(error: float, freedom: float, power: float) -> float:
+    """The effect whose t statistic, noncentral by effect / error, passes the interval's threshold."""
+    critical = stdtrit(freedom, (1 + CONFIDENCE) / 2)
+    return error * float(nctdtrinc(freedom, 1 - power, critical))
+
+
+def _numbers(values: Sequence[float], name: str) -> np.ndarray:
+    numbers = np.asarray(values, dtype=float)
+    if not len(numbers) or not np.isfinite(numbers).all():
+        raise StatsError(f"{name} must be finite numbers, at least one, got {list(numbers)[:5]}")
+    return numbers

@@ -1,0 +1,296 @@
+"""Arms side by side: one search serves all degradations, differences are paired, nothing is shown that was not run."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from hinas_nb import ablation, arms, claim_file, claims, contract, data, metrics, places, planning, protocol, showcase
+from hinas_nb.ablation import AblationError
+from hinas_nb.config import EvaluateConfig, TrainConfig
+from hinas_nb.genotype import Genotype, widths
+from hinas_nb.identity import canonical
+from hinas_nb.network import DerivedNetwork
+from hinas_nb.profile import load_profile
+from hinas_nb.runs import Run, grid
+from hinas_nb.showcase import Showcase
+from hinas_nb.store import Store
+
+PLAIN = Genotype((0, 0, 0), (((("conv_3", 0), ("sep_3", 1)),) * 4,) * 3)
+
+
+def scored(rows) -> pd.DataFrame:
+    """(arm, seed, image, psnr) as `collect` returns them; SSIM is a hundredth of the PSNR."""
+    table = pd.DataFrame(rows, columns=["arm", "seed", "image", "psnr"])
+    return table.assign(task="denoise", data="photos", degradation=50.0, ssim=table["psnr"] / 100)
+
+
+TWO_SEEDS = [
+    ("basic", 0, "a", 20.0), ("basic", 0, "b", 30.0), ("basic", 1, "a", 21.0), ("basic", 1, "b", 33.0),
+    ("LWAS", 0, "a", 20.5), ("LWAS", 0, "b", 30.1), ("LWAS", 1, "a", 21.5), ("LWAS", 1, "b", 33.1),
+]  # fmt: skip
+
+
+def cells(*rows) -> pd.DataFrame:
+    columns = ["row", "task", "data", "degradation", "metric", "value", "deviation", "flag"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# Axes
+
+
+@pytest.mark.parametrize("task, field", [("denoise", "sigma"), ("sr", "scale")])
+def test_one_search_serves_every_degradation(task, field):
+    budget = load_profile("paper")
+    base = budget.evaluate(budget.train(task, budget.search(task)))
+    runs = grid(base, degradation=ablation.degradations(budget, task), seed=[0, 1])
+    assert {run.config.model.genotype for run in runs} == {budget.search(task, seed=seed) for seed in (0, 1)}
+    for run in runs:
+        value = run.labels["degradation"]
+        assert getattr(run.config.model, field) == getattr(run.config.protocol, field) == value
+        training = budget.train(task, budget.search(task, seed=run.labels["seed"]), seed=run.labels["seed"])
+        assert run.config == budget.evaluate(training.but(**{field: value}))
+
+
+def test_named_sets_are_those_of_super_resolution():
+    budget = load_profile("paper")
+    denoising, sr = (budget.evaluate(budget.train(task, budget.search(task))) for task in ("denoise", "sr"))
+    assert list(ablation.scored_on(sr, ["Set5", "Urban100"])) == ["Set5", "Urban100"]
+    assert list(ablation.scored_on(sr)) == ["B100"]
+    assert list(ablation.scored_on(denoising, ["Set5"])) == ["BSDS500"]
+    (run,) = grid(sr, data=ablation.scored_on(sr, ["Set5"]))
+    assert run.config.data == "Set5" and run.config.model == sr.model
+
+
+# Tables
+
+
+def test_deviation_is_over_seeds_of_means_over_images():
+    table = ablation.summary(scored(TWO_SEEDS)).set_index(["arm", "metric"])
+    basic = table.loc["basic", "psnr"]
+    assert (basic["mean"], basic["seeds"]) == (26.0, 2)
+    assert basic["deviation"] == pytest.approx(math.sqrt(2))  # of 25 and 27
+    assert table.loc["LWAS", "ssim"]["mean"] == pytest.approx(0.2630)
+    one = ablation.summary(scored(TWO_SEEDS[:2]))
+    assert one["deviation"].isna().all()
+
+
+def test_cells_that_one_side_lacks_stay_and_say_so():
+    published = cells(
+        ("HiNAS basic", "denoise", "BSDS500", 50.0, "psnr", 26.70, 0.17, ""),
+        ("HiNAS basic", "denoise", "photos", 50.0, "psnr", 25.00, math.nan, "misprint"),
+        ("another", "denoise", "BSDS500", 50.0, "psnr", 1.0, 0.0, ""),
+        ("HiNAS basic", "sr", "Set5", 4, "psnr", 31.0, 0.0, ""),
+    )
+    rows = {"basic": "HiNAS basic"}
+    table = ablation.beside(ablation.summary(scored(TWO_SEEDS)), published, rows)
+    wide = ablation.printed(table, "smoke").set_index(["arm", "scores"])
+    psnr, theirs = "photos, sigma 50: PSNR (dB)", "BSDS500, sigma 50: PSNR (dB)"
+    assert list(wide.columns) == [psnr, "photos, sigma 50: SSIM", theirs]
+    assert wide.loc[("basic", "ours"), psnr] == "26.00 ± 1.41"
+    assert wide.loc[("basic", "published"), psnr] == "25.00 (!)"
+    assert wide.loc[("LWAS", "published"), psnr] == "not published"
+    assert wide.loc[("basic", "ours"), theirs] == "not run at smoke"
+    assert wide.loc[("basic", "published"), theirs] == "26.70 ± 0.17"
+    assert wide.loc[("LWAS", "ours"), theirs] == "not run at smoke"
+    assert list(dict.fromkeys(table["arm"])) == ["basic", "LWAS"], "the paper's order, then what it lacks"
+
+
+# Differences
+
+
+def test_differences_are_paired_by_seed():
+    table = ablation.effects(scored(TWO_SEEDS), "basic").set_index("metric")
+    effect = table.loc["psnr"]
+    assert (effect["arm"], effect["seeds"]) == ("LWAS", 2)
+    # Means over images differ by 0.3 dB with both seeds, though the seeds differ by 2 dB: no spread is left.
+    assert [effect[name] for name in ("difference", "low", "high")] == pytest.approx([0.3] * 3)
+    assert effect["images_low"] == pytest.approx(0.1) and effect["images_high"] == pytest.approx(0.5)
+    assert table.loc["ssim", "difference"] == pytest.approx(0.003)
+
+
+def test_published_differences_stand_beside_ours():
+    published = cells(
+        ("b", "denoise", "photos", 50.0, "psnr", 26.0, 0.1, ""), ("l", "denoise", "photos", 50.0, "psnr", 26.5, 0.1, "")
+    )
+    scores = scored(TWO_SEEDS)
+    table = ablation.beside(ablation.summary(scores), published, {"basic": "b", "LWAS": "l"})
+    both = ablation.effects_beside(ablation.effects(scores, "basic"), table, "basic").set_index("metric")
+    row = both.loc["psnr"]
+    assert row["published"] == pytest.approx(0.5)
+    # Welch, 4 degrees of freedom: 2.776 * 0.1 * sqrt(2 / 3).
+    assert row["published_high"] - row["published"] == pytest.approx(2.776 * 0.1 * math.sqrt(2 / 3), abs=1e-3)
+    assert math.isnan(both.loc["ssim", "published"])
+
+
+def test_changes_of_an_image_are_means_over_seeds():
+    changes = ablation.image_changes(scored(TWO_SEEDS), "basic").set_index("image")
+    assert changes["psnr"].to_dict() == pytest.approx({"a": 0.5, "b": 0.1})
+    assert set(changes["arm"]) == {"LWAS"}
+
+
+def test_gaps_and_unknown_arms_are_refused():
+    with pytest.raises(AblationError, match="every arm must score every image with every seed, got a gap at image b"):
+        ablation.image_changes(scored(TWO_SEEDS[:-1]), "basic")
+    with pytest.raises(AblationError, match="control must be one of basic, LWAS, got 'ResL'"):
+        ablation.image_changes(scored(TWO_SEEDS), "ResL")
+
+
+# Networks
+
+
+def evaluation(seed: int = 0, **changes) -> EvaluateConfig:
+    training = TrainConfig(genotype=PLAIN, data="photos", split="train", validation="validation", seed=seed, **changes)
+    return EvaluateConfig(model=training, data="photos", protocol=protocol.get("denoise-standard"))
+
+
+def test_sizes_are_the_published_counts_of_facts(tmp_path):
+    widths = {"ws": {}, "w40": {"width_factors": (2.0,)}}
+    runs = [
+        Run(evaluation(seed, **changes), {"task": "denoise", "degradation": 50.0, "arm": arm, "seed": seed})
+        for arm, changes in widths.items()
+        for seed in (0, 1)
+    ]
+    found = arms.networks([*runs, *runs], Store(tmp_path))
+    assert list(found["live"]) == [209_569, 209_569, 452_369, 452_369], "width 20 and 40, each training once"
+    published = cells(("HiNAS-w40", "denoise", "BSDS500", 30.0, "parameters_m", 0.57, math.nan, ""))
+    sizes = arms.sizes(found, published, {"w40": "HiNAS-w40"}).set_index("arm")
+    assert list(sizes["live (M)"]) == ["0.21", "0.452"]
+    assert list(sizes["published (M)"]) == ["not published", "0.57"]
+
+
+def test_every_arm_restores_the_same_degraded_image(tmp_path):
+    store = Store(tmp_path)
+    both = {"first": evaluation(0, base_width=4), "second": evaluation(1, base_width=4)}
+    torch.manual_seed(0)
+    for config in both.values():
+        net = DerivedNetwork(PLAIN, base_width=4)
+        folder = store.folder(config.model).path
+        folder.mkdir(parents=True)
+        save_file(net.state_dict(), folder / "weights.safetensors", {"hinas": json.dumps(net.metadata())})
+    shown = arms.across(both, store, showcase.cut(data.load("photos", "test"), "camera", 64, 64, 48), "camera")
+    names, pictures = zip(*shown.columns)
+    assert names == ("clean", "noisy, sigma 50", "first", "second")
+    for picture, line in zip(pictures[1:], shown.lines[1:]):
+        score = metrics.psnr(picture, pictures[0], both["first"].protocol).item()
+        assert line.startswith(f"{score:.2f} dB")
+    assert not torch.equal(pictures[2], pictures[3])
+
+
+def test_one_run_per_arm_is_chosen():
+    runs = [Run(evaluation(seed), {"arm": arm, "seed": seed}) for arm, seed in (("a", 0), ("a", 1), ("b", 1))]
+    assert arms.evaluations(runs, seed=1) == {"a": runs[1].config, "b": runs[2].config}
+    for labels, found in (({}, "3 Runs of 2 arms"), ({"seed": 7}, "0 Runs of 0 arms")):
+        with pytest.raises(AblationError, match=f"labels must choose one Run per arm, got {found}"):
+            arms.evaluations(runs, **labels)
+
+
+def test_images_are_the_papers_and_the_extremes():
+    gains = pd.Series({"a": 0.1, "b": -0.2, "c": 0.3})
+    shown = arms.chosen_images(["a", "b", "c", "d"], ["d", "c", "x"], gains)
+    assert shown == {
+        "d": "shown in the paper", "c": "shown in the paper, the largest gain", "b": "the smallest gain"
+    }  # fmt: skip
+
+
+def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
+    runs = [
+        Run(evaluation(seed), {"task": "denoise", "data": "photos", "degradation": 50.0, "arm": arm, "seed": 7})
+        for arm, seed in (("basic", 0), ("LWAS", 1))
+    ]
+    monkeypatch.setattr(arms, "across", lambda compared, *_: Showcase([*compared.items()], ["", ""], None))
+    gains = pd.DataFrame({"image": ["camera", "coffee"], "psnr": [0.25, -0.5], "arm": "LWAS"})
+    gains = gains.assign(task="denoise", data="photos", degradation=50.0)
+    shown = list(arms.panels(runs, Store(tmp_path), gains, 7, ["chelsea", "101027"]))
+    assert [panel.title for panel in shown] == [
+        "chelsea (photos, sigma 50): shown in the paper, not among those scored",
+        "coffee (photos, sigma 50): the smallest gain, LWAS -0.50 dB",
+        "camera (photos, sigma 50): the largest gain, LWAS +0.25 dB",
+    ]
+    assert [name for name, _ in shown[0].columns] == ["basic", "LWAS"]
+
+
+# Words
+
+
+def test_what_contradicts_the_paper_is_said_first():
+    row = {"it says": "LWAS helps", "comparison": "LWAS - basic", "images": "sigma 50", "metric": "PSNR (dB)"}
+    row |= {"ours": "-0.20 [-0.30, -0.10]", "published": "+0.08 [-0.29, +0.45]", "verdict": "contradicts"}
+    judged = pd.DataFrame([row, row | {"verdict": "undecided"}])
+    text = ablation.against_the_paper(judged, "laptop")
+    assert text.startswith("**Contradicts the paper** at the laptop budget (1 contradicts, 1 undecided):")
+    assert text.count("- LWAS helps: LWAS - basic, sigma 50, PSNR (dB) is -0.20 [-0.30, -0.10]") == 1
+    calm = ablation.against_the_paper(judged[1:], "laptop")
+    assert calm == "**Nothing here contradicts the paper** at the laptop budget (1 undecided)."
+
+
+def test_an_effect_is_said_with_its_interval_or_without():
+    effects = ablation.effects(scored(TWO_SEEDS), "basic")
+    assert ablation.in_words(effects.iloc[0]) == "PSNR +0.30 [+0.30, +0.30] dB"
+    single = ablation.effects(scored([row for row in TWO_SEEDS if row[1] == 0]), "basic")
+    assert ablation.in_words(single.iloc[1]) == "SSIM +0.0030"
+    printed = ablation.effects_printed(
+        single.assign(published=math.nan, published_low=math.nan, published_high=math.nan)
+    )
+    assert set(printed["published [95 %]"]) == {"not published"}
+    assert set(printed["smallest detectable"]) == {"needs two seeds"}
+
+
+# The notebooks' grids
+
+
+def planned(number: str, profile: str, **values) -> list[Run]:
+    (path,) = (places.home() / "notebooks").glob(f"{number}_*.ipynb")
+    found = planning.plan(planning.Job(contract.read(path), {"profile": profile, **values}))
+    assert found.error is None, found.error
+    return found.runs
+
+
+def key(config) -> str:
+    return json.dumps(canonical(config.identity()), sort_keys=True)
+
+
+@pytest.mark.parametrize("number", ["10", "11", "12"])
+@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
+def test_claims_are_judged_on_the_notebooks_runs(number, profile):
+    names = [name for name, claim in claim_file.load().claims.items() if number in claim.notebooks]
+    asked = {key(run.config) for run in claims.needed(load_profile(profile), names)}
+    made = set()
+    for run in planned(number, profile):
+        made |= {key(config) for config in (run.config, run.config.model, run.config.model.genotype)}
+    assert asked and asked <= made
+
+
+def test_layerwise_and_residual_are_searched_and_trained_alike():
+    runs = planned("10", "laptop", tasks=["denoise"])
+    assert len(runs) == 5 * 3 and len({key(run.config) for run in runs}) == 15
+    for run in runs:
+        training, search = run.config.model, run.config.model.genotype
+        assert training.residual == search.space.residual == (run.labels["arm"] in ("ResL", "both"))
+        assert search.space.layerwise == (run.labels["arm"] in ("LWAS", "both"))
+        assert (search.strategy == "random") == (run.labels["arm"] == "RSWS")
+        assert training.seed == search.seed == run.labels["seed"] and run.config.every == 5
+
+
+def test_fixed_widths_scale_with_the_budget():
+    for profile, width in (("smoke", 8), ("laptop", 20), ("paper", 20)):
+        runs = {run.labels["arm"]: run.config.model for run in planned("11", profile)}
+        found = {}
+        for arm, training in runs.items():
+            space = training.genotype.space
+            ladder = widths(training.base_width, training.width_factors)
+            found[arm] = [ladder[level] for level in space.levels or ()]
+            assert 2 * space.base_width == training.base_width and space.width_factors == training.width_factors
+        assert found == {"ws": [], "w40": [2 * width] * 3, "wm": [width, 2 * width, 4 * width]}
+
+
+def test_only_the_training_loss_changes_with_lambda():
+    budget = load_profile("laptop")
+    runs = planned("12", "laptop", tasks=["denoise"])
+    base = budget.evaluate(budget.train("denoise", budget.search("denoise", seed=0), sigma=50))
+    axes = {"ssim_weight": {w: {"train.ssim_weight": w} for w in budget.lambdas}, "train.seed": list(budget.seeds)}
+    assert {key(run.config) for run in runs} == {key(run.config) for run in grid(base, **axes)}
+    assert len(runs) == 6

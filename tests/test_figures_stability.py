@@ -1,0 +1,53 @@
+"""Searches over their epochs, and two rankings of the same architectures."""
+
+import pandas as pd
+import pytest
+
+from hinas_nb import figures
+
+
+def searches() -> pd.DataFrame:
+    rows = []
+    for arm in ("plain", "decayed"):
+        for seed in range(2):
+            for epoch in range(1, 7):
+                scored = epoch > 3
+                rows.append(
+                    {
+                        "arm": arm, "seed": seed, "epoch": epoch, "validation_psnr": 20.0 + epoch if scored else None,
+                        "best": scored and epoch < 6, "skip_count": epoch, "op_margin": 0.01 * epoch, "op_entropy": 1.9,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_every_search_is_a_line_with_a_star_at_the_picked_epoch():
+    figure = figures.searches_plot(searches(), 2, 4.5, "claim")
+    for panel in figure.axes:
+        marks = [line for line in panel.lines if line.get_gid() == "picked"]
+        assert [line.get_xdata().tolist() for line in marks] == [[5]] * 4
+        assert len([line for line in panel.lines if len(line.get_xdata()) == 6]) == 4
+    chance = [line for panel in figure.axes for line in panel.lines if line.get_gid() == "chance"]
+    assert [line.get_ydata()[0] for line in chance] == [4.5]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["plain", "decayed", "picked by the early stop", "weights only", "at most by chance"]
+
+
+def test_every_architecture_is_a_named_dot_in_every_panel():
+    rows = [
+        {"supernet": name, "architecture": index, "shared": index, "alone": 3.0 - index}
+        for name in ("searched", "random")
+        for index in range(4)
+    ]
+    figure = figures.ranking_plot(pd.DataFrame(rows), words={"random": "tau -1"})
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["searched", "random\ntau -1"]
+    for panel in figure.axes:
+        assert [text.get_text() for text in panel.texts] == ["0", "1", "2", "3"]
+        assert panel.collections[0].get_offsets().tolist() == [[i, 3 - i] for i in range(4)]
+
+
+def test_gaps_are_refused():
+    with pytest.raises(figures.FigureError, match="both scores, got 1 rows with gaps"):
+        figures.ranking_plot(pd.DataFrame({"supernet": ["a"], "architecture": [0], "shared": [1.0], "alone": [None]}))
+    with pytest.raises(figures.FigureError, match="at least one epoch, got none"):
+        figures.searches_plot(searches().iloc[:0])

@@ -1,0 +1,115 @@
+"""The fast batch norm and convolutions give the numbers of torch's own, gradients too."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hinas_nb import kernels, layers
+
+SIZES = [(2, 6, 9, 7), (3, 10, 16, 16), (1, 20, 5, 5)]
+
+
+def drawn(*size, seed=0, shift=0.0):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(size, generator=generator, dtype=torch.float64) + shift
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_moments_are_the_mean_and_the_biased_variance(size):
+    images = drawn(*size, shift=3.0)
+    mean, var = kernels.moments(kernels.pixels(images))
+    torch.testing.assert_close(mean, images.mean((0, 2, 3)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(var, images.var((0, 2, 3), correction=0), rtol=1e-12, atol=1e-12)
+
+
+def test_moments_stand_a_large_mean_in_float32():
+    images = drawn(4, 8, 16, 16).float() * 1e-2 + 10
+    _, var = kernels.moments(kernels.pixels(images))
+    torch.testing.assert_close(var, images.double().var((0, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_norm_backward_is_autograds(size, training):
+    raw, gradient = drawn(*size, seed=1, shift=1.0).requires_grad_(), drawn(*size, seed=2)
+    scale = torch.rand(size[1], dtype=torch.float64, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    shift = torch.zeros_like(scale, requires_grad=True)
+    mean, var = raw.detach().mean((0, 2, 3)), raw.detach().var((0, 2, 3), correction=0)
+    wanted = torch.autograd.grad(
+        F.batch_norm(raw, mean.clone(), var.clone(), scale, shift, training, 0.1, kernels.EPSILON),
+        [raw, scale, shift],
+        gradient,
+    )
+    matrices = kernels.pixels(gradient), kernels.pixels(raw.detach())
+    inverse = torch.rsqrt(var + kernels.EPSILON)
+    found = kernels.norm_backward(*matrices, scale.detach(), mean, inverse, training)
+    torch.testing.assert_close(kernels.images(found[0], raw), wanted[0], rtol=1e-10, atol=1e-12)
+    for ours, theirs in zip(found[1:], wanted[1:]):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("side", [3, 5])
+@pytest.mark.parametrize("size", SIZES)
+def test_depthwise_gradients_are_autograds(size, side):
+    images, gradient = drawn(*size, seed=1).requires_grad_(), drawn(*size, seed=2)
+    weight = torch.randn(size[1], 1, side, side, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    weight.requires_grad_()
+    wanted = torch.autograd.grad(kernels.depthwise(images, weight), [images, weight], gradient)
+    found = kernels.depthwise_backward(gradient, images.detach(), weight.detach(), (True, True))
+    for ours, theirs in zip(found, wanted):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    alone = kernels.depthwise_backward(gradient, images.detach(), weight.detach(), (False, True))
+    assert alone[0] is None and torch.equal(alone[1], found[1])
+
+
+def test_pointwise_is_a_grouped_convolution_and_its_gradient():
+    images, weight = drawn(2, 12, 5, 7), drawn(3, 4, 4, 1)[..., 0].contiguous().requires_grad_()
+    grouped = F.conv2d(images, weight.flatten(0, 1)[..., None, None], groups=3)
+    ours = kernels.pointwise(kernels.pixels(images), weight.detach())
+    torch.testing.assert_close(kernels.images(ours, images), grouped.detach())
+    gradient = drawn(2, 12, 5, 7, seed=5)
+    (wanted,) = torch.autograd.grad(grouped, weight, gradient)
+    found = kernels.pointwise_gradient(kernels.pixels(gradient), kernels.pixels(images), 3)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(affine):
+    ours, theirs = (kind(6, affine=affine).double() for kind in (layers.BatchNorm2d, nn.BatchNorm2d))
+    for step in range(3):
+        images = drawn(4, 6, 9, 7, seed=step, shift=2.0)
+        results = []
+        for layer in (ours, theirs):
+            given = images.clone().requires_grad_()
+            output = layer(given)
+            seed = drawn(4, 6, 9, 7, seed=9)
+            results.append((output, *torch.autograd.grad(output, [given, *layer.parameters()], seed)))
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    for name, buffer in theirs.named_buffers():
+        torch.testing.assert_close(dict(ours.named_buffers())[name], buffer, rtol=1e-12, atol=1e-12)
+    assert torch.equal(ours.eval()(images), theirs.eval()(images)) or torch.allclose(ours(images), theirs(images))
+
+
+def test_depthwise_layer_is_a_stock_convolution():
+    ours, theirs = layers.DepthwiseConv2d(6, 5).double(), nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False).double()
+    theirs.load_state_dict(ours.state_dict())
+    results = []
+    for layer in (ours, theirs):
+        images = drawn(2, 6, 9, 8).requires_grad_()
+        results.append(torch.autograd.grad(layer(images).square().sum(), [images, layer.weight]))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+def test_a_repetition_leaves_running_statistics_alone():
+    layer = layers.BatchNorm2d(6)
+    layer(drawn(2, 6, 5, 5).float())
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    with layers.recomputation():
+        layer(drawn(2, 6, 5, 5, seed=1).float())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
+    layer(drawn(2, 6, 5, 5, seed=1).float())
+    assert not torch.equal(layer.running_mean, before["running_mean"])

@@ -1,0 +1,298 @@
+"""The paper's tables as data: two readings agree, flags stand where they must, a broken file is one line."""
+
+import csv
+import math
+import random
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hinas_nb import places, published, published_file
+from hinas_nb.data.catalog import CATALOG
+from hinas_nb.settings import ConfigError
+
+SECOND_READING = Path(__file__).with_name("published_second_reading.csv")
+SEED = 2022  # draws the third of the cells that was read a second time
+NUMBERS = range(1, 13)
+TABLES = {number: published.table(number) for number in NUMBERS}
+EVERYTHING = pd.concat(TABLES.values(), ignore_index=True)
+ROWS = {1: 5, 2: 5, 3: 3, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3, 9: 4, 10: 10, 11: 14, 12: 31}
+CELLS = {1: 35, 2: 45, 3: 9, 4: 18, 5: 18, 6: 6, 7: 18, 8: 27, 9: 36, 10: 80, 11: 140, 12: 310}  # numbers and dashes
+
+
+def printed() -> dict[tuple, tuple[str, str]]:
+    """(cell, deviation) as printed, by (table, row, degradation, column)."""
+    found = {}
+    for number in NUMBERS:
+        table = published_file.load(number)
+        for row in table.rows():
+            for column, cell, deviation in zip(table.columns, row.cells, row.deviations):
+                if column.metric not in (None, "scale"):
+                    level = row.degradation if column.degradation is None else column.degradation
+                    address = (number, row.name, "" if level is None else f"{level:g}", column.header)
+                    found[address] = (cell, deviation.removeprefix("±"))
+    return found
+
+
+def cell(number: int, row: str, **where) -> pd.Series:
+    """The only cell there; where: columns of the tidy table."""
+    table = TABLES[number]
+    for name, value in {"row": row, **where}.items():
+        table = table[table[name] == value]
+    (found,) = (series for _, series in table.iterrows())
+    return found
+
+
+def scores(number: int, row: str, degradation: float | None = None) -> dict[tuple, float]:
+    table = TABLES[number]
+    table = table[(table["row"] == row) & table["metric"].isin(["psnr", "ssim"])]
+    table = table if degradation is None else table[table["degradation"] == degradation]
+    return {(r.data, r.degradation, r.metric): r.value for r in table.itertuples()}
+
+
+# The transcription
+
+
+def test_every_row_and_cell_is_there():
+    assert published.numbers() == list(NUMBERS)
+    assert {number: len(published.wide(number)) for number in NUMBERS} == ROWS
+    cells = printed()
+    assert {number: sum(address[0] == number for address in cells) for number in NUMBERS} == CELLS
+
+
+def test_a_second_reading_of_a_random_third_agrees():
+    first = printed()
+    with SECOND_READING.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    second = {
+        (int(row["table"]), row["row"], row["degradation"], row["column"]): (row["printed"], row["deviation"])
+        for row in rows
+    }
+    drawn = random.Random(SEED).sample(sorted(first), math.ceil(len(first) / 3))
+    assert len(rows) == len(second) and set(second) == set(drawn), "the third is the one that the seed draws"
+    assert {address: first[address] for address in second} == second
+
+
+def test_flags_stand_where_they_must_and_nowhere_else():
+    suspect = {
+        (1, "HiNAS ResL", 70, "BSDS500", "psnr"),  # ±0238
+        (4, "Comparison", 50, "BSDS500", "psnr_change"),  # 0.009 between equal values
+        (5, "Comparison", 4, "B100", "psnr_change"),  # without its sign
+        (10, "WNNM", 70, "BSDS500", "ssim"),
+        (10, "RED", 30, "BSDS500", "ssim"),
+        (10, "NLRN", 30, "BSDS500", "ssim"),
+        (12, "VDSR", 4, "B100", "ssim"),
+        (12, "RFANet", 2, "Urban100", "ssim"),
+        (12, "SPSR", 4, "", "parameters_m"),
+        (12, "SPSR", 4, "", "time_s"),
+    }
+    sets = ("Set5", "Set14", "B100", "Urban100")
+    suspect |= {(12, "SPSR", 4, data, metric) for data in sets for metric in ("psnr", "ssim")}
+    flagged = EVERYTHING[EVERYTHING["flag"] != ""]
+    columns = ["table", "row", "degradation", "data", "metric"]
+    assert set(flagged[columns].itertuples(index=False, name=None)) == suspect
+    assert len(flagged) == len(suspect)
+
+
+def test_suspect_cells_are_not_corrected():
+    assert cell(10, "WNNM", degradation=70, metric="ssim").value == 0.3460
+    assert cell(12, "VDSR", degradation=4, data="B100", metric="ssim").value == 0.0726
+    assert cell(4, "Comparison", degradation=50, metric="psnr_change").value == 0.009
+    unreadable = cell(1, "HiNAS ResL", degradation=70, metric="psnr")
+    assert unreadable.value == 25.39 and math.isnan(unreadable.deviation), "±0238 is no deviation"
+
+
+@pytest.mark.parametrize("metric, low, high", [("psnr", 15, 45), ("ssim", 0, 1)])
+def test_scores_without_a_flag_are_possible(metric, low, high):
+    rows = EVERYTHING[(EVERYTHING["metric"] == metric) & (EVERYTHING["flag"] == "")]
+    assert rows["value"].dropna().between(low, high).all()
+    assert (rows["deviation"].dropna() < {"psnr": 0.3, "ssim": 0.005}[metric]).all()
+    empty = rows[rows["value"].isna()]
+    assert set(empty["row"]) == {"DBSN"} and set(empty["degradation"]) == {30, 70}
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ((1, "HiNAS LWAS+ResL"), (8, "HiNAS sharing")),
+        ((1, "HiNAS LWAS+ResL"), (10, "HiNAS")),
+        ((8, "E-CAE"), (10, "E-CAE")),
+        ((2, "HiNAS LWAS+ResL"), (12, "HiNAS", 4)),
+        ((9, "HiNAS sharing"), (12, "HiNAS", 2)),
+        ((3, "HiNAS-ws"), (6, "HiNAS")),
+        ((5, "HiNAS**"), (7, "HiNAS")),
+    ],
+)
+def test_a_network_in_two_tables_has_the_same_scores(one, other):
+    first, second = scores(*one), scores(*other)
+    shared = first.keys() & second.keys()
+    assert len(shared) == min(len(first), len(second)) and all(first[key] == second[key] for key in shared)
+
+
+def test_ratios_that_the_text_takes_follow_from_the_tables():
+    ours, n3net, ecae = (cell(10, row, metric="parameters_m").value for row in ("HiNAS", "N3Net", "E-CAE"))
+    assert (round(100 * ours / n3net, 2), round(100 * ours / ecae, 2)) == (47.89, 30.91)  # section 4.4
+    faster = 1 - cell(10, "HiNAS", metric="time_s").value / cell(10, "N3Net", metric="time_s").value
+    assert round(100 * faster, 2) == 79.92
+    for number, scale in ((11, 3), (12, 4)):
+        san, hinas = (cell(number, row, degradation=scale, metric="time_s").value for row in ("SAN", "HiNAS"))
+        assert abs(san / hinas - 20.97) > 0.4, "noted: the text's 20.97 fits no pair of times"
+
+
+def test_what_the_paper_subtracted_is_the_difference_but_where_flagged():
+    for number, with_it in ((4, "HiNAS**"), (5, "HiNAS**")):
+        for change in TABLES[number][TABLES[number]["row"] == "Comparison"].itertuples():
+            where = {"degradation": change.degradation, "data": change.data}
+            metric = change.metric.removesuffix("_change")
+            difference = cell(number, with_it, metric=metric, **where).value
+            difference -= cell(number, "HiNAS", metric=metric, **where).value
+            assert (abs(change.value - difference) > 1e-9) == bool(change.flag)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_where_the_text_contradicts_the_table_both_are_quoted(number):
+    every = {text for table in NUMBERS for row in published_file.load(table).rows() for text in row.cells}
+    for contradiction in published_file.load(number).text:
+        quoted = re.findall(r"\d+\.\d{2,}", contradiction.prints)
+        assert quoted and set(quoted) <= every, contradiction
+        own = set(published_file.load(number).cells.replace("|", " ").split())
+        said = re.findall(r"\d+\.\d{3,}|2\d\.\d{2}", contradiction.says)
+        assert not said or not set(said) <= own, f"{contradiction} is none"
+
+
+def test_contradictions_that_are_known_are_noted():
+    noted = {number: set(published.notes(number)["kind"]) for number in NUMBERS}
+    assert {number for number in NUMBERS if "text against table" in noted[number]} == {1, 2, 4, 9, 10, 11, 12}
+    assert all("protocol" in kinds for kinds in noted.values())
+
+
+# The views
+
+
+def test_a_tidy_row_says_all_that_is_known_of_its_number():
+    assert set(EVERYTHING["data"]) - {""} <= set(CATALOG), "images go by our names"
+    scored = EVERYTHING[EVERYTHING["metric"].isin(["psnr", "ssim"])]
+    assert (scored["data"] != "").all() and scored["degradation"].notna().all() and (scored["note"] != "").all()
+    assert set(scored.loc[scored["task"] == "denoise", "degradation"]) == {30, 50, 70}
+    assert set(scored.loc[scored["task"] == "sr", "degradation"]) == {2, 3, 4}
+    assert not EVERYTHING.duplicated(["table", "row", "data", "degradation", "metric"]).any()
+    units = EVERYTHING.groupby("metric")["unit"].agg(set)
+    assert units["psnr"] == {"dB"} and units["time_s"] == {"s"} and units["gpus"] == {"V100", "1080Ti"}
+
+
+def test_a_range_is_two_numbers():
+    rows = TABLES[1][TABLES[1]["row"] == "HiNAS LWAS+ResL"].set_index("metric")["value"]
+    assert (rows["parameters_m_low"], rows["parameters_m"]) == (0.22, 0.34)
+    both = EVERYTHING.pivot_table("value", ["table", "row", "degradation"], "metric", dropna=False)
+    both = both[["parameters_m_low", "parameters_m"]].dropna()
+    assert len(both) and (both["parameters_m_low"] < both["parameters_m"]).all()
+
+
+def test_hours_count_on_every_gpu():
+    spent = TABLES[9][TABLES[9]["row"] == "FALSR"].set_index("metric")
+    assert (spent["value"]["gpus"], spent["value"]["hours"], spent["value"]["gpu_hours"]) == (8, 72, 576)
+    assert spent["unit"]["gpus"] == "V100" and "computed" in spent["note"]["gpu_hours"]
+
+
+def test_copied_rows_do_not_carry_the_protocol_of_ours():
+    notes = TABLES[10].groupby("row")["note"].first()
+    assert "half size" in notes["BM3D"] and "tiles of 64 px" in notes["HiNAS"]
+    assert "another paper" in notes["N3Net"] and "tiles" not in notes["N3Net"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_wide_is_as_printed(number):
+    wide, cells = published.wide(number), printed()
+    marked = wide.map(lambda text: text.endswith(published.MARK)).sum().sum()
+    assert marked == (TABLES[number]["flag"] != "").sum()
+    for (table, row, degradation, column), (text, deviation) in cells.items():
+        if table == number:
+            lines = wide[wide.iloc[:, 0] == row]
+            lines = lines[lines["Scale"] == f"×{degradation}"] if "Scale" in wide else lines
+            shown = text + (f" ± {deviation}" if deviation else "")
+            assert lines[column].item().removesuffix(published.MARK) == shown
+
+
+def test_a_returned_table_is_the_callers_own():
+    mine = published.table(3)
+    mine["value"] = 0
+    assert (published.table(3)["value"] > 0).all()
+
+
+# Parameters published elsewhere
+
+
+def test_counts_conflict_and_stay():
+    counts = published.parameters()
+    assert set(counts.loc[counts["system"] == "NLRN", "parameters"]) == {330_000, 1_030_000}
+    assert counts.loc[counts["system"] == "DnCNN", "parameters"].tolist() == [556_096, 555_137]
+    assert len(counts[counts["system"] == "LapSRN"]) == 3
+    assert (counts["parameters"] % counts["rounded"] == 0).all()
+    rows = {row for number in range(8, 13) for row in TABLES[number]["row"]}
+    assert set(counts["row"]) - {""} <= rows
+
+
+# Broken files
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    shutil.copytree(places.home() / "params" / "published", tmp_path / "params" / "published")
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    return tmp_path / "params" / "published"
+
+
+@pytest.mark.parametrize(
+    "number, old, new, line",
+    [
+        (10, "| 25.06 |", "| 2506 |", r"σ = 50: PSNR of BM3D must be in \[15, 45\] or have a flag, got 2506"),
+        (10, "| 0.6831 |", "| 1.6831 |", r"σ = 50: SSIM of BM3D must be in \[0, 1\] or have a flag, got 1.6831"),
+        (10, "| 25.06 |", "| 25,06 |", "σ = 50: PSNR of BM3D must be a number, got '25,06'"),
+        (10, "| 25.06 |", "|", "a line must have 9 cells, got 8: BM3D | -"),
+        (10, "  WNNM ", "  BM3D ", "a row or column must stand once, got .'BM3D', None. more than once"),
+        (10, "row: WNNM", "row: WMMN", "a flag must name a cell of the table, got WMMN, σ = 70: SSIM"),
+        (10, "rows: [BM3D,", "rows: [BM3E,", "a named row must stand in the table, got BM3E"),
+        (10, "0.22-0.34", "0.22 - 0.34", "parameters .* of HiNAS must be a decimal number or a range, got '0.22 - "),
+        (10, "number: 10", "number: 9", "number must be the file's, got 9"),
+        (10, "task: denoise", "task: sharpen", "task: .*, got 'sharpen'"),
+        (10, "metric: time_s", "metric: time", "metric: .*, got 'time'"),
+        (10, "title:", "titel:", "title: Field required|unknown setting titel"),
+        (10, "cells: |", "cells: [", "must be YAML"),
+        (
+            1,
+            "±0.0608",
+            "±0608",
+            "deviation of σ = 70: PSNR of RSWS must be a decimal number or have a flag, got",
+        ),
+        (1, "HiNAS basic", "           ", "a line without a name must stand below its row"),
+        (8, "4 V100", "V100", "search cost: GPU of E-CAE must be a count and a kind, got 'V100'"),
+        (12, "| ×2 | 43.00", "| x2 | 43.00", "Scale of EDSR must be ×2, ×3 or ×4, got 'x2'"),
+        (12, "| ×2 | 43.00", "|    | 43.00", "Scale of EDSR must be ×2, ×3 or ×4, got ''"),
+    ],
+)
+def test_a_broken_table_is_one_line(home, number, old, new, line):
+    path = home / f"table_{number:02d}.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError, match=line) as error:
+        published.table(number)
+    assert path.name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_broken_counts_are_one_line(home):
+    path = home / "parameters.yaml"
+    path.write_text("counts: [{system: A, count: 0}]")
+    with pytest.raises(ConfigError, match=r"parameters.yaml: count: .*greater than or equal to 1, got 0"):
+        published.parameters()
+
+
+def test_what_is_not_there_is_one_line(home):
+    with pytest.raises(ConfigError, match="table must be one of 1 2 3 4 5 6 7 8 9 10 11 12, got 13"):
+        published.table(13)
+    shutil.rmtree(home)
+    with pytest.raises(ConfigError, match=r"must hold the published tables, got no table_NN.yaml"):
+        published.wide(1)

@@ -1,0 +1,259 @@
+"""The verdict rule errs at the stated rates; intervals and smallest effects agree with hand and simulation."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as scipy_stats
+from scipy.integrate import quad
+
+from hinas_nb import stats
+from hinas_nb.stats import Effect, StatsError
+
+EXPERIMENTS = 4000
+
+
+def experiments(true: float, deviation: float, seeds: int, seed: int = 0) -> list[Effect]:
+    """Paired experiments with a known true effect."""
+    draws = np.random.default_rng(seed).normal(true, deviation, (EXPERIMENTS, seeds))
+    return [stats.paired(row) for row in draws]
+
+
+def rate(verdicts, word: str) -> int:
+    return sum(verdict == word for verdict in verdicts)
+
+
+def assert_rate(hits: int, share: float, count: int = EXPERIMENTS):
+    """As often as a binomial of that share is, but for one test in ten thousand."""
+    assert scipy_stats.binomtest(hits, count, share).pvalue > 1e-4, f"{hits} of {count}, expected {share:.3f}"
+
+
+# --- the rule
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "margin", "expected"),
+    [
+        (0.01, 0.2, 1, 0, "supports"),
+        (-0.01, 0.2, 1, 0, "undecided"),
+        (-0.2, -0.01, 1, 0, "contradicts"),
+        (-0.2, -0.01, -1, 0, "supports"),
+        (0.01, 0.2, -1, 0, "contradicts"),
+        (-0.04, 0.2, 1, -0.05, "supports"),  # no loss beyond 0.05
+        (-0.06, 0.2, 1, -0.05, "undecided"),
+        (-0.2, -0.06, 1, -0.05, "contradicts"),
+        (0.04, 0.2, 1, 0.05, "undecided"),  # at least 0.05 better
+        (-0.2, 0.04, -1, -0.05, "supports"),  # no rise beyond 0.05
+        (-0.04, 0.04, 0, 0.05, "supports"),
+        (-0.04, 0.06, 0, 0.05, "undecided"),
+        (0.06, 0.07, 0, 0.05, "contradicts"),
+        (-0.07, -0.06, 0, 0.05, "contradicts"),
+        (math.nan, math.nan, 1, 0, "undecided"),
+        (0.0, 0.0, 1, 0, "undecided"),
+    ],
+)
+def test_the_interval_against_the_margin_decides(low, high, direction, margin, expected):
+    middle = 0.1 if math.isnan(low) else (low + high) / 2
+    assert stats.verdict(Effect(middle, low, high, 3), direction, margin) == expected
+
+
+def test_without_an_effect_there_is_no_evidence():
+    assert stats.verdict(None, 1) == "no evidence yet"
+    assert stats.verdict(Effect(math.nan, math.nan, math.nan, 0), 1) == "no evidence yet"
+
+
+@pytest.mark.parametrize(("direction", "margin"), [(2, 0.0), (0, 0.0), (0, -0.1)])
+def test_a_claim_without_sense_is_refused(direction, margin):
+    with pytest.raises(StatsError, match="direction must be -1, 1, or 0 with a margin above 0, got"):
+        stats.verdict(Effect(0, 0, 0, 3), direction, margin)
+
+
+# --- how often it errs
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.3])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_on_the_margin_each_wrong_verdict_comes_in_one_of_forty(seeds, margin):
+    verdicts = [stats.verdict(effect, 1, margin) for effect in experiments(margin, 0.5, seeds)]
+    assert_rate(rate(verdicts, "supports"), 0.025)
+    assert_rate(rate(verdicts, "contradicts"), 0.025)
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_the_smallest_effect_is_found_in_four_of_five(seeds, direction):
+    true = direction * stats.smallest_effect(0.5, seeds)
+    verdicts = [stats.verdict(effect, direction) for effect in experiments(true, 0.5, seeds, seed=1)]
+    assert_rate(rate(verdicts, "supports"), 0.8)
+    assert rate(verdicts, "contradicts") == 0
+
+
+def test_equivalence_errs_at_its_rate():
+    verdicts = [stats.verdict(effect, 0, 0.5) for effect in experiments(0.5, 0.1, 5)]
+    assert_rate(rate(verdicts, "supports"), 0.025)
+    found = [stats.verdict(effect, 0, 0.5) for effect in experiments(0.0, 0.1, 5)]
+    assert rate(found, "supports") > 0.95 * EXPERIMENTS
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.5, 0.5), (0.5, 0.1)])
+def test_unpaired_intervals_cover(first, second):
+    draws = np.random.default_rng(2)
+    effects = [
+        stats.unpaired(draws.normal(1, first, 5), draws.normal(0, second, 5)) for _ in range(EXPERIMENTS)
+    ]  # fmt: skip
+    covered = sum(effect.low <= 1 <= effect.high for effect in effects)
+    assert 0.945 < covered / EXPERIMENTS < 0.97, "Welch's degrees of freedom keep 95 %, a little conservatively"
+
+
+# --- intervals by hand and by others
+
+
+def test_a_paired_interval_by_hand():
+    effect = stats.paired([0.1, 0.2, 0.3])
+    half = 4.302652729749462 * 0.1 / math.sqrt(3)  # t of 2 degrees of freedom, deviation 0.1
+    assert (effect.mean, effect.low, effect.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    assert effect.seeds == 3
+
+
+def test_a_welch_interval_is_that_of_scipy():
+    treatment, control = [29.2, 29.25, 29.3, 29.1], [29.0, 29.4, 28.7]
+    theirs = scipy_stats.ttest_ind(treatment, control, equal_var=False).confidence_interval()
+    ours = stats.unpaired(treatment, control)
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+    moments = [f(v) for v in (treatment[:3], control) for f in (np.mean, lambda v: np.std(v, ddof=1))]
+    assert stats.published(*moments) == stats.unpaired(treatment[:3], control)
+
+
+def test_an_exact_control_leaves_the_treatments_own_interval():
+    ours = stats.published(29.23, 0.0346, 28.66, 0.0)
+    alone = stats.paired(np.array([29.23 - 0.0346, 29.23, 29.23 + 0.0346]) - 28.66)
+    assert (ours.low, ours.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_borrowed_deviation_is_known_no_better_than_its_own_seeds():
+    """Single runs whose deviation comes from three others: covered as often as said."""
+    draws = np.random.default_rng(3)
+    runs = draws.normal(0, 0.3, (EXPERIMENTS, 5))
+    effects = [stats.borrowed(row[0] + 1, row[1], row[2:].std(ddof=1)) for row in runs]
+    assert_rate(sum(effect.low <= 1 <= effect.high for effect in effects), 0.95)
+
+
+def test_one_seed_gives_no_interval_and_no_verdict():
+    for effect in (stats.paired([0.4]), stats.unpaired([1.0], [0.5, 0.6]), stats.published(2, math.nan, 1, 0.1)):
+        assert math.isnan(effect.low) and math.isnan(effect.high) and math.isnan(effect.detectable)
+        assert stats.verdict(effect, 1) == "undecided"
+    assert math.isnan(stats.smallest_effect(0.1, 1))
+
+
+def test_the_published_deviations_are_sample_deviations_of_three_runs():
+    """Table 2 prints 0.0058, 0.0115 and 0.0208: what rounded scores give with n - 1, and not with n."""
+    for printed, runs in ((0.0058, (0, 0, 0.01)), (0.0115, (0, 0, 0.02)), (0.0208, (0, 0.01, 0.04))):
+        assert round(float(np.std(runs, ddof=1)), 4) == printed
+        assert round(float(np.std(runs)), 4) != printed
+
+
+# --- the smallest effect
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6, 40])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_smallest_effect_by_integration(seeds, power):
+    """Power as the mean over the sample deviation of a normal tail: no noncentral t involved."""
+    shift = stats.smallest_effect(2.0, seeds, power) / (2.0 / math.sqrt(seeds))
+    freedom, critical = seeds - 1, scipy_stats.t.ppf(0.975, seeds - 1)
+    spread = scipy_stats.chi(freedom, scale=1 / math.sqrt(freedom))
+    found, _ = quad(lambda s: spread.pdf(s) * scipy_stats.norm.sf(critical * s - shift), 0, np.inf)
+    assert found == pytest.approx(power, abs=1e-5)
+
+
+def test_more_seeds_find_smaller_effects():
+    effects = [stats.smallest_effect(0.1, seeds) for seeds in (2, 3, 5, 10, 100)]
+    assert effects == sorted(effects, reverse=True)
+    normal = 0.1 / 10 * (scipy_stats.norm.ppf(0.975) + scipy_stats.norm.ppf(0.8))
+    assert effects[-1] == pytest.approx(normal, rel=0.02)
+    assert stats.paired([0.1, 0.2, 0.3]).detectable == pytest.approx(stats.smallest_effect(0.1, 3))
+
+
+# --- images and shares
+
+
+def test_the_bootstrap_over_images_covers():
+    draws = np.random.default_rng(4)
+    intervals = [stats.over_images(draws.normal(0.2, 1, 40), draws=400) for _ in range(1000)]
+    covered = sum(low <= 0.2 <= high for low, high in intervals)
+    assert 0.91 < covered / 1000 < 0.965, "a percentile bootstrap of 40 images is a little too narrow"
+    assert stats.over_images([1.0, 2.0, 3.0]) == stats.over_images([1.0, 2.0, 3.0])
+    assert all(map(math.isnan, stats.over_images([1.0])))
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 3), (3, 3), (2, 5), (7, 10)])
+def test_the_interval_of_a_share_is_exact(hits, count):
+    theirs = scipy_stats.binomtest(hits, count).proportion_ci(method="exact")
+    ours = stats.share(hits, count, chance=0.25)
+    expected = [100 * (value - 0.25) for value in (hits / count, theirs.low, theirs.high)]
+    assert [ours.mean, ours.low, ours.high] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, math.nan]])
+def test_numbers_that_are_none_are_refused(values):
+    with pytest.raises(StatsError, match=r"differences must be finite numbers, at least one, got \["):
+        stats.paired(values)
+
+
+# --- search seeds and training seeds
+
+
+def scores(**changes) -> pd.DataFrame:
+    """Two arms, three searches of two trainings each, two images."""
+    rows = [
+        {"arm": arm, "search": s, "train": t, "image": image, "psnr": 20 + (arm == "new") * (s + 1) + 0.1 * t * s}
+        for arm in ("old", "new")
+        for s in range(3)
+        for t in range(2)
+        for image in "ab"
+    ]
+    return pd.DataFrame(rows).assign(**changes)
+
+
+def test_training_seeds_are_averaged_inside_their_search():
+    found = stats.seed_differences(scores(), "arm", "new", "old", "psnr", "search", ["train"])
+    assert list(found.index) == [0, 1, 2]
+    assert list(found) == pytest.approx([1, 2, 3])
+    table = scores()
+    table = pd.concat([table, table[(table["train"] == 1) & (table["search"] == 0)].assign(train=2, psnr=50.0)])
+    more = stats.seed_differences(table, "arm", "new", "old", "psnr", "search", ["train"])
+    assert list(more) == pytest.approx([(21 + 21 + 50) / 3 - (20 + 20 + 50) / 3, 2, 3])
+
+
+def test_correlated_trainings_of_one_search_do_not_narrow_the_interval():
+    """Ten trainings of each search that repeat it: the interval stays that of three searches."""
+    once = scores().query("train == 0")
+    ten = pd.concat([once.assign(train=t) for t in range(10)])
+    one, many = (
+        stats.paired(stats.seed_differences(t, "arm", "new", "old", "psnr", "search", ["train"])) for t in (once, ten)
+    )
+    assert many == one and many.seeds == 3
+
+
+def test_seeds_without_a_partner_are_left_out():
+    table = scores().query("not (arm == 'old' and search == 1)")
+    assert list(stats.seed_differences(table, "arm", "new", "old", "psnr", "search").index) == [0, 2]
+
+
+def test_other_images_are_refused():
+    table = scores()
+    for arm, message in (("new", "old must be|new must be|new and old"), ("old", "old must be")):
+        broken = table[~((table["arm"] == arm) & (table["search"] == 2) & (table["image"] == "b"))]
+        with pytest.raises(StatsError, match=message):
+            stats.seed_differences(broken, "arm", "new", "old", "psnr", "search")
+    other = table.assign(image=table["image"] + table["arm"])
+    with pytest.raises(StatsError, match="new and old must be scored on the same images, got others at 0"):
+        stats.seed_differences(other, "arm", "new", "old", "psnr", "search")
+
+
+def test_differences_by_image():
+    table = scores()
+    table.loc[(table["image"] == "b") & (table["arm"] == "new"), "psnr"] += 5
+    found = stats.image_differences(table, "arm", "new", "old", "psnr")
+    assert found.to_dict() == pytest.approx({"a": 2.0, "b": 7.0})

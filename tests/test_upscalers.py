@@ -1,0 +1,341 @@
+"""The super-resolution comparators: sizes, counts by hand, training, tiles, and what each paper describes."""
+
+import functools
+from importlib import import_module
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hinas_nb import data, evaluate, protocol
+from hinas_nb.comparators import TABLE, build, load
+from hinas_nb.comparators.edsr import EDSR
+from hinas_nb.comparators.fsrcnn import FSRCNN
+from hinas_nb.comparators.idn import IDN
+from hinas_nb.comparators.imdn import IMDN
+from hinas_nb.comparators.lapsrn import LapSRN, three_quarters
+from hinas_nb.comparators.luma import luminance
+from hinas_nb.comparators.memnet import MemNet
+from hinas_nb.comparators.rcan import RCAN
+from hinas_nb.comparators.rdn import RDN
+from hinas_nb.comparators.san import SAN, NonLocal, covariance, square_root
+from hinas_nb.comparators.vdsr import VDSR
+from hinas_nb.config import Comparator
+from hinas_nb.network import upsample
+from hinas_nb.profile import load_profile
+from hinas_nb.runs import Run, collect
+from hinas_nb.store import Store
+
+NARROW = {
+    "fsrcnn": lambda scale: FSRCNN(scale, width=8, shrunk=4, depth=2),
+    "vdsr": lambda scale: VDSR(scale, width=8, depth=5),
+    "lapsrn": lambda scale: LapSRN(scale, width=8, depth=2),
+    "memnet": lambda scale: MemNet(scale, width=4),
+    "edsr": lambda scale: EDSR(scale, width=8, blocks=2),
+    "idn": lambda scale: IDN(scale, width=16, blocks=1),
+    "rdn": lambda scale: RDN(scale, width=8, blocks=2, depth=3),
+    "rcan": lambda scale: RCAN(scale, width=16, groups=2, blocks=2),
+    "imdn": lambda scale: IMDN(scale, width=16, blocks=2),
+    "san": lambda scale: SAN(scale, width=8, groups=2, blocks=1),
+}
+LUMINANCE = ("fsrcnn", "vdsr", "lapsrn", "memnet", "idn")
+GLOBAL = ("rcan", "imdn", "san")
+LOCAL = tuple(name for name in NARROW if name not in GLOBAL)
+
+networks = pytest.mark.parametrize("name", NARROW)
+scales = pytest.mark.parametrize("scale", [2, 3, 4])
+
+
+def narrow(name: str, scale: int) -> torch.nn.Module:
+    """In float64 and evaluation mode, all weights moved, so that nothing is zero or one by its first weights."""
+    torch.manual_seed(0)
+    network = NARROW[name](scale).double().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return network
+
+
+def test_every_one_of_the_table_is_here():
+    assert set(NARROW) == {name for name, entry in TABLE.items() if "sr" in entry.tasks}
+
+
+# --- counts
+
+
+def c(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> int:
+    """Weights and biases of a convolution."""
+    return inputs * outputs * kernel**2 // groups + outputs
+
+
+def shuffle(width: int, scale: int) -> int:
+    """EDSR's way from features to the image."""
+    up = {2: c(width, 4 * width), 3: c(width, 9 * width), 4: 2 * c(width, 4 * width)}
+    return up[scale] + c(width, 3)
+
+
+def attention(width: int) -> int:
+    return c(width, width // 16, 1) + c(width // 16, width, 1)
+
+
+def by_hand(name: str, s: int) -> int:
+    if name == "fsrcnn":
+        slopes = 56 + 12 + 4 * 12 + 56
+        return c(1, 56, 5) + c(56, 12, 1) + 4 * c(12, 12) + c(12, 56, 1) + slopes + c(56, 1, 9)
+    if name == "vdsr":
+        return c(1, 64) + 18 * c(64, 64) + c(64, 1)
+    if name == "lapsrn":
+        level = 10 * c(64, 64) + c(64, 64, 4) + c(64, 1) + 4 * 4
+        return c(1, 64) + {2: 1, 3: 2, 4: 2}[s] * level
+    if name == "memnet":  # no biases; a batch norm before each convolution but the first
+        recursion, gates = 2 * 2 * 64, [(6 + block) * 64 for block in range(1, 7)]
+        blocks = 6 * (2 * 9 * 64**2 + 6 * recursion) + sum(2 * gated + gated * 64 for gated in gates)
+        return 9 * 64 + blocks + 2 * 64 + 9 * 64 + 6
+    if name == "edsr":
+        return c(3, 256) + 65 * c(256, 256) + shuffle(256, s)
+    if name == "idn":
+        above = c(64, 48) + c(48, 32, groups=4) + c(32, 64)
+        below = c(48, 64, groups=4) + c(64, 48) + c(48, 80)
+        return c(1, 64) + c(64, 64) + 4 * (above + below + c(80, 64, 1)) + c(64, 1, 17)
+    if name == "rdn":
+        block = sum(c(64 * layer, 64) for layer in range(1, 9)) + c(9 * 64, 64, 1)
+        return c(3, 64) + c(64, 64) + 16 * block + c(16 * 64, 64, 1) + c(64, 64) + shuffle(64, s)
+    if name == "rcan":
+        group = 20 * (2 * c(64, 64) + attention(64)) + c(64, 64)
+        return c(3, 64) + 10 * group + c(64, 64) + shuffle(64, s)
+    if name == "imdn":
+        block = c(64, 64) + 2 * c(48, 64) + c(48, 16) + attention(64) + c(64, 64, 1)
+        return c(3, 64) + 6 * block + c(6 * 64, 64, 1) + c(64, 64) + c(64, 3 * s**2)
+    group = 10 * 2 * c(64, 64) + attention(64) + c(64, 64)
+    non_local = 3 * c(64, 32, 1) + c(32, 64, 1)
+    return c(3, 64) + 20 * group + 2 * non_local + 1 + shuffle(64, s)
+
+
+@functools.cache
+def parameters(name: str, scale: int) -> int:
+    """Of the published size."""
+    with torch.device("meta"):
+        return build(name, "sr", scale).parameters_live
+
+
+@scales
+@networks
+def test_parameters_are_those_counted_by_hand_and_said_in_the_file(name, scale):
+    count = parameters(name, scale)
+    assert count == by_hand(name, scale)
+    said = import_module(f"hinas_nb.comparators.{name}").__doc__
+    assert f"{count:,}" in said
+
+
+def test_only_three_are_farther_than_2_percent_from_the_published_count():
+    """Each of these files says why."""
+    published = ((name, s, count) for name in NARROW for s, count in TABLE[name].published.items() if s)
+    far = {name for name, s, count in published if abs(parameters(name, s) / count - 1) > 0.02}
+    assert far == {"fsrcnn", "memnet", "lapsrn"}
+    with torch.device("meta"):
+        five = [LapSRN(s, depth=5).parameters_live for s in (2, 4)]
+    assert five == pytest.approx([251_000, 502_000], rel=0.002)
+
+
+@scales
+def test_multiply_adds_are_counted_without_computing(scale):
+    """A convolution takes its weights once per pixel of its output; bicubic's 5 x 5 for three colours come on top."""
+    height, width = 10, 12
+    bicubic = 3 * 25 * scale**2 * height * width
+    weights = {"vdsr": (by_hand("vdsr", scale) - 19 * 64 - 1) * scale**2, "idn": by_hand("idn", scale)}
+    weights["idn"] -= 2 * 64 + 4 * (48 + 32 + 64 + 64 + 48 + 80 + 64) + 1
+    for name, count in weights.items():
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            build(name, "sr", scale)(torch.empty(1, 3, height, width))
+        assert counter.get_total_flops() == 2 * (count * height * width + bicubic)
+
+
+# --- one interface
+
+
+@scales
+@networks
+@torch.no_grad()
+def test_any_size(name, scale):
+    network = NARROW[name](scale).eval()
+    for height, width in ((1, 1), (2, 7), (13, 6)):
+        low = torch.rand(2, 3, height, width)
+        assert network.upscale(low, scale).shape == (2, 3, height * scale, width * scale)
+        assert network(low).isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def batches():
+    photos = data.load("photos", "train")
+    pairs = data.Pairs(photos, task="sr", scale=2, patch=12, batch=4, seed=0, stream="train")
+    return [pairs.batch(step) for step in range(32)]
+
+
+@networks
+def test_a_few_steps_on_photos_lower_the_loss(name, batches):
+    torch.manual_seed(0)
+    network = NARROW[name](2)
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+
+    def loss(batch) -> torch.Tensor:
+        return (network(batch[0]) - batch[1]).square().mean()
+
+    before = sum(float(loss(batch).detach()) for batch in batches[:4])
+    for batch in batches[4:]:
+        optimizer.zero_grad()
+        loss(batch).backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+    assert sum(float(loss(batch).detach()) for batch in batches[:4]) < 0.99 * before
+
+
+@networks
+def test_every_parameter_takes_part(name):
+    network = narrow(name, 3)
+    network(torch.rand(1, 3, 5, 5, dtype=torch.float64)).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@scales
+@pytest.mark.parametrize("name", LOCAL)
+@torch.no_grad()
+def test_tiles_are_the_whole_image(name, scale):
+    network = narrow(name, scale)
+    low = torch.rand(1, 3, 2 * network.halo // 3 + 17, network.halo + 12, dtype=torch.float64)
+    tiled = evaluate.restore(network, low, network.halo, tile=9 + network.halo // 2)
+    assert torch.allclose(tiled, network(low), rtol=0, atol=1e-10)
+
+
+def reach(network: torch.nn.Module, scale: int) -> int:
+    """How far from an input pixel the pixels lie that its `scale` x `scale` output pixels depend on."""
+    side, middle = 2 * network.halo + 9, network.halo + 4
+    low = torch.rand(1, 3, side, side, dtype=torch.float64, requires_grad=True)
+    pixels = slice(middle * scale, (middle + 1) * scale)
+    output = network(low)[..., pixels, pixels]
+    (output * torch.rand_like(output)).sum().backward()
+    rows = low.grad.abs().amax((0, 1, 3)).nonzero().flatten()
+    return max(middle - int(rows[0]), int(rows[-1]) - middle)
+
+
+@scales
+@pytest.mark.parametrize("name", LOCAL)
+def test_halo_is_the_receptive_field(name, scale):
+    """To the pixel, but for an edge that bicubic up-sampling or the shrinking to x3 does not need at each scale."""
+    network = narrow(name, scale)
+    assert 0 <= network.halo - reach(network, scale) <= (1 if name in ("vdsr", "memnet", "lapsrn") else 0)
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+@torch.no_grad()
+def test_attention_sees_the_whole_image(name):
+    network = narrow(name, 2)
+    assert network.halo is None
+    low = torch.rand(1, 3, 60, 60, dtype=torch.float64)
+    other = low.clone()
+    other[..., -1, -1] += 1
+    assert not torch.equal(network(low)[..., :2, :2], network(other)[..., :2, :2])
+    with pytest.raises(ValueError, match="tile must be at least 1 pixel and needs a known halo"):
+        evaluate.restore(network, low, network.halo, tile=9)
+
+
+@pytest.mark.parametrize("name", LUMINANCE)
+@torch.no_grad()
+def test_luminance_networks_leave_the_chroma_to_bicubic(name):
+    network, low = narrow(name, 2), torch.rand(1, 3, 9, 8, dtype=torch.float64)
+    change = network(low) - upsample(low, 2)
+    assert change.abs().max() > 1e-3
+    assert torch.allclose(change, change[:, :1].expand_as(change), rtol=0, atol=1e-12)
+    grey = low.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)  # three equal channels stay equal
+    assert torch.allclose(luminance(network(grey)), network(grey)[:, :1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "width", "multiple"), [("idn", 24, 16), ("imdn", 30, 4), ("san", 9, 2)])
+def test_widths_that_cannot_be_divided_die_in_the_settings(name, width, multiple):
+    with pytest.raises(ValueError, match=f"width must be a multiple of {multiple}, got {width} for {name}"):
+        load_profile("smoke").train("sr", Comparator(name=name, width=width))
+
+
+def test_one_is_trained_scored_and_loaded(tmp_path):
+    profile = load_profile("smoke", {"train.steps": 2, "train.validate_every": 2, "evaluate.every": 5})
+    store, trained = Store(tmp_path / "runs"), profile.train("sr", Comparator(name="imdn", width=8), scale=3)
+    standard = protocol.get("sr-standard", scale=3)
+    (score,) = collect([Run(profile.evaluate(trained, protocol=standard), {})], store).psnr
+    assert 0 < score < 60
+    network = load(store.folder(trained).path / "weights.safetensors")
+    assert (network.name, network.scale, network.parameters_live) == ("imdn", 3, IMDN(3, width=8).parameters_live)
+    low = torch.rand(1, 3, 8, 9)
+    with torch.no_grad():
+        assert torch.allclose(network.upscale(low, 3), network.folded()(low), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="scale must be that of an sr network, got 2 for imdn x3"):
+        network.upscale(low, 2)
+
+
+# --- what single papers describe
+
+
+def test_three_quarters_is_matlabs_bicubic():
+    image = torch.randn(2, 1, 24, 16, dtype=torch.float64)
+    assert torch.allclose(three_quarters(image), data.bicubic(image, 0.75), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_lapsrn_x3_is_its_x4_network_shrunk():
+    four, three = narrow("lapsrn", 4), narrow("lapsrn", 3)
+    three.load_state_dict(four.state_dict())
+    low = torch.rand(1, 3, 7, 9, dtype=torch.float64)
+    assert torch.allclose(luminance(three(low)), three_quarters(luminance(four(low))), rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_lapsrn_starts_from_bilinear_up_sampling():
+    network = LapSRN(2, width=4, depth=1).double()
+    for parameter in network.levels[0].residual.parameters():
+        parameter.zero_()
+    low = torch.rand(1, 3, 9, 8, dtype=torch.float64)
+    wanted = torch.nn.functional.interpolate(luminance(low), scale_factor=2, mode="bilinear")
+    assert torch.allclose(luminance(network(low))[..., 2:-2, 2:-2], wanted[..., 2:-2, 2:-2], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["vdsr", "idn"])
+@torch.no_grad()
+def test_residual_networks_without_their_last_layer_are_bicubic(name):
+    network, low = NARROW[name](3), torch.rand(1, 3, 9, 8)
+    last = network.residual if name == "idn" else network.layers[-1]
+    for parameter in last.parameters():
+        parameter.zero_()
+    assert torch.allclose(network(low), upsample(low, 3), rtol=0, atol=1e-6)
+
+
+def test_covariance_and_its_square_root():
+    features = torch.randn(2, 6, 9, 5, dtype=torch.float64)
+    found = covariance(features)
+    wanted = torch.stack([torch.cov(image.flatten(1), correction=0) for image in features])
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+    root = square_root(found, iterations=20)
+    assert torch.allclose(root @ root, found, rtol=0, atol=1e-10)
+    error = (square_root(found) @ square_root(found) - found).norm() / found.norm()
+    assert 1e-4 < error < 0.1  # five iterations come near
+
+
+@torch.no_grad()
+def test_a_non_local_block_sees_all_of_its_quarter_and_nothing_else():
+    torch.manual_seed(0)
+    block, features = NonLocal(6).double(), torch.randn(1, 6, 7, 6, dtype=torch.float64)
+    assert torch.equal(block(features), features)  # first weights: the identity
+    torch.nn.init.normal_(block.back.weight)
+    query, key, value = block.embed(features[..., :4, :3]).flatten(2).chunk(3, dim=1)
+    mixed = value @ torch.softmax(query.mT @ key, dim=2).mT
+    wanted = features[..., :4, :3] + block.back(mixed.unflatten(2, (4, 3)))
+    assert torch.allclose(block(features)[..., :4, :3], wanted, rtol=0, atol=1e-12)
+    other = features.clone()
+    other[..., 4:, 3:] += 1
+    changed = (block(other) != block(features)).any(dim=1)[0]
+    assert changed[4:, 3:].all() and changed.sum() == 9
+
+
+@pytest.mark.parametrize("name", GLOBAL)
+def test_a_constant_image_has_finite_gradients(name):
+    network = NARROW[name](2)
+    network(torch.full((1, 3, 8, 8), 0.5)).sum().backward()
+    network(torch.full((1, 3, 1, 1), 0.5)).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
