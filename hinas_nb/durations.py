@@ -22,11 +22,12 @@ from hinas_nb.store import Store
 
 PATIENCE = 90.0  # seconds until a shape is given up
 #: Settings that decide numbers but not time.
-FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images", "noise_seed"} | {
+FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"} | {
     name for config in (SearchConfig, TrainConfig) for name in config.model_fields if name.endswith(("lr", "decay"))
 }
 #: Of a search, what decides the size of the networks that are trained from it.
 SIZING = ("layers", "nodes", "levels", "operations")
+NETWORK = ("task", "genotype", "base_width", "width_factors", "scale")  # of a training, what is left to restore with
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def _stripped(content):
     inner = content.get("search", content)  # of a perturbation or an epoch
     if inner.get("kind") == "SearchConfig":
         return {name: inner["space"].get(name) for name in SIZING}
+    if content.get("kind") == "TrainConfig":  # of an evaluation
+        return {name: _stripped(content.get(name)) for name in NETWORK}
     return {name: _stripped(value) for name, value in content.items() if name not in FREE}
 
 

@@ -8,13 +8,18 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 
 import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from hinas_nb import benchmark, cost
 from hinas_nb.config import Arm, SearchConfig, Space, TimingConfig
 from hinas_nb.genotype import Genotype
+from hinas_nb.network import CHANNELS
+from hinas_nb.supernet import Supernet
 
 PHASES = {"W": "weights", "A": "architecture"}
 PEAK = "matrix product"  # the arm that shows what the machine can do
@@ -67,7 +72,7 @@ class Shapes:
 PAPER = Shapes(
     paper=True, base_width=None, side=64, batches=(2, 8), sr_batch=8,
     growth={"base_width": (5, 15), "nodes": (2, 3), "layers": (1, 2), "batch": (1, 4)},
-    image=(481, 321), other_images=((128, 128), (256, 256), (481, 642)), training=(24, 64),
+    image=(481, 321), other_images=((128, 128), (256, 256)), training=(24, 64),
     product=2048, threads=2, rounds=6, few=3, compiling=True,
 )  # fmt: skip
 TINY = Shapes(
@@ -128,6 +133,45 @@ def growth(sized: Shapes) -> TimingConfig:
     return _timing("growth", arms, sized, sized.few)
 
 
+def growth_points(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
+    """What `growth` measured: setting, x, seconds and peak (MiB), the base point on every curve."""
+    measured = benchmark.table(records).set_index("arm")
+    arms = {arm.label: arm for arm in config.arms}
+    rows = []
+    for setting in dict.fromkeys(label.split()[0] for label in arms if label != "base"):
+        for label in ("base", *(label for label in arms if label.startswith(f"{setting} "))):
+            arm = arms[label]
+            x = arm.batch if setting == "batch" else getattr(arm.space, setting)
+            rows.append({"setting": setting, "x": x} | measured.loc[label, ["seconds", "peak (MiB)"]].to_dict())
+    return pd.DataFrame(rows).sort_values(["setting", "x"], ignore_index=True)
+
+
+def sharing(sized: Shapes, batch: int) -> TimingConfig:
+    """Steps without and with cell sharing at one batch, and with it at the batch that the saved memory allows."""
+    space = sized.space()
+    larger = larger_batch(space, batch, sized.side)
+    ways = {"no sharing": ("no sharing", batch), "ours": ("ours", batch)}
+    if larger > batch:
+        ways[f"ours, batch {larger}"] = ("ours", larger)
+    return steps(f"cell sharing at batch {batch}", space, sized, ways, batch, rounds=sized.few)
+
+
+def step_multiply_adds(space: Space, phase: str, batch: int, side: int) -> int:
+    """Of a step's convolutions, with only the gradients that it needs; the loss is not in it."""
+    return PASSES[phase] * batch * side**2 * supernet_multiply_adds(space)
+
+
+@cache
+def supernet_multiply_adds(space: Space) -> int:
+    """A forward pass's, per input pixel; counted on the plain supernet, where every convolution stands by itself."""
+    side = 8
+    image = torch.zeros(1, CHANNELS[space.task], side, side)
+    net = cost.plain(Supernet(space)).eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # not on meta: a supernet asks for its weights
+        net(image)
+    return counter.get_total_flops() // 2 // side**2
+
+
 def restorations(
     sized: Shapes, names: Mapping[str, dict], image: tuple[int, int], threads: int, rounds: int
 ) -> TimingConfig:
@@ -148,12 +192,13 @@ def trainings(sized: Shapes) -> TimingConfig:
     return _timing("a training step", [*arms, _product(sized)], sized, sized.rounds)
 
 
-def compared(config: TimingConfig, records: list[dict], baseline: str) -> pd.DataFrame:
-    """`benchmark.table` against `baseline` of the same phase; columns way and phase ("" where there is none).
+def compared(config: TimingConfig, records: list[dict], baseline: str | None = None) -> pd.DataFrame:
+    """`benchmark.table` against `baseline` of the same phase, with columns way, phase ("" where none) and batch.
 
-    `of peak` needs `multiply-adds`, see `reached`.
+    baseline: a way; None: the first.
     """
     labels = [arm.label for arm in config.arms if arm.label != PEAK]
+    baseline = baseline or labels[0].removesuffix(f", {_phase(labels[0])}")
     parts = []
     for phase in dict.fromkeys(_phase(label) for label in labels):
         whole = benchmark.table(records, f"{baseline}, {phase}" if phase else baseline)

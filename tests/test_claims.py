@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from made_up_runs import finish, score
 
 from hinas_nb import claim_file, claims, contract, places, planning, published, said, stats
 from hinas_nb.claim_file import METRICS, PUBLISHED_ONLY
@@ -28,29 +30,6 @@ def budget(tmp_path, monkeypatch):
     """The smoke budget with three seeds and an empty store."""
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path / "results"))
     return load_profile("smoke", {"seeds": [0, 1, 2]})
-
-
-def finish(budget, config, text="", records=(), genotype=None):
-    """A finished Run in the store, made up."""
-    folder = budget.store().folder(config)
-    folder.begin("cpu", 1)
-    folder.append_records(list(records))
-    folder.write_text("scores.csv", text)
-    if genotype:
-        folder.write_text("genotype.json", genotype.to_json())
-    folder.finish({})
-
-
-def score(budget, question: Question, effect, spread=0.01, seeds=None):
-    """Score both arms with PSNR = SSIM: the control 20 and something, the treatment `effect` more."""
-    for treatment, side in zip((True, False), claims.arms(question, budget)):
-        for run in side:
-            seed = run.labels["seed"]
-            if seeds is not None and seed not in seeds:
-                continue
-            value = 20 + seed + treatment * (effect + spread * (seed - 1))
-            rows = [f"{image},{value + step},{value + step},8,8,0.1" for step, image in enumerate("ab")]
-            finish(budget, run.config, "\n".join(["image,psnr,ssim,height,width,seconds", *rows]))
 
 
 def question(name, treatment, control, metric, task="denoise", degradation: float | None = 50.0) -> Question:
@@ -300,14 +279,12 @@ def test_one_seed_is_undecided(budget):
 
 
 def search_records(epochs=1, skips=0, seconds=7.2, memory=300.0) -> list[dict]:
-    genotype = random_genotype(3, 4, np_generator())
+    genotype = random_genotype(3, 4, generator())
     common = {"genotype": genotype.to_json(), "best": True, "skip_count": skips}
     return [common | {"epoch": 1 + n, "seconds": seconds / epochs, "peak_memory_mib": memory} for n in range(epochs)]
 
 
-def np_generator():
-    import torch
-
+def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
@@ -330,7 +307,7 @@ def test_parameters_are_counted_from_the_genotypes(budget):
     one = question("widths", "ws", "w40", "parameters_m", degradation=30.0)
     for side in claims.arms(one, budget):
         for run in side:
-            drawn = random_genotype(3, 4, np_generator())
+            drawn = random_genotype(3, 4, generator())
             drawn = type(drawn)(run.config.model.genotype.space.levels or (0, 1, 2), drawn.cells)
             finish(budget, run.config.model.genotype, records=search_records(), genotype=drawn)
     found = row(budget, one)
@@ -354,7 +331,7 @@ def test_the_widest_layer_is_held_against_random_genotypes(budget):
     one = question("last-layer-widest", "found", "chance", "last_widest", degradation=None)
     treatment, _ = claims.arms(one, budget)
     for run in treatment:
-        drawn = random_genotype(3, 4, np_generator())
+        drawn = random_genotype(3, 4, generator())
         finish(budget, run.config.model.genotype, genotype=type(drawn)((0, 1, 2), drawn.cells))
     found = row(budget, one)
     chance = said.chance("last_widest", treatment[0].config.model.genotype.space)

@@ -4,7 +4,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,9 +34,7 @@ SETTINGS = {
     "RAY_worker_register_timeout_seconds": "300",  # the machine may be busy
 }
 MACHINE = {"num_cpus": 1, "num_gpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20}
-HEAD = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
-#: Given ports, a machine waits 15 s for its agents no more, which is short where others compute.
-PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+HEAD = MACHINE | {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +49,8 @@ def ray():
         # Workers cannot import this file.
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
         yield ray
-    shutil.rmtree(folder, ignore_errors=True)
+    while os.path.exists(folder):  # its last processes may still write
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +58,12 @@ def cluster(ray):
     """Two machines with a CPU and, in name, a GPU each."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args=MACHINE | HEAD | free_ports())
-    cluster.add_node(**MACHINE, **free_ports())
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
+    cluster.add_node(**MACHINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", cluster.address)
         yield cluster
     cluster.shutdown()
-
-
-def free_ports() -> dict[str, int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return dict(zip(PORTS, ports))
 
 
 @pytest.fixture(scope="module")

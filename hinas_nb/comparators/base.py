@@ -76,11 +76,10 @@ def near_identity(last: nn.Conv2d) -> nn.Conv2d:
     return last
 
 
-def he_normal(module: nn.Module, gain: float = 1.0) -> None:
-    """First weights of He et al. (2015) for all convolutions inside, times `gain`; no bias."""
+def he_normal(module: nn.Module) -> None:
+    """First weights of He et al. (2015) for all convolutions inside; biases start at 0."""
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            layer.weight.data.mul_(gain)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -5,8 +5,7 @@ output of every second convolution is added to that of the mirrored deconvolutio
 is added to the last one's. 4,131,072 parameters; the same, counted from the description without biases.
 
 Chosen here: no biases. A deconvolution of stride 1 is a convolution with the kernel turned round, and is built as
-one. First weights by He et al., the deconvolutions' a tenth of that: the sums at the skips stay near their inputs,
-and the learning rate of the other networks does not overshoot.
+one. First weights are torch's: with those of He et al. the sums at the skips grow until the first steps overshoot.
 """
 
 from itertools import pairwise
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from hinas_nb.comparators.base import Restorer, he_normal
+from hinas_nb.comparators.base import Restorer
 
 DEPTH = 15  # convolutions, and as many deconvolutions
 SKIP = 2  # layers from skip to skip
@@ -31,8 +30,6 @@ class RED30(Restorer):
         channels = [1, *[width] * (2 * DEPTH - 1), 1]
         layers = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(channels)]
         self.encoder, self.decoder = nn.ModuleList(layers[:DEPTH]), nn.ModuleList(layers[DEPTH:])
-        he_normal(self.encoder)
-        he_normal(self.decoder, gain=0.1)
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         x, kept = noisy, [noisy]

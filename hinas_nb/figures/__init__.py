@@ -16,6 +16,7 @@ from hinas_nb.figures.evolution import (
 from hinas_nb.figures.forest import forest_plot
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
+from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves
 from hinas_nb.figures.stability import ranking_plot, searches_plot
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.training import training_curves
@@ -31,9 +32,12 @@ __all__ = [
     "change_by_image",
     "change_scatter",
     "changed_edges",
+    "cost_bars",
     "effect_plot",
     "forest_plot",
+    "foretold_plot",
     "genotype_graph",
+    "growth_curves",
     "image_panel",
     "op_weight_evolution",
     "op_weight_heatmap",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from hinas_nb.figures.comparisons import NAMED_IMAGES, UNITS
 from hinas_nb.figures.labels import place_labels
@@ -52,6 +53,7 @@ def effect_plot(effects: pd.DataFrame, control: str, group: str = "group", title
             )
         axes.set_yticks(list(place.values()), list(place))
         axes.set(ylim=(-len(arms) + 0.5, 0.5), xlabel=f"difference from {control}", title=str(name))
+        axes.xaxis.set_major_locator(MaxNLocator(4))  # SSIM's ticks are long
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()

@@ -1,0 +1,122 @@
+"""What a whole search costs by its schedule; arms are compared with their own kind; the figures of `24_speed`."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from hinas_nb import cost, figures, speed
+from hinas_nb.config import SearchConfig, Space
+from hinas_nb.figures.speed import slope
+
+SMALL = replace(speed.TINY, base_width=2)
+
+
+def test_a_search_is_projected_by_its_schedule():
+    # 20 images: V 10 % = 2, W and A 9 each; ceil(9 / 4) = 3 steps an epoch; 10 epochs, 4 of warm-up, 3 with scores.
+    config = SearchConfig(validation_fraction=0.1, batch=4, epochs=10, warmup_epochs=4, validate_from=7)
+    found = speed.projection(config, images=20, patches=6, weight_step=2.0, architecture_step=5.0)
+    assert (found.weight_steps, found.architecture_steps, found.validations) == (30, 18, 3)
+    assert found.steps_seconds == 30 * 2 + 18 * 5
+    assert found.validation_seconds == pytest.approx(3 * (2 * 6 / 4) * 2 / 3)
+    assert found.hours == pytest.approx((150 + 6) / 3600)
+
+
+def test_the_published_search_has_19_steps_an_epoch():
+    found = speed.projection(SearchConfig(), 300, 35, 1.0, 1.0)  # 147 images of W at batch 8
+    assert (found.weight_steps, found.architecture_steps, found.validations) == (1900, 1520, 40)
+
+
+def test_the_genotype_is_the_one_whose_parameters_are_published():
+    assert cost.network(speed.GENOTYPE, "denoise").parameters_live == 257_769
+
+
+def test_steps_are_compared_within_their_phase():
+    config = speed.steps("steps", SMALL.space(), SMALL, ["plain", "ours"], 2)
+    assert [arm.label for arm in config.arms] == ["plain, W", "ours, W", "plain, A", "ours, A", speed.PEAK]
+    seconds = {"plain, W": 4.0, "ours, W": 2.0, "plain, A": 9.0, "ours, A": 3.0, speed.PEAK: 0.1}
+    record = {"seconds_by_arm": seconds, "peak_mib_by_arm": dict.fromkeys(seconds, 1.0)}
+    table = speed.compared(config, [record] * 3, "plain").set_index(["way", "phase"])
+    assert table["times faster"].to_dict() == {
+        ("plain", "W"): 1, ("ours", "W"): 2, ("plain", "A"): 1, ("ours", "A"): 3
+    }  # fmt: skip
+    assert speed.in_words(table.loc[("ours", "A")]) == "3x [3, 3]"
+
+
+def test_speed_is_told_as_a_share_of_the_matrix_product():
+    config = speed.steps("steps", SMALL.space(), SMALL, ["ours"], 2, ["W"])
+    side = SMALL.product
+    record = {"seconds_by_arm": {"ours, W": 4.0, speed.PEAK: 0.5}}
+    table = speed.reached(config, [record], {"ours, W": side**3}).set_index("arm")
+    assert table.loc["ours, W", "of peak"] == pytest.approx(0.5 / 4)
+    assert table.loc[speed.PEAK, "GFLOP/s"] == pytest.approx(2e-9 * side**3 / 0.5)
+
+
+def test_variants_change_what_they_name_and_nothing_else():
+    arms = speed.steps("steps", Space(), speed.PAPER, list(speed.VARIANTS), 8, ["W"]).arms
+    by_label = {arm.label.removesuffix(", W"): arm for arm in arms}
+    assert by_label["plain"].plain and by_label["checkpoints"].checkpointing
+    assert not by_label["no sharing"].space.sharing and by_label["ours"].space == Space()
+    assert {arm.batch for arm in arms if arm.space} == {8}, "no arm is padded with a batch of its own"
+
+
+def test_growth_changes_one_setting_at_a_time():
+    base, *others = speed.growth(speed.PAPER).arms
+    for arm in others:
+        setting, value = arm.label.split()
+        settings, own = ({**one.space.model_dump(), "batch": one.batch} for one in (base, arm))
+        assert {name for name in settings if settings[name] != own[name]} == {setting}
+        assert own[setting] == int(value)
+
+
+def test_the_base_point_is_on_every_curve():
+    config = speed.growth(SMALL)
+    seconds = {arm.label: 1.0 + place for place, arm in enumerate(config.arms)}
+    points = speed.growth_points(config, [{"seconds_by_arm": seconds, "peak_mib_by_arm": seconds}])
+    curves = points.groupby("setting")[["x", "seconds"]].agg(list).to_dict("index")
+    assert curves == {
+        "base_width": {"x": [2, 2], "seconds": [1, 2]}, "batch": {"x": [1, 2], "seconds": [3, 1]}
+    }  # fmt: skip
+
+
+def test_the_saved_memory_allows_a_larger_batch():
+    space = SMALL.space(layers=2, nodes=2)
+    batch = speed.larger_batch(space, 8, 16)
+    alone = speed.foretold(space.but(sharing=False), 8, 16)["W"]
+    assert batch > 8 and speed.foretold(space, batch, 16)["W"] <= alone * 1.02
+
+
+def test_tiny_shapes_are_for_narrow_budgets():
+    assert speed.shapes(10).paper and not speed.shapes(4).paper
+
+
+def test_engines_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setattr(speed.shutil, "which", lambda name: None)
+    monkeypatch.setattr(speed, "find_spec", lambda name: None)
+    present, absent = speed.engines()
+    assert set(present) | set(absent) == set(speed.ENGINES) and not set(present) & set(absent)
+    assert absent == {
+        "ours, compiled": "no C++ compiler is here",
+        "ours, ONNX Runtime": "onnx onnxscript onnxruntime not installed",
+    }
+
+
+def test_a_power_law_is_a_line_in_logarithms():
+    assert slope([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+    curves = pd.DataFrame({"panel": "width", "series": "W", "x": [1, 2, 4], "value": [3, 12, 48]})
+    (panel,) = figures.growth_curves(curves).axes
+    assert panel.get_legend().get_texts()[0].get_text() == "W: power 2"
+
+
+def test_every_way_is_a_bar_with_its_words():
+    table = pd.DataFrame({"panel": ["W"] * 2, "way": ["plain", "ours"], "seconds": [3.0, 1.0], "text": ["", "3x"]})
+    (panel,) = figures.cost_bars(table, title="claim").axes
+    assert [bar.get_width() for bar in panel.patches] == [3, 1]
+    assert [text.get_text() for text in panel.texts] == ["", "3x"]
+
+
+def test_figures_refuse_what_cannot_be_drawn():
+    with pytest.raises(figures.FigureError, match="seconds must be positive for at least one way"):
+        figures.cost_bars(pd.DataFrame({"panel": ["W"], "way": ["x"], "seconds": [0.0], "text": [""]}))
+    with pytest.raises(figures.FigureError, match="memory must be positive"):
+        figures.foretold_plot(pd.DataFrame({"arm": [], "foretold": [], "measured": []}))
