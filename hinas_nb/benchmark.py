@@ -143,15 +143,15 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     from hinas_nb import evaluate
 
     net = cost.network(arm.network, arm.task, arm.base_width, arm.scale).to(device).eval()
+    if arm.engine == "onnx":
+        from hinas_nb import export
+
+        run = export.session(net, torch.get_num_threads())  # folds the batch norms itself
+        return lambda: run(image)
     if arm.plain:
         net, halo = cost.stock(net), None
     else:
         net, halo = net.folded(), net.halo
-    if arm.engine == "onnx":
-        from hinas_nb import export
-
-        run = export.session(net, torch.get_num_threads())
-        return lambda: run(image)
     if arm.engine == "compiled":
         net = torch.compile(net, dynamic=True)
     return lambda: evaluate.restore(net, image, halo)

@@ -23,6 +23,7 @@ from hinas_nb.said import Finding, Place
 from hinas_nb.stats import Effect
 
 MAIN_TEST_SET = "B100"  # its published row stands beside ours where the paper did not score our images
+NOTES = {"paper": "published_note", "ours": "note"}
 NOTHING = Finding(Effect(math.nan, math.nan, math.nan, 0))
 
 
@@ -77,14 +78,17 @@ def verdicts(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFram
                 "budget": row["budget"],
                 "protocol": f"{row['protocol']}, {row['data']}" if metric.scored else "",
                 "verdict": row["verdict"],
-                "note": "; ".join(filter(None, [row["published_note"], row["note"]])),
+                "note": "; ".join(f"{who}: {row[note]}" for who, note in NOTES.items() if row[note]),
             }
         )
     return pd.DataFrame(rows)
 
 
 def effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The numbers behind `verdicts`, one row per question; NaN where there is none. Raises ConfigError."""
+    """The numbers behind `verdicts`, one row per question; NaN where there is none. Raises ConfigError.
+
+    margin: where it lies on the axis of the difference.
+    """
     store = budget.store()
     rows = []
     for question in questions(budget, names):
@@ -106,7 +110,7 @@ def effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame
                 "label": f"{question.comparison}, {level(question.task, question.degradation)}",
                 "panel": METRICS[question.metric].header,
                 "direction": question.judged.direction,
-                "margin": question.judged.margin,
+                "margin": question.judged.direction * question.judged.margin + 0.0,
                 "published": theirs.effect.mean,
                 "published_low": theirs.effect.low,
                 "published_high": theirs.effect.high,

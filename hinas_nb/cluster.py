@@ -9,6 +9,7 @@ package, and results and data under the same paths, on a file system that locks 
 import math
 import os
 import platform
+import socket
 from concurrent.futures import Future
 
 import ray
@@ -33,14 +34,20 @@ class Cluster:
     def __init__(self, work):
         self._joined = not ray.is_initialized()
         if self._joined:
+            address = os.environ.get("RAY_ADDRESS", "")
             try:
+                _knock(address)
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             except Exception as error:
-                raise ConnectionError(f"a Ray cluster must answer or start, got {one_line(error)}") from None
+                what = f"answer at RAY_ADDRESS={address}" if address else "answer or start"
+                raise ConnectionError(f"a Ray cluster must {what}, got {one_line(error)}") from None
         self._work, self._refs = work, []
-        self._task = ray.remote(_compute).options(
-            **_resources(work.threads, work.device), max_retries=0, runtime_env={"env_vars": _environment()}
-        )
+        try:
+            needs = _resources(work.threads, work.device)
+        except ValueError:
+            self.close()
+            raise
+        self._task = ray.remote(_compute).options(**needs, max_retries=0, runtime_env={"env_vars": _environment()})
 
     def submit(self, config) -> Future:
         self._refs.append(self._task.remote(self._work, config))
@@ -52,6 +59,13 @@ class Cluster:
             ray.cancel(ref, force=True)
         if self._joined:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _resources(threads: int, device: str) -> dict[str, int]:

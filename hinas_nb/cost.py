@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hinas_nb import comparators, places
 from hinas_nb.config import Comparator, SearchConfig, Space
+from hinas_nb.deformable import TAPS
 from hinas_nb.genotype import Genotype
 from hinas_nb.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STEM, DerivedNetwork
 from hinas_nb.ops import KINDS
@@ -151,4 +152,6 @@ def _operation(name: str, width: int) -> int:
     kind = KINDS[name]
     if kind.separable:
         return 2 * (kind.kernel**2 * width + width * width)
+    if kind.deformable:  # its offsets are a convolution too; interpolation is not counted
+        return kind.kernel**2 * width * (width + 2 * TAPS)
     return kind.kernel**2 * width * width

@@ -5,7 +5,7 @@ them, else what the paper prints for the two arms, else for its whole method.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -75,14 +75,19 @@ def _published(question: Question, data: str) -> Assumed:
     if not METRICS[question.metric].scored:
         return Assumed(math.nan, "no deviation known")
     tables = claim_file.load().tables
-    wanted = [Place(question.task, name, question.degradation) for name in (data, claims.MAIN_TEST_SET)]
     for number in question.claim.tables:
         sides = [said.cells(tables, number, arm, question.metric) for arm in (question.treatment, question.control)]
-        for place in wanted:
+        for place in _nearest(question, data, sides[0]):
             found = [side[place] for side in sides if place in side]
             if len(found) == 2 and all(cell.deviation > 0 for cell in found):
                 return Assumed(math.hypot(*(cell.deviation for cell in found)), f"table {found[0].like or number}")
     number, arm = WHOLE_METHOD[question.task]
     cells = said.cells(tables, number, arm, question.metric)
-    known = [cells[place] for place in (*wanted, *cells) if place in cells]
-    return Assumed(math.sqrt(2) * known[0].deviation, f"table {number}, {arm}")
+    nearest = [*_nearest(question, data, cells), *cells][0]
+    return Assumed(math.sqrt(2) * cells[nearest].deviation, f"table {number}, {arm}")
+
+
+def _nearest(question: Question, data: str, places: Iterable[Place]) -> list[Place]:
+    """Those of the question's degradation: on these images first, then on the paper's usual ones."""
+    here = [place for place in places if (place.task, place.degradation) == (question.task, question.degradation)]
+    return sorted(here, key=lambda place: (place.data != data, place.data != claims.MAIN_TEST_SET))

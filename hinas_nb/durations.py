@@ -22,9 +22,8 @@ from hinas_nb.store import Store
 
 PATIENCE = 90.0  # seconds until a shape is given up
 #: Settings that decide numbers but not time.
-FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"} | {
-    name for config in (SearchConfig, TrainConfig) for name in config.model_fields if name.endswith(("lr", "decay"))
-}
+FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"}
+FREE_ENDINGS = ("lr", "lr_final", "decay")
 #: Of a search, what decides the size of the networks that are trained from it.
 SIZING = ("layers", "nodes", "levels", "operations")
 NETWORK = ("task", "genotype", "base_width", "width_factors", "scale")  # of a training, what is left to restore with
@@ -47,10 +46,10 @@ def estimate(
     for config in configs:
         shapes.setdefault(shape(config), config)
     for key, config in shapes.items():
-        if type(config) not in few_steps.LOOPS:
-            yield key, Estimate(math.nan, "not known beforehand")
-        elif key in known:
+        if key in known:
             yield key, Estimate(median(known[key]), "finished")
+        elif type(config) not in few_steps.LOOPS:
+            yield key, Estimate(math.nan, "not known beforehand")
         else:
             yield key, _in_child(_resolved(config, store), store, threads, environment or {})
 
@@ -98,7 +97,11 @@ def _stripped(content):
         return {name: inner["space"].get(name) for name in SIZING}
     if content.get("kind") == "TrainConfig":  # of an evaluation
         return {name: _stripped(content.get(name)) for name in NETWORK}
-    return {name: _stripped(value) for name, value in content.items() if name not in FREE}
+    return {name: _stripped(value) for name, value in content.items() if not _free(name)}
+
+
+def _free(name: str) -> bool:
+    return name in FREE or name.endswith(FREE_ENDINGS)
 
 
 def _resolved(config: RunConfig, store: Store) -> RunConfig:

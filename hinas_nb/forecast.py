@@ -51,7 +51,7 @@ def _until(plans: list[Plan], found: list[Kind], settings) -> Iterator[str]:
     yield (
         f"All Runs to do, {workers}, {settings.threads} thread{'s' if settings.threads > 1 else ''} each: "
         f"{duration(until)} on this machine ({duration(computing)} of computing)"
-        + (f"; {unknown} Runs of unknown time are not in it" if unknown else "")
+        + (f"; without {unknown} of unknown time" if unknown else "")
     )
 
 

@@ -26,7 +26,8 @@ def measure(
     """Median seconds of a step of the derived network and of the others, taken in turns, by name.
 
     Seconds of this process's CPU on one thread: what else the machine does hardly shows. The patches come from the
-    embedded photographs: their content does not change the time.
+    embedded photographs: their content does not change the time. Start the process with `workers.ALLOCATOR` in its
+    environment, as Runs are: with the system's own the derived network is slower by a fifth, the others by a tenth.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -156,6 +156,29 @@ def sharing(sized: Shapes, batch: int) -> TimingConfig:
     return steps(f"cell sharing at batch {batch}", space, sized, ways, batch, rounds=sized.few)
 
 
+def spaces(what: str, compared: Mapping[str, Space], sized: Shapes) -> TimingConfig:
+    """Steps on W and on A of several search spaces, as `name, phase`; notebook `14_cell_sharing`."""
+    arms = [_step(f"{name}, {phase}", space, sized, {}, phase, sized.batches[0])
+            for phase in PHASES for name, space in compared.items()]  # fmt: skip
+    return _timing(what, arms, sized, sized.few)
+
+
+def operations(names: Sequence[str], sized: Shapes) -> TimingConfig:
+    """Networks alike but for the operation that every node takes from h_{l-1}, as `name, subject`: an image, a step."""
+    height, width = sized.image
+    batch, side = sized.training
+    sizes = {
+        "restoration": {"height": height, "width_px": width},
+        "training step": {"batch": batch, "height": side, "width_px": side},
+    }
+    arms = [
+        Arm(label=f"{name}, {subject}", subject=subject, network=_all_of(name), base_width=sized.base_width, **size)
+        for subject, size in sizes.items()
+        for name in names
+    ]
+    return _timing(f"operations {' '.join(names)}", arms, sized, sized.few)
+
+
 def step_multiply_adds(space: Space, phase: str, batch: int, side: int) -> int:
     """Of a step's convolutions, with only the gradients that it needs; the loss is not in it."""
     return PASSES[phase] * batch * side**2 * supernet_multiply_adds(space)
@@ -281,10 +304,20 @@ def in_words(row: Mapping) -> str:
     return f"{row['times faster']:.2g}x [{row['low']:.2g}, {row['high']:.2g}]"
 
 
+def span(values: pd.Series) -> str:
+    """`2.1 to 3.4`, or one number where both ends read alike."""
+    low, high = (f"{value:.2g}" for value in (values.min(), values.max()))
+    return low if low == high else f"{low} to {high}"
+
+
 def _step(label: str, space: Space, sized: Shapes, how: Mapping, phase: str, batch: int) -> Arm:
     settings = {name: value for name, value in how.items() if name != "space"}
     size = {"batch": batch, "height": sized.side, "width_px": sized.side}
     return Arm(label=label, subject="search step", space=space, phase=PHASES[phase], **settings, **size)
+
+
+def _all_of(name: str) -> Genotype:
+    return Genotype(GENOTYPE.levels, tuple((((name, 0), ("skip", 1)),) * len(cell) for cell in GENOTYPE.cells))
 
 
 def _changed(space: Space, way: str) -> Space:

@@ -111,12 +111,16 @@ def over_images(differences: Sequence[float], draws: int = 2000, seed: int = 0) 
 
 
 def share(hits: int, count: int, chance: float = 0.0) -> Effect:
-    """How much oftener than `chance` something was seen, in percentage points (exact Clopper-Pearson interval)."""
+    """How much oftener than `chance` something was seen, in percentage points (exact Clopper-Pearson interval).
+
+    One case gives no interval, like one seed.
+    """
     if not 0 <= hits <= count or count < 1:
         raise StatsError(f"hits must be in [0, count], and count at least 1, got {hits} of {count}")
     tail = (1 - CONFIDENCE) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
+    low, high = (low, high) if count > 1 else (math.nan, math.nan)
     return Effect(*(100 * (value - chance) for value in (hits / count, low, high)), count)
 
 
@@ -126,7 +130,8 @@ def smallest_share(chance: float, count: int, power: float = POWER) -> float:
     Infinite where so few cannot tell even "all of them" from chance.
     """
     tail = (1 - CONFIDENCE) / 2
-    hits = next((hits for hits in range(1, count + 1) if betaincinv(hits, count - hits + 1, tail) > chance), None)
+    most = count if count > 1 else 0
+    hits = next((hits for hits in range(1, most + 1) if betaincinv(hits, count - hits + 1, tail) > chance), None)
     return math.inf if hits is None else 100 * (float(betaincinv(hits, count - hits + 1, power)) - chance)
 
 

@@ -323,19 +323,26 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
     assert __main__.main(["plan", "all"]) == 1
     said = capsys.readouterr()
     assert said.err == "03_wrong: cell 4: runs must be a list of Run, got int\n"
-    assert [line.split() for line in said.out.splitlines()] == [
-        ["notebook", "Runs", "done", "to", "do", "shared"],
+    kinds, notebooks, claimed = said.out.split("\n\n")
+    assert [line.split()[:3] for line in kinds.splitlines()[1:]] == [["evaluate", "photos", "denoise-standard,"]]
+    assert [line.split()[:5] for line in notebooks.splitlines()] == [
+        ["notebook", "Runs", "done", "to", "do"],
         ["01_runs", "2", "0", "2", "1"],
         ["02_also", "1", "0", "1", "1"],
         ["03_wrong", "0", "0", "0", "0"],
         ["all", "2", "0", "2", "1"],
+        ["All", "Runs", "to", "do,", "one"],
     ]
+    assert "last-layer-widest: " in claimed, "the claim of notebook 03"
     assert __main__.main(["run", "1", "--workers", "2"]) == 0
     assert "1 notebook, 2 Runs asked for\n" in capsys.readouterr().out
     executed = nbformat.read(home / "results" / "smoke" / "notebooks" / "01_runs.ipynb", 4)
     assert executed.cells[-1].outputs[0].text == "2\n"
     assert __main__.main(["status"]) == 0
     assert capsys.readouterr().out.startswith("smoke: 2 done\n")
+    assert __main__.main(["plan", "1"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["01_runs", "2", "2", "0", "0"], ["all", "2", "2", "0", "0"]]
 
 
 def test_interrupted_it_leaves_nothing_behind(home):

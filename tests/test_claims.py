@@ -365,6 +365,8 @@ def test_timed_steps_go_before_what_a_search_took(budget):
     memory = row(budget, question("sharing-saves", "sharing", "no sharing", "search_memory", degradation=None))
     assert hours["ours"] == memory["ours"] == pytest.approx(-50), "of the larger batch"
     assert hours["note"] == "timed steps, 3 rounds" and hours["verdict"] == "supports"
+    third = row(budget, question("sharing-third", "sharing", "no sharing", "search_memory", degradation=None))
+    assert (third["ours"], third["margin"], third["verdict"]) == (memory["ours"], -60, "contradicts")
     other = question("sharing-saves", "sharing", "no sharing", "gpu_hours", "sr", None)
     assert row(budget, other)["verdict"] == "no evidence yet", "no supernet of that task was timed"
 
@@ -392,6 +394,7 @@ def test_the_scorecard_has_a_row_for_every_sigma_and_scale(budget):
     assert levels["lwas"] == {"sigma 30", "sigma 50", "sigma 70", "x4"}
     assert levels["sharing-keeps-scores"] == {"sigma 30", "sigma 50", "sigma 70", "x2", "x4"}, "x4 is ours alone"
     assert set(table["claimed"]) == {"> 0", "> -0.05", "> -0.002"}
+    assert set(claims.verdicts(budget, ["r1-hurts", "sharing-third"])["claimed"]) == {"< 0", "< -60"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from hinas_nb import benchmark, cost
 from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.data import stream
-from hinas_nb.genotype import random_genotype
+from hinas_nb.genotype import CANDIDATES, random_genotype
 from hinas_nb.network import DerivedNetwork
 from hinas_nb.settings import ConfigError
 
@@ -16,7 +16,7 @@ SMALL = Space(layers=2, nodes=2, base_width=4)
 @pytest.mark.parametrize("task", ["denoise", "sr"])
 @pytest.mark.parametrize("seed", range(4))
 def test_counted_multiply_adds_are_the_closed_form(task, seed):
-    genotype = random_genotype(3, 4, stream(seed, "test"))
+    genotype = random_genotype(3, 4, stream(seed, "test"), CANDIDATES[:-1])
     net = DerivedNetwork(genotype, task, base_width=6, scale=3 if task == "sr" else None)
     channels = 1 if task == "denoise" else 3
     assert cost.multiply_adds(net, channels, 12, 10) == cost.closed_form(net, 12, 10) > 0

@@ -1,5 +1,6 @@
 """What `hinas-nb plan` foretells: hours follow from steps and from finished Runs, smallest effects from deviations."""
 
+import itertools
 import json
 import math
 
@@ -70,7 +71,8 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
     assert list(durations.estimate([other], budget.store())) == [(durations.shape(other), Estimate(20.0, "finished"))]
     assert not durations.finished(budget.store(), threads=2), "other threads take another time"
     path.write_text("{}")
-    assert durations.finished(budget.store(), 1) == {durations.shape(other): [10.0, 30.0]}, "a damaged Run says nothing"
+    ((key, seconds),) = durations.finished(budget.store(), 1).items()
+    assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0], "a damaged Run says nothing"
 
 
 def test_what_cannot_be_foretold_says_so(budget):
@@ -102,7 +104,7 @@ class Clock:
         self.seconds, self.records = list(seconds), []
 
     def first(self, loop, most):
-        self.records = [record for record, _ in zip(loop, range(most))]
+        self.records = list(itertools.islice(loop, most))
         return self.seconds[: len(self.records)]
 
 
@@ -159,7 +161,7 @@ def test_a_network_that_was_found_is_timed_itself(budget):
 # --- all together
 
 
-@pytest.mark.parametrize(("workers", "until"), [(1, 3 * 111.0), (2, 222.0), (3, 111.0), (9, 111.0)])
+@pytest.mark.parametrize(("workers", "until"), [(1, 3 * 111.0), (2, 211.0), (3, 111.0), (9, 111.0)])
 def test_workers_share_the_work_but_a_run_waits_for_its_producer(budget, workers, until):
     chains = [chain(budget, seed) for seed in budget.seeds]
     plans = [Plan("01", [Run(scoring) for *_, scoring in chains])]
@@ -208,7 +210,7 @@ def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
     ]
     assert said[9] == (
         "All Runs to do, 2 at a time, 1 thread each: 61 min on this machine (61 min of computing); "
-        "1 Runs of unknown time are not in it"
+        "without 1 of unknown time"
     )
 
 

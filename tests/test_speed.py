@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from hinas_nb import cost, figures, speed
-from hinas_nb.config import SearchConfig, Space
+from hinas_nb.config import CVPR2020, SearchConfig, Space
 from hinas_nb.figures.speed import slope
 
 SMALL = replace(speed.TINY, base_width=2)
@@ -50,6 +50,18 @@ def test_speed_is_told_as_a_share_of_the_matrix_product():
     table = speed.reached(config, [record], {"ours, W": side**3}).set_index("arm")
     assert table.loc["ours, W", "of peak"] == pytest.approx(0.5 / 4)
     assert table.loc[speed.PEAK, "GFLOP/s"] == pytest.approx(2e-9 * side**3 / 0.5)
+
+
+def test_spaces_and_operations_differ_in_nothing_but_themselves():
+    spaces = {"sharing": SMALL.space(), "older": SMALL.space(**CVPR2020)}
+    config = speed.spaces("spaces", spaces, SMALL)
+    assert [arm.label for arm in config.arms] == ["sharing, W", "older, W", "sharing, A", "older, A"]
+    assert [arm.space for arm in config.arms] == list(spaces.values()) * 2
+    assert len({(arm.batch, arm.height, arm.width_px) for arm in config.arms}) == 1
+    arms = speed.operations(("conv_3", "def_3"), SMALL).arms
+    assert [arm.label for arm in arms[:2]] == ["conv_3, restoration", "def_3, restoration"]
+    plain, deformable = (arm.network.to_json() for arm in arms[:2])
+    assert deformable == plain.replace("conv_3", "def_3") != plain
 
 
 def test_variants_change_what_they_name_and_nothing_else():

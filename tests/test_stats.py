@@ -195,6 +195,25 @@ def test_the_interval_of_a_share_is_exact(hits, count):
     assert [ours.mean, ours.low, ours.high] == pytest.approx(expected)
 
 
+def test_one_case_gives_no_interval():
+    effect = stats.share(1, 1, 0.025)
+    assert math.isnan(effect.low) and stats.verdict(effect, 1) == "undecided"
+    assert math.isinf(stats.smallest_share(0.025, 1))
+
+
+@pytest.mark.parametrize(("chance", "count"), [(0.025, 3), (0.025, 2), (0.5, 12)])
+def test_the_smallest_share_is_found_in_four_of_five(chance, count):
+    true = chance + stats.smallest_share(chance, count) / 100
+    hits = np.random.default_rng(5).binomial(count, true, EXPERIMENTS)
+    verdicts = [stats.verdict(stats.share(int(seen), count, chance), 1) for seen in hits]
+    assert_rate(rate(verdicts, "supports"), 0.8)
+
+
+def test_so_few_cannot_tell_even_all_from_a_likely_chance():
+    assert math.isinf(stats.smallest_share(0.6, 3))
+    assert stats.verdict(stats.share(3, 3, 0.6), 1) == "undecided"
+
+
 @pytest.mark.parametrize("values", [[], [1.0, math.nan]])
 def test_numbers_that_are_none_are_refused(values):
     with pytest.raises(StatsError, match=r"differences must be finite numbers, at least one, got \["):

@@ -16,7 +16,7 @@ from hinas_nb.figures.evolution import (
 from hinas_nb.figures.forest import forest_plot
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
-from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves
+from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, slope
 from hinas_nb.figures.stability import ranking_plot, searches_plot
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.training import training_curves
@@ -47,6 +47,7 @@ __all__ = [
     "search_curves",
     "searches_plot",
     "sharing_diagram",
+    "slope",
     "super_cell_graph",
     "sweep_plot",
     "trade_off_plot",

@@ -13,7 +13,7 @@ PANELS = (
     ("validation_psnr", "Score on V", "PSNR (dB)"),
     ("skip_count", "Decoded skips", "inputs"),
     ("op_margin", "Mean lead of an operation", "probability, first - second"),
-    ("op_entropy", "Entropy of the alphas", "nats per edge"),
+    ("entropy_lost", "Entropy that the alphas lost", "nats per edge"),
 )
 
 
@@ -23,7 +23,8 @@ def searches_plot(
 ) -> Picture:
     """One line per search and panel, coloured by arm; a star where the early stop picked.
 
-    table: one row per search and epoch with `arm`, `seed` and the plain values of a search's records.
+    table: one row per search and epoch with `arm`, `seed`, the plain values of a search's records, and `entropy_lost`,
+        by how much the alphas' entropy is below that of equal ones.
     warmup_epochs: shaded, only weights are trained there. most_skips: what chance gives at most, a dotted line.
     """
     if table.empty:
