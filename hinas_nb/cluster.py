@@ -1,9 +1,9 @@
 """The engine `ray`: Runs on the machines of a Ray cluster (extra `cluster`).
 
-The cluster that RAY_ADDRESS or `ray start` names is joined, else one is started on this machine. Ray places each
-Run where a GPU is free (where there are none: as many CPUs as it has threads), keeps others off them and tells when
-a worker or a machine is lost: the Run goes on elsewhere from its last checkpoint. So all machines must have this
-package, and results and data under the same paths, on a file system that locks across machines (as NFS 4 does).
+The cluster at RAY_ADDRESS is joined (`auto`: that of `ray start` here); without it one is started on this machine.
+Ray places each Run where a GPU is free (where there are none: as many CPUs as it has threads), keeps others off them
+and tells when a worker or a machine is lost: the Run goes on elsewhere from its last checkpoint. So all machines must
+have this package, and results and data under the same paths, on a file system that locks across machines (as NFS 4).
 """
 
 import math
@@ -34,13 +34,13 @@ class Cluster:
     def __init__(self, work):
         self._joined = not ray.is_initialized()
         if self._joined:
-            address = os.environ.get("RAY_ADDRESS", "")
+            # Not where Ray would look by itself: an address left by a cluster that died costs it ten minutes.
+            address = os.environ.get("RAY_ADDRESS") or "local"
             try:
                 _knock(address)
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             except Exception as error:
-                what = f"answer at RAY_ADDRESS={address}" if address else "answer or start"
-                raise ConnectionError(f"a Ray cluster must {what}, got {one_line(error)}") from None
+                raise ConnectionError(f"Ray must answer at RAY_ADDRESS={address}, got {one_line(error)}") from None
         self._work, self._refs = work, []
         try:
             needs = _resources(work.threads, work.device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 TAPS = 9
 #: Departs: offsets are cut here (pixels). Without a bound the receptive field has none either, and an image too
-#: large for memory could not be restored in tiles; offsets of images are rarely this large.
+#: large for memory could not be restored in tiles.
 MAX_OFFSET = 8
 
 

@@ -84,7 +84,7 @@ TINY = Shapes(
 
 def shapes(base_width: int) -> Shapes:
     """The paper's, for budgets whose supernets are as wide as published; else tiny ones."""
-    return PAPER if base_width >= Space().base_width else TINY
+    return PAPER if base_width >= PAPER.space().base_width else TINY
 
 
 def engines(compiling: bool = True) -> tuple[dict[str, dict], dict[str, str]]:
@@ -255,8 +255,8 @@ def larger_batch(space: Space, batch: int, side: int) -> int:
 
 def foretold(space: Space, batch: int, side: int, checkpointing: bool = False) -> dict[str, float]:
     """Peak MiB of a step on W and, as in a search both memories are one, of the phase with steps on A."""
-    config = SearchConfig(space=space, patch=max(side, 16), batch=batch, checkpointing=checkpointing)
-    found = cost.search_memory_mib(config)
+    settings = {"space": space, "patch": max(side, 16), "batch": batch, "checkpointing": checkpointing}
+    found = cost.search_memory_mib(SearchConfig(**settings))
     return {"W": found["warm-up"], "A": found["alpha phase"]}
 
 
@@ -300,7 +300,9 @@ def projection(
 
 
 def in_words(row: Mapping) -> str:
-    """`3.1x [2.9, 3.3]`: how many times faster, with its interval."""
+    """`3.1x [2.9, 3.3]`: how many times faster, with its interval; the baseline itself has none."""
+    if row["low"] == row["high"] == 1:
+        return "baseline"
     return f"{row['times faster']:.2g}x [{row['low']:.2g}, {row['high']:.2g}]"
 
 

@@ -224,5 +224,5 @@ def test_a_missing_ray_names_the_extra(store, noisy, monkeypatch):
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1"])
 def test_a_cluster_that_does_not_answer_is_one_line(ray, store, noisy, monkeypatch, address):
     monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(ConnectionError, match=f"^a Ray cluster must answer at RAY_ADDRESS={address}, got .+$"):
+    with pytest.raises(ConnectionError, match=f"^Ray must answer at RAY_ADDRESS={address}, got .+$"):
         execute([Run(noisy)], store, engine="ray")

@@ -15,7 +15,8 @@ def searches() -> pd.DataFrame:
                 rows.append(
                     {
                         "arm": arm, "seed": seed, "epoch": epoch, "validation_psnr": 20.0 + epoch if scored else None,
-                        "best": scored and epoch < 6, "skip_count": epoch, "op_margin": 0.01 * epoch, "entropy_lost": 0.1,
+                        "best": scored and epoch < 6, "skip_count": epoch, "op_margin": 0.01 * epoch,
+                        "entropy_lost": 0.1,
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)

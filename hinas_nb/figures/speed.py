@@ -100,9 +100,9 @@ def foretold_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
     axes.fill_between(ends, ends / WITHIN, ends * WITHIN, color=MUTED, alpha=0.18, lw=0, label=f"factor {WITHIN:g}")
     axes.plot(ends, ends, color=MUTED, lw=1)
     axes.scatter(table["foretold"], table["measured"], s=18, color=ACCENT, zorder=3, gid="arms")
-    for number, row in enumerate(table.itertuples(), 1):
+    for number, place in enumerate(zip(table["foretold"], table["measured"]), 1):
         side = 1 if number % 2 else -1
-        axes.annotate(str(number), (row.foretold, row.measured), (7 * side, 0), textcoords="offset points",
+        axes.annotate(str(number), place, (7 * side, 0), textcoords="offset points",
                       ha="left" if side > 0 else "right", va="center", fontsize=7)  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="foretold (MiB)", ylabel="measured (MiB)")
     for axis in (axes.xaxis, axes.yaxis):
