@@ -16,6 +16,7 @@ from hinas_nb.children import child
 from hinas_nb.compute import genotype_of
 from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
 from hinas_nb.files import FileContentError, read_json
+from hinas_nb.genotype import OPERATIONS
 from hinas_nb.identity import KINDS, RunConfig, canonical, kind_of, producer_of
 from hinas_nb.provenance import provenance
 from hinas_nb.store import Store
@@ -63,15 +64,32 @@ def shape(config: RunConfig | Mapping[str, Any], kind: str = "") -> str:
 def describe(config: RunConfig) -> str:
     """A shape in a few words."""
     if isinstance(config, SearchConfig):
-        how = "" if config.strategy == "gradient" else f", {config.strategy}"
-        return f"search {config.task}, {config.epochs:,} epochs, width {config.space.base_width}{how}"
+        return f"search {config.task}, {config.epochs:,} epochs, width {config.space.base_width}{_special(config)}"
     if isinstance(config, TrainConfig):
         name = config.genotype.name if isinstance(config.genotype, Comparator) else f"width {config.base_width}"
-        return f"train {config.task}{f' x{config.scale}' if config.scale else ''}, {config.steps:,} steps, {name}"
-    if not isinstance(config, EvaluateConfig):
-        return kind_of(config)
-    model = config.model if isinstance(config.model, str) else describe(config.model).split(", ")[-1]
-    return f"evaluate {config.data} {config.protocol.name}, {model}"
+        special = _operations(producer_of(config))
+        return (
+            f"train {config.task}{f' x{config.scale}' if config.scale else ''}, {config.steps:,} steps, {name}{special}"
+        )
+    if isinstance(config, EvaluateConfig):
+        model = config.model if isinstance(config.model, str) else describe(config.model).split(" steps, ")[-1]
+        return f"evaluate {config.data} {config.protocol.name}, {model}"
+    return f"timing of {config.what}"
+
+
+def _special(config: SearchConfig) -> str:
+    """How a search differs from the published one in what it costs."""
+    named = {
+        ", random": config.strategy == "random",
+        ", no sharing": not config.space.sharing,
+        ", widths fixed": config.space.levels is not None,
+        f", {config.candidates} candidates": config.candidates and config.strategy != "random",
+    }
+    return "".join(name for name, here in named.items() if here) + _operations(config)
+
+
+def _operations(search: SearchConfig | None) -> str:
+    return "" if search is None or search.space.operations == OPERATIONS else ", other operations"
 
 
 def finished(store: Store, threads: int) -> dict[str, list[float]]:

@@ -12,13 +12,9 @@ def searches() -> pd.DataFrame:
         for seed in range(2):
             for epoch in range(1, 7):
                 scored = epoch > 3
-                rows.append(
-                    {
-                        "arm": arm, "seed": seed, "epoch": epoch, "validation_psnr": 20.0 + epoch if scored else None,
-                        "best": scored and epoch < 6, "skip_count": epoch, "op_margin": 0.01 * epoch,
-                        "entropy_lost": 0.1,
-                    }
-                )  # fmt: skip
+                score = 20.0 + epoch if scored else None
+                row = {"arm": arm, "seed": seed, "epoch": epoch, "validation_psnr": score, "best": scored and epoch < 6}
+                rows.append(row | {"skip_count": epoch, "op_margin": 0.01 * epoch, "entropy_lost": 0.1})
     return pd.DataFrame(rows)
 
 

@@ -8,7 +8,7 @@ import pytest
 from made_up_runs import finish, score
 
 from hinas_nb import batch, claim_file, claims, design, durations, few_steps, forecast, planning, stats
-from hinas_nb.config import Arm, Comparator, TimingConfig
+from hinas_nb.config import CVPR2020, Arm, Comparator, TimingConfig
 from hinas_nb.durations import Estimate
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import Run
@@ -56,6 +56,20 @@ def test_a_search_costs_by_its_space_a_training_by_what_it_can_find(budget):
     assert durations.shape(trainings[0]) == durations.shape(trainings[1])
     fixed = budget.train("denoise", budget.search("denoise", levels=(0, 0, 0)))
     assert durations.shape(fixed) != durations.shape(trainings[0])
+
+
+def test_shapes_are_told_apart_in_words(budget):
+    plain, _, scoring = chain(budget)
+    searches = [plain, plain.but(candidates=5), *(budget.search("denoise", **change) for change in (
+        {"sharing": False}, {"levels": (0, 0, 0)}, {"strategy": "random"}, CVPR2020))]  # fmt: skip
+    words = [durations.describe(search).removeprefix("search denoise, 6 epochs, width 4") for search in searches]
+    assert words == ["", ", 5 candidates", ", no sharing", ", widths fixed", ", random", ", other operations"]
+    older = budget.train("denoise", searches[-1])
+    assert durations.describe(older) == "train denoise, 40 steps, width 8, other operations"
+    assert durations.describe(budget.evaluate(older)) == "evaluate photos denoise-standard, width 8, other operations"
+    other = budget.train("sr", Comparator(name="imdn"))
+    assert durations.describe(other) == "train sr x4, 40 steps, imdn"
+    assert durations.describe(scoring.but(model="nlm")) == "evaluate photos denoise-standard, nlm"
 
 
 # --- finished Runs

@@ -9,7 +9,7 @@ convolution predicts the residual.
 version that is not described. Chosen here: each step has batch norms of its own (as MemNet's here); first weights are
 torch's. The authors' code averages 35 x 35 pixels by default, the paper 45 x 45.
 
-Exact and slow: all 12 steps' correlations of 2,025 neighbours need about 14 KB a pixel, 2.2 GB for 481 x 321.
+Exact and slow: all 12 steps' correlations of 2,025 neighbours need about 14 KB a pixel, 3.4 GiB in all for 481 x 321.
 """
 
 from collections.abc import Iterator

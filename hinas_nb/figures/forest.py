@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.transforms import blended_transform_factory
 
 from hinas_nb.figures.style import CHANGED, INK, MUTED, SERIES, FigureError, Picture, themed
 
@@ -47,7 +48,7 @@ def forest_plot(table: pd.DataFrame, panels: Sequence[str], title: str | None = 
         axes.grid(axis="y", visible=False)
         axes.patch.set_visible(False)  # headings reach over all panels
         axes.spines["left"].set_visible(False)
-    _headings(figure.axes[0], names)
+    _headings(figure, names)
     figure.legend(handles=_legend(table), loc="outside lower left", ncols=3, columnspacing=1.5)
     return figure
 
@@ -63,10 +64,12 @@ def _places(table: pd.DataFrame) -> tuple[dict[tuple[str, str], int], list[tuple
     return places, names
 
 
-def _headings(axes, names: list[tuple[str, bool]]) -> None:
+def _headings(figure: Picture, names: list[tuple[str, bool]]) -> None:
+    """From the left edge over all panels."""
+    axes = figure.axes[0]
     axes.set_zorder(1)
+    place = blended_transform_factory(figure.transFigure, axes.transData)
     behind = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-    place = axes.get_yaxis_transform()
     for index, (name, heading) in enumerate(names):
         if heading:
             text = axes.text(
