@@ -65,7 +65,7 @@ def _knock(address: str) -> None:
     """Raises OSError where nobody listens: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _resources(threads: int, device: str) -> dict[str, int]:

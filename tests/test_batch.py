@@ -356,7 +356,7 @@ def test_interrupted_it_leaves_nothing_behind(home):
         time.sleep(0.05)
     assert mark.exists() and Path(f"/proc/{process.pid}/environ").read_text().count(str(home))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130
     assert said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
     assert not (home / "results").exists() or not files(home / "results")

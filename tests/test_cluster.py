@@ -198,7 +198,8 @@ def test_an_interrupted_batch_leaves_no_process_and_goes_on(cluster, store, nois
         if not alive(mark):
             break
         time.sleep(0.1)
-    assert alive(mark) == [] and status(store).state.tolist() == ["interrupted"]
+    finished = len(folder.records()) == IMAGES  # Ray may take longer to end than the Run does
+    assert alive(mark) == [] and status(store).state.tolist() == ["done" if finished else "interrupted"]
     assert execute([Run(noisy)], store, in_process=True, progress=False) == [] and len(folder.records()) == IMAGES
 
 

@@ -39,11 +39,21 @@ def store(tmp_path):
 @pytest.fixture
 def small(tmp_path):
     """40 images of 24x24 pixels, as the data set of an evaluation of the noisy image."""
+    return of_images(tmp_path / "images", 40)
+
+
+@pytest.fixture
+def many(tmp_path):
+    """400 of them: seconds, so that an interruption finds it unfinished."""
+    return of_images(tmp_path / "images", 400)
+
+
+def of_images(folder, count):
     rng = np.random.default_rng(0)
-    for index in range(40):
+    for index in range(count):
         pixels = rng.integers(0, 256, (24, 24), dtype=np.uint8)
-        data.write_image(tmp_path / "images" / f"{index:02}.png", pixels)
-    return NOISY.but(data=f"folder:{tmp_path / 'images'}", split="all", every=1)
+        data.write_image(folder / f"{index:02}.png", pixels)
+    return NOISY.but(data=f"folder:{folder}", split="all", every=1)
 
 
 # -- grids
@@ -299,25 +309,25 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_batch_leaves_no_process_and_goes_on(store, small, tmp_path, how):
+def test_an_interrupted_batch_leaves_no_process_and_goes_on(store, many, tmp_path, how):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), str(store.root), small.data]
+    command = [sys.executable, str(script), str(store.root), many.data]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
-    folder = store.folder(small)
+    folder = store.folder(many)
     while not folder.records():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(how)
-    process.wait(10)
+    process.wait(60)
     for _ in range(100):
         if not session_members(process.pid):
             break
         time.sleep(0.05)
     assert session_members(process.pid) == []
-    assert status(store).state.tolist() == ["interrupted"] and 0 < len(folder.records()) < 40
-    assert execute([Run(small)], store, in_process=True, progress=False) == [] and len(folder.records()) == 40
+    assert status(store).state.tolist() == ["interrupted"] and 0 < len(folder.records()) < 400
+    assert execute([Run(many)], store, in_process=True, progress=False) == [] and len(folder.records()) == 400
 
 
 def session_members(leader: int) -> list[int]:
