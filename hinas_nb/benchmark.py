@@ -22,7 +22,7 @@ from hinas_nb.config import Arm, TimingConfig
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.workers import ALLOCATOR
 
-#: torch's own choice for large tensors; off on both sides unless an arm asks for the tuned allocator.
+#: Read by the libraries below torch when a process starts.
 LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -201,7 +201,7 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
                 began = time.perf_counter()
                 call()
                 if device != "cpu":
-                    torch.cuda.synchronize()
+                    torch.accelerator.synchronize()
                 connection.send((time.perf_counter() - began, peak_memory_mib(device) - before))
     except EOFError:
         return  # no more turns

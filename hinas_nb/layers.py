@@ -7,6 +7,7 @@ Notebook `24_speed` measures what this is worth.
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hinas_nb import kernels
@@ -19,6 +20,8 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not _ours(input):
+            if self.training and _recomputing:
+                return F.batch_norm(input, None, None, self.weight, self.bias, True, eps=self.eps)
             return super().forward(input)
         with torch.no_grad():
             mean, var = kernels.moments(kernels.pixels(input))
@@ -90,5 +93,6 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _ours(input: Tensor) -> bool:
-    """Autocast has rules of its own for stock layers."""
-    return input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64) and input.ndim == 4
+    """Autocast has rules of its own for stock layers, and they a line for a single value a channel."""
+    fits = input.ndim == 4 and input.numel() > input.shape[1]
+    return fits and input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64)

@@ -104,12 +104,18 @@ def test_depthwise_layer_is_a_stock_convolution():
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-def test_a_repetition_leaves_running_statistics_alone():
-    layer = layers.BatchNorm2d(6)
-    layer(drawn(2, 6, 5, 5).float())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])  # ours, and torch's own as on a GPU
+def test_a_repetition_leaves_running_statistics_alone(dtype):
+    layer, images = layers.BatchNorm2d(6), drawn(2, 6, 5, 5, seed=1).to(dtype)
+    layer(drawn(2, 6, 5, 5).to(dtype))
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
     with layers.recomputation():
-        layer(drawn(2, 6, 5, 5, seed=1).float())
+        again = layer(images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
-    layer(drawn(2, 6, 5, 5, seed=1).float())
+    assert torch.equal(again, layer(images))
     assert not torch.equal(layer.running_mean, before["running_mean"])
+
+
+def test_one_value_a_channel_is_refused_as_torch_refuses_it():
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        layers.BatchNorm2d(6)(torch.zeros(1, 6, 1, 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from hinas_nb.figures.comparisons import NAMED_IMAGES, UNITS
+from hinas_nb.figures.comparisons import UNITS, image_axis
 from hinas_nb.figures.labels import place_labels
 from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, FigureError, Picture, themed
 
@@ -116,12 +116,8 @@ def change_by_image(
             gaining = (wide[name] > 0).sum()
             label = f"{name}: {gaining} of {images} gain"
             axes.plot(range(images), wide[name], "o", ms=3.5, color=colour, label=label, zorder=2, gid=f"arm {name}")
-        axes.set(ylabel=f"change of {UNITS.get(metric, metric)}", xlim=(-0.7, images - 0.3))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
-        if images <= NAMED_IMAGES:
-            axes.set_xticks(range(images), wide.index, rotation=40, ha="right", rotation_mode="anchor")
-        else:
-            axes.set_xlabel(f"{images} images, in the order of {arms[-1]}")
+        axes.set(ylabel=f"change of {UNITS.get(metric, metric)}")
+        image_axis(axes, wide.index, arms[-1])
     return figure
 
 

@@ -44,13 +44,19 @@ def score_pairs(
         for arm, colour in zip(arms, colours):
             label = f"{arm}, mean {wide[arm].mean():.4g}"
             axes.scatter(range(images), wide[arm], s=12, color=colour, label=label, zorder=2, gid=f"arm {arm}")
-        axes.set(ylabel=UNITS.get(metric, metric), xlim=(-0.7, images - 0.3))
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
-        if images <= NAMED_IMAGES:
-            axes.set_xticks(range(images), wide.index, rotation=40, ha="right", rotation_mode="anchor")
-        else:
-            axes.set_xlabel(f"{images} images, in the order of {arms[-1]}")
+        axes.set(ylabel=UNITS.get(metric, metric))
+        image_axis(axes, wide.index, arms[-1])
     return figure
+
+
+def image_axis(axes, images: pd.Index, arm: str) -> None:
+    """One place for each image, in the order of an arm's scores; named where there are few; the legend beside."""
+    axes.set_xlim(-0.7, len(images) - 0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
+    if len(images) <= NAMED_IMAGES:
+        axes.set_xticks(range(len(images)), images, rotation=40, ha="right", rotation_mode="anchor")
+    else:
+        axes.set_xlabel(f"{len(images)} images, in the order of {arm}")
 
 
 @themed
