@@ -78,16 +78,20 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
     """
     if isinstance(config.genotype, Genotype):
         return config.genotype
-    folder = _producer(config, store)
-    name = "records.jsonl" if isinstance(config.genotype, Epoch) else "genotype.json"
+    epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, Epoch) else None
+    found = _found(_producer(config, store), config.task, epoch)
+    return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
+
+
+def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
+    """What a search found, or would have decoded after an epoch (0: the last)."""
+    name = "genotype.json" if epoch is None else "records.jsonl"
     try:
-        if isinstance(config.genotype, Epoch):
-            found = Genotype.from_json(folder.records()[(config.genotype.epoch or 0) - 1]["genotype"])
-        else:
-            found = Genotype.from_json(folder.read_text(name), config.task)
+        if epoch is None:
+            return Genotype.from_json(folder.read_text(name), task)
+        return Genotype.from_json(folder.records()[epoch - 1]["genotype"])
     except (ValueError, LookupError, RecursionError) as error:
         raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
-    return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
 
 
 def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
@@ -162,6 +166,10 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
 def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     from hinas_nb import benchmark
 
+    for search in config.searches:
+        found = _found(_producer(config, store), search.task)
+        arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
+        config = config.but(arms=tuple(arms))
     folder.load_checkpoint()  # a round left halfway is measured anew, with all arms
     for record in benchmark.benchmark(config, len(folder.records()), device):
         folder.append_records([record])

@@ -308,7 +308,7 @@ class Arm(Config):
     subject: Literal["search step", "training step", "restoration", "matrix product"]
     space: Space | None = None  # of a search step
     phase: Literal["weights", "architecture"] | None = None  # of a search step
-    network: Genotype | Comparator | None = None  # of the others
+    network: Genotype | SearchConfig | Comparator | None = None  # of the others; of a search: what it finds
     task: Task = "denoise"
     scale: Scale | None = None  # sr only
     base_width: Count | None = None  # of a genotype's network; None: as published
@@ -345,7 +345,14 @@ class TimingConfig(Config):
         labels = [arm.label for arm in self.arms]
         if not labels or len(set(labels)) != len(labels):
             raise ConfigError(f"arms must have different labels, got {labels}")
+        if len(self.searches) > 1:
+            raise ConfigError(f"arms must take their networks from one search, got {len(self.searches)}")
         return self
+
+    @property
+    def searches(self) -> list[SearchConfig]:
+        """The different searches whose networks are timed."""
+        return list(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
 
 
 def check_scale(task: str, scale: int | None) -> None:

@@ -60,6 +60,8 @@ def producer_of(config: RunConfig) -> RunConfig | None:
     if isinstance(config, TrainConfig):
         search = getattr(config.genotype, "search", config.genotype)
         return search if isinstance(search, SearchConfig) else None
+    if isinstance(config, TimingConfig):
+        return next(iter(config.searches), None)
     return None
 
 
