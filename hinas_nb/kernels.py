@@ -14,6 +14,7 @@ from torch import Tensor
 
 EPSILON = 1e-5  # of every batch norm, as torch's default
 WIDE = 2048  # numbers a row should have
+NARROW = 48  # channels up to which one product, its zeros included, is faster than a grouped convolution
 
 Images = Float[Tensor, "batch channels height width"]
 Pixels = Float[Tensor, "pixels channels"]
@@ -31,36 +32,81 @@ def images(matrix: Pixels, like: Images) -> Images:
     return matrix.view(batch, height, width, matrix.shape[1]).permute(0, 3, 1, 2)
 
 
-def moments(matrix: Pixels) -> tuple[Channels, Channels]:
-    """Mean and biased variance per channel, at least in float32."""
-    rows = _wide(_accurate(matrix))
-    if matrix.device.type == "mps":  # has no batch_norm_update_stats
-        var, mean = torch.var_mean(rows, 0, correction=0)
-    else:
-        mean, var = torch.ops.aten.batch_norm_update_stats(rows, None, None, 0.0)
-    channels = matrix.shape[1]
-    spread, centre = torch.var_mean(mean.view(-1, channels), 0, correction=0)
-    return centre, var.view(-1, channels).mean(0) + spread
+def moments(*matrices: Pixels) -> tuple[Float[Tensor, "matrices channels"], Float[Tensor, "matrices channels"]]:
+    """Mean and biased variance of every matrix per channel, at least in float32."""
+    mean, var = zip(*(_row_moments(_wide(_accurate(matrix))) for matrix in matrices))
+    sizes = len(matrices), -1, matrices[0].shape[1]
+    mean, var = torch.stack(mean).view(sizes), torch.stack(var).view(sizes)
+    centre = mean.mean(1, keepdim=True)
+    return centre[:, 0], (mean - centre).square_().add_(var).mean(1)  # torch.var_mean is slow over such columns
 
 
-def scaled_sum(base: Channels | None, *terms: tuple[Pixels, Channels]) -> Pixels:
-    """base (0 if None) + the sum of matrix * scale over all (matrix, scale)."""
-    total = None
-    for matrix, scale in terms:
-        rows = _wide(matrix)
-        if total is not None:
-            total.addcmul_(rows, _tiled(scale, rows))
-        elif base is not None:
-            total = torch.addcmul(_tiled(base, rows), rows, _tiled(scale, rows))
-        else:
-            total = rows * _tiled(scale, rows)
-    return total.view(terms[0][0].shape)
+def _row_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    if rows.device.type == "mps":  # has no batch_norm_update_stats
+        return torch.var_mean(rows, 0, correction=0)[::-1]
+    return torch.ops.aten.batch_norm_update_stats(rows, None, None, 0.0)
 
 
-def add_normalised(total: Pixels, raw: Pixels, scale: Channels, mean: Channels, inverse: Channels) -> None:
-    """total += scale * (raw - mean) * inverse, in place."""
-    rows, factor = _wide(total), scale * inverse
-    rows.addcmul_(_wide(raw.to(total.dtype)), _tiled(factor, rows)).sub_(_tiled(factor * mean, rows))
+def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
+    """shift + scale * images, channels-last; no view, so that what follows may work in place."""
+    result = torch.empty_like(images, memory_format=torch.channels_last)
+    rows = _wide(pixels(images))
+    scale, shift = _tiled(rows, scale, shift)
+    torch.addcmul(shift, rows, scale, out=_wide(pixels(result)))
+    return result
+
+
+def add_scaled(total: Pixels, matrices: list[Pixels], scales: Float[Tensor, "matrices channels"]) -> None:
+    """total += matrix * scale for every matrix, in place."""
+    rows = _wide(total)
+    for matrix, scale in zip(matrices, _tiled(rows, *scales)):
+        rows.addcmul_(_wide(matrix.to(total.dtype)), scale)
+
+
+def subtract(matrices: list[Pixels], shifts: Float[Tensor, "matrices channels"]) -> None:
+    """matrix -= shift for every matrix, in place."""
+    rows = [_wide(matrix) for matrix in matrices]
+    for one, shift in zip(rows, _tiled(rows[0], *shifts)):
+        one.sub_(shift)
+
+
+def products(gradient: Pixels, matrices: list[Pixels]) -> tuple[Float[Tensor, "matrices channels"], Channels]:
+    """Sums over the pixels: of gradient * matrix for every matrix, and of the gradient."""
+    rows, channels = _wide(_accurate(gradient)), gradient.shape[1]
+    zeros, ones = rows.new_zeros(rows.shape[1]), rows.new_ones(rows.shape[1])
+    found = [
+        torch.ops.aten.native_batch_norm_backward(
+            rows, _wide(_accurate(matrix)), None, None, None, zeros, ones, True, EPSILON, [False, True, True]
+        )[1:]
+        for matrix in matrices
+    ]
+    sums = torch.stack([found[0][1], *(one for one, _ in found)]).view(len(found) + 1, -1, channels).sum(1)
+    return sums[1:], sums[0]
+
+
+def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tensor, "matrices channels"], moments):
+    """For every centred matrix: the gradient by it, divided by the inverse, of matrix * inverse as a batch norm.
+
+    moments: what `products` gives, None if the norm's statistics are constants.
+    """
+    rows = _wide(gradient.to(matrices[0].dtype))
+    if moments is None:
+        yield from (rows.view(gradient.shape) for _ in matrices)
+        return
+    products, sums = moments
+    slopes = products * inverse.square() / -len(gradient)
+    mean, *slopes = _tiled(rows, sums / len(gradient), *slopes)
+    rows = rows - mean
+    for matrix, slope in zip(matrices, slopes):
+        yield torch.addcmul(rows, _wide(matrix), slope).view(matrix.shape)
+
+
+def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: Channels) -> None:
+    """`norm_gradients` for a single matrix, in place."""
+    found, sums = products(gradient, [matrix])
+    rows = _wide(gradient)
+    slope, mean = _tiled(rows, found[0] * inverse.square() / -len(gradient), sums / len(gradient))
+    rows.addcmul_(_wide(matrix), slope).sub_(mean)
 
 
 def norm_backward(
@@ -77,34 +123,44 @@ def norm_backward(
     inverse: 1 / sqrt(variance + epsilon). training: mean and variance are those of `raw`, and follow it.
     wanted: by raw, by scale; the rest is given where it falls out.
     """
-    factor, base, by_scale, by_shift = scale * inverse, None, None, None
+    factor, by_scale, by_shift = scale * inverse, None, None
     if training or wanted[1]:
         rows, channels = _wide(_accurate(raw)), raw.shape[1]
-        statistics = _tiled(mean, rows), _tiled(inverse, rows), True, EPSILON
         sums = torch.ops.aten.native_batch_norm_backward(
-            _wide(_accurate(gradient)), rows, None, None, None, *statistics, [False, True, True]
-        )[1:]
+            _wide(_accurate(gradient)), rows, None, None, None, *_tiled(rows, mean, inverse), True, EPSILON,
+            [False, True, True],
+        )[1:]  # fmt: skip
         by_scale, by_shift = (columns.view(-1, channels).sum(0) for columns in sums)
     if not wanted[0]:
         return None, by_scale, by_shift
-    terms = [(gradient.to(raw.dtype), factor)]
-    if training:
-        share = factor / -raw.shape[0]
-        slope = share * inverse * by_scale
-        base = torch.addcmul(share * by_shift, slope, mean, value=-1)
-        terms.append((raw, slope))
-    return scaled_sum(base, *terms), by_scale, by_shift
+    rows = _wide(gradient.to(raw.dtype))
+    if not training:
+        return (rows * _tiled(rows, factor)[0]).view(raw.shape), by_scale, by_shift
+    share = factor / -len(raw)
+    slope = share * inverse * by_scale
+    base, factor, slope = _tiled(rows, torch.addcmul(share * by_shift, slope, mean, value=-1), factor, slope)
+    by_raw = torch.addcmul(base, rows, factor).addcmul_(_wide(raw), slope)
+    return by_raw.view(raw.shape), by_scale, by_shift
 
 
 def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Pixels:
-    """A 1x1 convolution of each edge's channels, stacked; one product is faster than many small ones."""
-    return matrix @ torch.block_diag(*weights).T
+    """A 1x1 convolution of each edge's channels, stacked; many small products are slow."""
+    if matrix.shape[1] <= NARROW:
+        return matrix @ torch.block_diag(*weights).T
+    row = matrix[None, None].permute(0, 3, 1, 2)  # all pixels as a single row of an image; a column would be slow
+    return pixels(F.conv2d(row, weights.flatten(0, 1)[..., None, None], groups=len(weights)))
 
 
 def pointwise_gradient(gradient: Pixels, matrix: Pixels, edges: int) -> Float[Tensor, "edges out into"]:
     """The gradient of `pointwise` by its weights."""
-    gradient, matrix = (whole.view(len(whole), edges, -1).transpose(0, 1) for whole in (gradient, matrix))
-    return gradient.transpose(1, 2) @ matrix
+    return _by_edge(gradient, edges).transpose(1, 2) @ _by_edge(matrix, edges)
+
+
+def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
+    """left.T @ right; in parts, as such long columns are slow in one."""
+    parts = 8 if len(left) % 8 == 0 else 1
+    left, right = (matrix.view(parts, -1, matrix.shape[1]) for matrix in (left, right))
+    return torch.bmm(left.transpose(1, 2), right).sum(0)
 
 
 def depthwise(images: Images, kernels: Float[Tensor, "channels 1 side side"]) -> Images:
@@ -121,8 +177,8 @@ def depthwise_backward(
     if wanted[1] and side == 5:
         # A feature that is padded on one side only is seen through one half of the kernel: columns 0-2, then 2-4.
         left, right = (
-            _convolution_backward(gradient, F.pad(feature, padding), kernels[..., :3], (2, 0), (False, True))[1]
-            for padding in ((2, 0), (0, 2))
+            _convolution_backward(gradient, padded, kernels[..., :3], (2, 0), (False, True))[1]
+            for padded in _padded_columns(feature)
         )
         by_kernels = torch.cat([left, right[..., 1:]], dim=-1)
     if wanted[0] or (wanted[1] and by_kernels is None):
@@ -130,6 +186,16 @@ def depthwise_backward(
         by_feature, other = _convolution_backward(gradient, feature, kernels, (side // 2, side // 2), rest)
         by_kernels = other if by_kernels is None else by_kernels
     return by_feature, by_kernels
+
+
+def _padded_columns(feature: Images) -> tuple[Images, Images]:
+    """With two columns of zeros on the left, and on the right; one memory: a row's left ones end the last row."""
+    batch, channels, height, width = feature.shape
+    memory = feature.new_empty(2 + batch * height * (width + 2), channels)
+    left, right = (part.view(batch, height, width + 2, channels) for part in (memory[:-2], memory[2:]))
+    memory[:2], right[:, :, width:] = 0, 0
+    right[:, :, :width] = feature.permute(0, 2, 3, 1)
+    return left.permute(0, 3, 1, 2), right.permute(0, 3, 1, 2)
 
 
 def _convolution_backward(gradient, feature, kernels, padding: tuple[int, int], wanted: tuple[bool, bool]):
@@ -152,7 +218,12 @@ def _wide(matrix: Pixels) -> Tensor:
     return matrix.view(count // joined, channels * joined)
 
 
-def _tiled(vector: Channels, rows: Tensor) -> Tensor:
-    (channels,), width = vector.shape, rows.shape[1]
-    vector = vector if vector.dtype == rows.dtype else vector.to(rows.dtype)
-    return vector if channels == width else vector.expand(width // channels, channels).reshape(width)
+def _tiled(rows: Tensor, *vectors: Channels) -> tuple[Tensor, ...]:
+    """The vectors as long and as exact as a row."""
+    joined = rows.shape[1] // len(vectors[0])
+    stacked = torch.stack(vectors).to(rows.dtype)
+    return stacked[:, None].expand(-1, joined, -1).reshape(len(vectors), -1).unbind()  # quicker than repeat
+
+
+def _by_edge(matrix: Pixels, edges: int) -> Float[Tensor, "edges pixels channels"]:
+    return matrix.view(len(matrix), edges, -1).transpose(0, 1)

@@ -90,7 +90,7 @@ class DerivedNetwork(nn.Module):
             raise ValueError(f"width_factors must leave at least 1 channel of {self.base_width}, got {width_factors}")
         nodes, channels = genotype.nodes, CHANNELS[task]
 
-        self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation())
+        self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation(in_place=True))
         self.stem2 = nn.Sequential(activation(), *conv_norm(STEM, STEM, 3))
         outputs = [STEM, STEM, *(nodes * width for width in layer_widths)]  # channels: stem 1, stem 2, layers
         self.adapters = nn.ModuleList(

@@ -68,15 +68,15 @@ def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
     """The heads' separable 3x3: depthwise, batch norm, activation, 1x1, batch norm, activation."""
     return nn.Sequential(
         *conv_norm(inputs, inputs, 3, dilation, groups=inputs),
-        activation(),
+        activation(in_place=True),
         *conv_norm(inputs, outputs, 1),
-        activation(),
+        activation(in_place=True),
     )
 
 
 def pointwise(inputs: int, outputs: int) -> nn.Sequential:
     """The heads' 1x1 convolution, batch norm, activation."""
-    return nn.Sequential(*conv_norm(inputs, outputs, 1), activation())
+    return nn.Sequential(*conv_norm(inputs, outputs, 1), activation(in_place=True))
 
 
 def conv_norm(
@@ -88,8 +88,9 @@ def conv_norm(
     return conv, BatchNorm2d(outputs, affine=affine)
 
 
-def activation() -> nn.Module:
-    return nn.LeakyReLU(SLOPE)
+def activation(in_place: bool = False) -> nn.Module:
+    """in_place: for what nobody else reads, as a batch norm's output."""
+    return nn.LeakyReLU(SLOPE, in_place)
 
 
 @contextmanager

@@ -9,20 +9,20 @@ Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
 """
 
 from collections import defaultdict
+from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb import kernels, layers
+from hinas_nb import kernels
+from hinas_nb.branches import Convolution, Norm, Separable, Source, centre
 from hinas_nb.deformable import DeformableBranch
 from hinas_nb.genotype import OPERATIONS
-from hinas_nb.kernels import EPSILON, Pixels
+from hinas_nb.kernels import Pixels
 from hinas_nb.network import Cell
 from hinas_nb.ops import KINDS, SLOPE
-
-MOMENTUM = 0.1  # of every batch norm, as torch's default
 
 
 def edges(nodes: int) -> list[tuple[int, int]]:
@@ -103,96 +103,83 @@ class SuperCell(nn.Module):
 
     def _send(self, source, feature, columns, chosen: list[int], weights, pending) -> Pixels:
         """Weighted operations of the chosen edges, stacked in the channels, on top of `pending`."""
-        total = self._skipped(feature, columns, weights, pending)
-        convolutions = [self.operations[column] for column in columns if self.operations[column] != "skip"]
-        if not convolutions:
-            return total
-        activated = F.leaky_relu(feature, SLOPE)
-        for name in convolutions:
-            scale = weights[:, self.operations.index(name)].repeat_interleave(self.width)
-            total = self.branches[source][name](total, activated, scale, chosen)
+        skip = next((column for column in columns if self.operations[column] == "skip"), None)
+        branches = {column: self.branches[source][self.operations[column]] for column in columns if column != skip}
+        batched = {column: branch for column, branch in branches.items() if isinstance(branch, Convolution | Separable)}
+        stacks = [_choose(stack, chosen) for branch in batched.values() for stack in branch.kernels()]
+        if torch.is_autocast_enabled(feature.device.type):  # a Function of our own has to see to it itself
+            dtype = torch.get_autocast_dtype(feature.device.type)
+            feature, stacks = feature.to(dtype), [stack.to(dtype) for stack in stacks]
+        total = _Send.apply(pending, feature, weights, [*batched], skip, [*batched.values()], chosen, *stacks)
+        for column, branch in branches.items():
+            if column not in batched:
+                scale = weights[:, column].repeat_interleave(self.width)
+                total = branch(total, F.leaky_relu(feature, SLOPE), scale, chosen)
         return total
 
-    def _skipped(self, feature: Tensor, columns, weights, pending: Pixels | None) -> Pixels:
-        """A new matrix to add to: `pending` and the weighted identities."""
-        matrix = kernels.pixels(feature)
-        skip = self.operations.index("skip") if "skip" in self.operations else None
-        if skip not in columns:
-            return pending.clone() if pending is not None else matrix.new_zeros(len(matrix), len(weights) * self.width)
-        # As a matrix product they cost less than scaled copies do.
-        identities = torch.kron(weights[:, skip].view(1, -1), torch.eye(self.width).to(matrix))
-        return matrix @ identities if pending is None else torch.addmm(pending, matrix, identities)
 
+class _Send(torch.autograd.Function):
+    """`pending` and the weighted operations of some edges of one source, both passes by hand.
 
-class _Norm(nn.Module):
-    """Running statistics of one operation's batch norm on each of `edges` edges; no affine part."""
+    Of every branch its raw output is kept, centred, and of a separable one the first half's too; what else the
+    gradients need is computed again, and only if they are wanted.
+    """
 
-    def __init__(self, edges: int, width: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(edges, width))
-        self.register_buffer("var", torch.ones(edges, width))
+    @staticmethod
+    def forward(ctx, pending, feature, weights, columns, skip, branches, chosen, *stacks):
+        """columns: those of `weights` that belong to the branches; skip: that of `skip`, or None."""
+        source, own = Source(feature, weights), _dealt(stacks, branches)
+        total, kept = source.skipped(pending, skip), []
+        if branches:
+            firsts = [branch.first(source, *given) for branch, given in zip(branches, own)]
+            inverse = centre(firsts, [branch.norms[0] for branch in branches], chosen)
+            raws, last = list(firsts), inverse.clone()
+            halved = [index for index, branch in enumerate(branches) if len(branch.norms) == 2]
+            for index in halved:
+                raws[index] = branches[index].second(source, firsts[index], inverse[index], *own[index])
+            if halved:
+                norms = [branches[index].norms[1] for index in halved]
+                last[halved] = centre([raws[index] for index in halved], norms, chosen)
+            kernels.add_scaled(total, raws, source.scales[columns] * last)
+            kept = [inverse, last, *raws, *(firsts[index] if index in halved else None for index in range(len(raws)))]
+        ctx.columns, ctx.skip, ctx.branches = columns, skip, branches
+        ctx.save_for_backward(feature, weights, *stacks, *kept)
+        return total
 
-    def statistics(self, raw: Pixels, chosen: list[int]) -> tuple[Tensor, Tensor]:
-        """Mean and 1 / standard deviation per channel: the batch's (remembered) in training, else the running ones."""
-        if not self.training:
-            return self.mean[chosen].flatten(), torch.rsqrt(self.var[chosen].flatten() + EPSILON)
-        mean, var = kernels.moments(raw)
-        if layers.recomputing():
-            return mean, torch.rsqrt(var + EPSILON)
-        unbiased = var * (raw.shape[0] / (raw.shape[0] - 1))
-        for running, new in ((self.mean, mean), (self.var, unbiased)):
-            if len(chosen) == running.shape[0]:
-                running.view(-1).lerp_(new, MOMENTUM)
-            else:
-                running[chosen] = running[chosen].lerp(new.view(len(chosen), -1), MOMENTUM)
-        return mean, torch.rsqrt(var + EPSILON)
-
-
-class _Convolution(nn.Module):
-    """A dense operation on `edges` edges that read the same tensor."""
-
-    def __init__(self, name: str, edges: int, width: int):
-        super().__init__()
-        self.kind = KINDS[name]
-        self.weight = _kernels(edges, width, width, self.kind.kernel)
-        self.norm = _Norm(edges, width)
-
-    def forward(self, total: Pixels, activated: Tensor, scale: Tensor, chosen: list[int]) -> Pixels:
-        """`total` and the normalised outputs of the chosen edges times `scale`; changes `total`."""
-        weight = _choose(self.weight, chosen).flatten(0, 1)
-        raw = F.conv2d(activated, weight, padding=self.kind.padding, dilation=self.kind.dilation)
-        return _AddNormalised.apply(total, raw, scale, self.norm, chosen)
-
-    def copy_to(self, module: nn.Sequential, edge: int) -> None:
-        _load(module, [self.weight[edge]], [self.norm], edge)
-
-
-class _Separable(nn.Module):
-    """A separable operation on `edges` edges that read the same tensor."""
-
-    def __init__(self, name: str, edges: int, width: int):
-        super().__init__()
-        self.kind = KINDS[name]
-        self.depthwise = nn.ParameterList(_kernels(edges, width, 1, self.kind.kernel) for _ in range(2))
-        self.pointwise = nn.ParameterList(_kernels(edges, width, width, 1) for _ in range(2))
-        self.middle = _Norm(edges, width)
-        self.norm = _Norm(edges, width)
-
-    def forward(self, total: Pixels, activated: Tensor, scale: Tensor, chosen: list[int]) -> Pixels:
-        """`total` and the normalised outputs of the chosen edges times `scale`; changes `total`."""
-        depthwise = [_choose(stack, chosen).flatten(0, 1) for stack in self.depthwise]
-        pointwise = [_choose(stack, chosen).flatten(2) for stack in self.pointwise]
-        if torch.is_autocast_enabled(activated.device.type):  # a Function of our own has to see to it itself
-            dtype = torch.get_autocast_dtype(activated.device.type)
-            activated = activated.to(dtype)
-            depthwise, pointwise = ([stack.to(dtype) for stack in stacks] for stacks in (depthwise, pointwise))
-        half = _FirstHalf.apply(activated, depthwise[0], pointwise[0])
-        norms = (self.middle, self.norm)
-        return _AddSecondHalf.apply(total, half, depthwise[1], pointwise[1], scale, norms, chosen)
-
-    def copy_to(self, module: nn.Sequential, edge: int) -> None:
-        kernels = [kernel[index][edge] for index in range(2) for kernel in (self.depthwise, self.pointwise)]
-        _load(module, kernels, [self.middle, self.norm], edge)
+    @staticmethod
+    def backward(ctx, gradient):
+        columns, branches, gradient = ctx.columns, ctx.branches, gradient.contiguous()
+        want_pending, want_feature, want_weights = ctx.needs_input_grad[:3]
+        count = sum(branch.stacks for branch in branches)
+        wanted = _dealt(ctx.needs_input_grad[7:], branches)
+        feature, weights, *rest = ctx.saved_tensors
+        source, own, rest = Source(feature, weights), _dealt(rest, branches), rest[count:]
+        by_weights = torch.zeros_like(weights) if want_weights else None
+        by_activated, by_stacks = None, []
+        if branches:
+            inverse, last, *rest = rest
+            raws, halves = rest[: len(branches)], rest[len(branches) :]
+            products, sums = kernels.products(gradient, raws)
+            if want_weights:
+                by_weights[:, columns] = (products * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
+            moments = (products, sums) if branches[0].training else None
+            by_raws = kernels.norm_gradients(gradient, raws, last, moments)
+            factors = source.scales[columns] * last
+            if not want_feature and not any(ctx.needs_input_grad[7:]):
+                by_raws, by_stacks = (), [None] * count
+            for index, by_raw in enumerate(by_raws):
+                want = want_feature, *wanted[index]
+                found, *by_own = branches[index].gradients(
+                    by_raw, factors[index], source, halves[index], inverse[index], own[index], want
+                )
+                by_stacks += by_own
+                if found is not None:
+                    by_activated = found if by_activated is None else by_activated.add_(found)
+        by_feature = source.gradient(gradient, by_activated, ctx.skip) if want_feature else None
+        if want_weights and ctx.skip is not None:
+            by_weights[:, ctx.skip] = source.skipped_gradient(gradient)
+        by_pending = gradient if want_pending else None
+        return by_pending, by_feature, by_weights, None, None, None, None, *by_stacks
 
 
 class _AddNormalised(torch.autograd.Function):
@@ -202,7 +189,9 @@ class _AddNormalised(torch.autograd.Function):
     def forward(ctx, total, raw, scale, norm, chosen):
         matrix = kernels.pixels(raw)
         mean, inverse = norm.statistics(matrix, chosen)
-        kernels.add_normalised(total, matrix, scale, mean, inverse)
+        factor = scale * inverse
+        kernels.add_scaled(total, [matrix], factor[None])
+        kernels.subtract([total], (factor * mean)[None])
         ctx.mark_dirty(total)
         ctx.training = norm.training
         ctx.save_for_backward(raw, scale, mean, inverse)
@@ -218,124 +207,17 @@ class _AddNormalised(torch.autograd.Function):
         return gradient, None if by_raw is None else kernels.images(by_raw, raw), by_scale, None, None
 
 
-class _FirstHalf(torch.autograd.Function):
-    """Depthwise k x k, then 1x1, on an input that every edge reads; keeps that input only."""
-
-    @staticmethod
-    def forward(ctx, activated, depthwise, pointwise):
-        ctx.save_for_backward(activated, depthwise, pointwise)
-        inner = kernels.depthwise(_repeated(activated, len(pointwise)), depthwise)
-        return kernels.images(kernels.pointwise(kernels.pixels(inner), pointwise), activated)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        activated, depthwise, pointwise = ctx.saved_tensors
-        edges = len(pointwise)
-        stacked = _repeated(activated, edges)
-        by_stacked, by_depthwise, by_pointwise = _half_backward(
-            gradient, stacked, depthwise, pointwise, ctx.needs_input_grad
-        )
-        by_activated = None
-        if by_stacked is not None:
-            identities = torch.eye(activated.shape[1], dtype=activated.dtype, device=activated.device).repeat(edges, 1)
-            by_activated = kernels.images(kernels.pixels(by_stacked) @ identities, activated)
-        return by_activated, by_depthwise, by_pointwise
-
-
-class _AddSecondHalf(torch.autograd.Function):
-    """total += scale * batch_norm(1x1(depthwise(act(batch_norm(half))))).
-
-    Keeps `half`. What follows it is computed again: the kernels' gradients need it. In a step on the architecture they
-    are not wanted, and the raw sum is kept instead.
-    """
-
-    @staticmethod
-    def forward(ctx, total, half, depthwise, pointwise, scale, norms, chosen):
-        middle = norms[0].statistics(kernels.pixels(half), chosen)
-        inner = kernels.depthwise(_activated(half, *middle), depthwise)
-        raw = kernels.pointwise(kernels.pixels(inner), pointwise)
-        last = norms[1].statistics(raw, chosen)
-        kernels.add_normalised(total, raw, scale, *last)
-        ctx.mark_dirty(total)
-        ctx.training = norms[0].training
-        kept = raw if not any(ctx.needs_input_grad[2:4]) else None
-        ctx.save_for_backward(half, depthwise, pointwise, kept, scale, *middle, *last)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient):
-        gradient = gradient.contiguous()
-        half, depthwise, pointwise, raw, scale, *statistics = ctx.saved_tensors
-        _, want_half, want_depthwise, want_pointwise, want_scale, _, _ = ctx.needs_input_grad
-        activated = _activated(half, *statistics[:2])
-        inner = None
-        if raw is None:
-            inner = kernels.depthwise(activated, depthwise)
-            raw = kernels.pointwise(kernels.pixels(inner), pointwise)
-        by_raw, by_scale, _ = kernels.norm_backward(
-            gradient, raw, scale, *statistics[2:], ctx.training, (True, want_scale)
-        )
-        del raw
-        by_activated, by_depthwise, by_pointwise = _half_backward(
-            kernels.images(by_raw, half), activated, depthwise, pointwise,
-            (want_half, want_depthwise, want_pointwise), inner,
-        )  # fmt: skip
-        by_half = None
-        if want_half:
-            by_normalised = torch.ops.aten.leaky_relu_backward(by_activated, activated, SLOPE, True)
-            by_half = kernels.norm_backward(
-                kernels.pixels(by_normalised), kernels.pixels(half), 1.0, *statistics[:2], ctx.training, (True, False)
-            )[0]
-            by_half = kernels.images(by_half, half)
-        return gradient, by_half, by_depthwise, by_pointwise, by_scale, None, None
-
-
-def _half_backward(gradient, feature, depthwise, pointwise, wanted, inner=None):
-    """Gradients of 1x1(depthwise(feature)) by feature, depthwise and pointwise; inner: depthwise(feature), if known."""
-    want_feature, want_depthwise, want_pointwise = wanted
-    matrix = kernels.pixels(gradient)
-    by_pointwise = None
-    if want_pointwise:
-        inner = kernels.depthwise(feature, depthwise) if inner is None else inner
-        by_pointwise = kernels.pointwise_gradient(matrix, kernels.pixels(inner), len(pointwise))
-    by_inner = kernels.images(kernels.pointwise(matrix, pointwise.transpose(1, 2)), feature)
-    by_feature, by_depthwise = kernels.depthwise_backward(by_inner, feature, depthwise, (want_feature, want_depthwise))
-    return by_feature, by_depthwise, by_pointwise
-
-
-def _activated(half: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
-    """act(batch_norm(half))."""
-    normalised = kernels.scaled_sum(-mean * inverse, (kernels.pixels(half), inverse))
-    return kernels.images(F.leaky_relu_(normalised, SLOPE), half)
-
-
-def _repeated(feature: Tensor, edges: int) -> Tensor:
-    return kernels.images(kernels.pixels(feature).repeat(1, edges), feature) if edges > 1 else feature
-
-
 def _branch(name: str, edges: int, width: int) -> nn.Module:
     if KINDS[name].deformable:
-        return DeformableBranch(edges, width, _Norm(edges, width), _AddNormalised.apply)
-    return (_Separable if KINDS[name].separable else _Convolution)(name, edges, width)
+        return DeformableBranch(edges, width, Norm(edges, width), _AddNormalised.apply)
+    return (Separable if KINDS[name].separable else Convolution)(name, edges, width)
 
 
-def _kernels(edges: int, outputs: int, inputs: int, kernel: int) -> nn.Parameter:
-    """One kernel per edge, drawn as `nn.Conv2d` draws its own."""
-    weight = torch.empty(edges, outputs, inputs, kernel, kernel)
-    for one in weight:
-        nn.init.kaiming_uniform_(one, a=5**0.5)
-    return nn.Parameter(weight)
+def _dealt(stacks, branches) -> list[list]:
+    """To every branch its own."""
+    stacks = iter(stacks)
+    return [list(islice(stacks, branch.stacks)) for branch in branches]
 
 
 def _choose(stacked: Tensor, chosen: list[int]) -> Tensor:
     return stacked if len(chosen) == len(stacked) else stacked[chosen]
-
-
-@torch.no_grad()
-def _load(module: nn.Sequential, kernels: list[Tensor], norms: list[_Norm], edge: int) -> None:
-    """Copy kernels and running statistics into the layers of a derived operation, in order."""
-    for layer, kernel in zip([part for part in module if isinstance(part, nn.Conv2d)], kernels, strict=True):
-        layer.weight.copy_(kernel)
-    for layer, norm in zip([part for part in module if isinstance(part, nn.BatchNorm2d)], norms, strict=True):
-        layer.running_mean.copy_(norm.mean[edge])
-        layer.running_var.copy_(norm.var[edge])

@@ -41,7 +41,7 @@ class Supernet(nn.Module):
         self.ladder = ladder(space)
         self.architecture = Architecture(space)
 
-        self.stem1 = nn.Sequential(*_conv_norm(channels, STEM, 3), activation())
+        self.stem1 = nn.Sequential(*_conv_norm(channels, STEM, 3), activation(in_place=True))
         self.stem2 = nn.Sequential(activation(), *_conv_norm(STEM, nodes * widths[0], 3))
         self.stem_input = nn.Sequential(*_conv_norm(STEM, widths[0], 3))  # layer 1's h_{l-2} at level 0
         self.layers = nn.ModuleList(
@@ -222,7 +222,7 @@ class _Head(nn.Module):
         self.point = nn.ModuleDict({str(i): _pointwise(size, width) for i, size in sizes.items()})
         self.merge = nn.ModuleDict({str(i): _pointwise(2 * width, width) for i in sizes})
         total = width * len(levels)
-        self.refine = nn.Sequential(*_conv_norm(total, total, 3), activation())
+        self.refine = nn.Sequential(*_conv_norm(total, total, 3), activation(in_place=True))
         self.output = nn.Conv2d(total, outputs, 3, padding=1)
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
@@ -245,7 +245,7 @@ def _conv_norm(inputs: int, outputs: int, kernel: int):
 
 
 def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_conv_norm(inputs, outputs, 1), activation())
+    return nn.Sequential(*_conv_norm(inputs, outputs, 1), activation(in_place=True))
 
 
 def _key(source: int, level: int) -> str:

@@ -18,7 +18,8 @@ PACKAGE = ROOT / "hinas_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODEL_SIDE = (
-    "genotype", "kernels", "layers", "ops", "deformable", "supercell", "supernet", "decode", "network", "losses",
+    "genotype", "branches", "kernels", "layers", "ops", "deformable", "supercell", "supernet", "decode", "network",
+    "losses",
 )  # fmt: skip
 MODEL_LIBRARIES = {"torch", "jaxtyping", "safetensors"}  # safetensors: how torch's weights are kept on disk
 BINARY = {".png", ".safetensors"}

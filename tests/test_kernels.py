@@ -19,14 +19,14 @@ def drawn(*size, seed=0, shift=0.0):
 @pytest.mark.parametrize("size", SIZES)
 def test_moments_are_the_mean_and_the_biased_variance(size):
     images = drawn(*size, shift=3.0)
-    mean, var = kernels.moments(kernels.pixels(images))
+    (mean,), (var,) = kernels.moments(kernels.pixels(images))
     torch.testing.assert_close(mean, images.mean((0, 2, 3)), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(var, images.var((0, 2, 3), correction=0), rtol=1e-12, atol=1e-12)
 
 
 def test_moments_stand_a_large_mean_in_float32():
     images = drawn(4, 8, 16, 16).float() * 1e-2 + 10
-    _, var = kernels.moments(kernels.pixels(images))
+    _, (var,) = kernels.moments(kernels.pixels(images))
     torch.testing.assert_close(var, images.double().var((0, 2, 3), correction=0).float(), rtol=1e-3, atol=0)
 
 
@@ -64,12 +64,13 @@ def test_depthwise_gradients_are_autograds(size, side):
     assert alone[0] is None and torch.equal(alone[1], found[1])
 
 
-def test_pointwise_is_a_grouped_convolution_and_its_gradient():
-    images, weight = drawn(2, 12, 5, 7), drawn(3, 4, 4, 1)[..., 0].contiguous().requires_grad_()
+@pytest.mark.parametrize("width", [4, 20])  # narrow and wide
+def test_pointwise_is_a_grouped_convolution_and_its_gradient(width):
+    images, weight = drawn(2, 3 * width, 5, 7), drawn(3, width, width, 1)[..., 0].contiguous().requires_grad_()
     grouped = F.conv2d(images, weight.flatten(0, 1)[..., None, None], groups=3)
     ours = kernels.pointwise(kernels.pixels(images), weight.detach())
     torch.testing.assert_close(kernels.images(ours, images), grouped.detach())
-    gradient = drawn(2, 12, 5, 7, seed=5)
+    gradient = drawn(2, 3 * width, 5, 7, seed=5)
     (wanted,) = torch.autograd.grad(grouped, weight, gradient)
     found = kernels.pointwise_gradient(kernels.pixels(gradient), kernels.pixels(images), 3)
     torch.testing.assert_close(found, wanted)
