@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import Tensor
 
-from hinas_nb import data, evaluate, files, network, showcase
+from hinas_nb import data, files, showcase
 from hinas_nb.ablation import GROUP, AblationError, level
-from hinas_nb.compute import genotype_of
+from hinas_nb.compute import genotype_of, restorer
 from hinas_nb.config import EvaluateConfig
 from hinas_nb.data import ImageSet
 from hinas_nb.identity import producer_of
@@ -94,14 +94,13 @@ def panels(
 
 
 def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, image: str) -> Showcase:
-    """One image clean, degraded and as every arm restores it, computed from the weights, with its scores.
+    """One image clean, degraded and as every arm restores it, computed anew, with its scores.
 
     Raises DataError; ValueError where an arm is not trained.
     """
     shown = {}
     for arm, config in arms.items():
-        net = network.load(store.folder(config.model).path / "weights.safetensors").folded()
-        shown[arm] = showcase.compare(_restore(net), images, image, config.protocol)
+        shown[arm] = showcase.compare(restorer(config, store), images, image, config.protocol)
     parts = list(shown.values())
     columns = [*parts[0].columns[:2], *((arm, part.columns[2][1]) for arm, part in shown.items())]
     return Showcase(columns, [*parts[0].lines[:2], *(part.lines[2] for part in parts)], parts[-1].restored)
@@ -125,10 +124,6 @@ def chosen_images(names: Sequence[str], wanted: Sequence[str], gains: pd.Series)
     for name, why in ((gains.idxmin(), "the smallest gain"), (gains.idxmax(), "the largest gain")):
         shown[name] = f"{shown[name]}, {why}" if name in shown else why
     return shown
-
-
-def _restore(net: DerivedNetwork) -> evaluate.Restore:
-    return lambda degraded: evaluate.restore(net, degraded, net.halo)
 
 
 def _span(counts: pd.Series) -> str:

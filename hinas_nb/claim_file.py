@@ -30,6 +30,7 @@ class Metric(Config):
     relative: bool = False
     of_search: bool = False
     scored: bool = False  # on images, under a protocol
+    timed: bool = False  # of an image, whatever its noise, for every scale
     share: bool = False  # of networks, in percentage points above what random ones show
 
     @property
@@ -49,7 +50,7 @@ METRICS = {
     "psnr": Metric(title="PSNR", unit="dB", digits=2, scored=True),
     "ssim": Metric(title="SSIM", unit="", digits=4, scored=True),
     "parameters_m": Metric(title="parameters", unit="%", digits=0, relative=True, of_search=True),
-    "time_s": Metric(title="time to restore", unit="%", digits=0, relative=True),
+    "time_s": Metric(title="time to restore", unit="%", digits=0, relative=True, timed=True),
     "gpu_hours": Metric(title="time to search", unit="%", digits=0, relative=True, of_search=True),
     "search_memory": Metric(title="memory to search", unit="%", digits=0, relative=True, of_search=True),
     "last_widest": Metric(title="last layer widest", unit="points above chance", digits=0, of_search=True, share=True),

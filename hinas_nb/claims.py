@@ -11,13 +11,14 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 
-from hinas_nb import ablation, claim_file, evidence, places, said, stats
+from hinas_nb import ablation, claim_file, comparison, evidence, places, said, stats
 from hinas_nb.claim_file import CHANCE, METRICS, PUBLISHED_ONLY, Claim, Judged, chosen
-from hinas_nb.config import EvaluateConfig, Task
-from hinas_nb.profile import Profile
+from hinas_nb.config import Comparator, EvaluateConfig, Task
+from hinas_nb.profile import OURS, Profile
 from hinas_nb.runs import Run
 from hinas_nb.said import Finding, Place
 from hinas_nb.stats import Effect
@@ -160,8 +161,9 @@ def questions(budget: Profile, names: Sequence[str] | None = None) -> list[Quest
     for question in _asked(names):
         levels: set[float | None] = {place.degradation for place in published(question)}
         if question.metric in evidence.READABLE and _computed(question):
-            of_search = METRICS[question.metric].of_search
-            levels |= (set() if levels else {None}) if of_search else set(degradations(budget, question.task))
+            metric = METRICS[question.metric]
+            any_level = set() if levels else {None}
+            levels |= any_level if metric.of_search or metric.timed else set(degradations(budget, question.task))
         asked += [replace(question, degradation=value) for value in sorted(levels, key=lambda value: value or 0)]
     return asked
 
@@ -173,6 +175,8 @@ def needed(budget: Profile, names: Sequence[str] | None = None) -> list[Run]:
         if question.metric in evidence.READABLE:
             for run in itertools.chain(*(arms(question, budget) or ())):
                 config = evidence.rests_on(run, question.metric)
+                if METRICS[question.metric].timed:
+                    config = comparison.restorations(budget, question.task, run.config.model.scale)
                 found += [Run(config, {"claim": question.name, "task": question.task} | run.labels)] if config else []
     return found
 
@@ -205,13 +209,15 @@ def missing(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame
 def arms(question: Question, budget: Profile) -> tuple[list[Run], list[Run]] | None:
     """The Runs of both arms (none for chance); None where this budget or this collection makes none."""
     book = claim_file.load()
-    in_budget = METRICS[question.metric].of_search or question.degradation in degradations(budget, question.task)
+    metric = METRICS[question.metric]
+    in_budget = metric.of_search or metric.timed or question.degradation in degradations(budget, question.task)
     if not in_budget or not _computed(question):
         return None
     names = [name for name in (question.treatment, question.control) if name != CHANCE]
     base = base_run(budget, question)
     seed = question.claim.seed
-    sides = [evidence.arm_runs(base, name, book.arms[name], seed, budget.seeds, budget.draws) for name in names]
+    changes = [_as_long(book.arms[name], budget, question) for name in names]
+    sides = [evidence.arm_runs(base, name, how, seed, budget.seeds, budget.draws) for name, how in zip(names, changes)]
     return sides[0], (sides[1] if len(sides) > 1 else [])
 
 
@@ -221,7 +227,18 @@ def base_run(budget: Profile, question: Question) -> EvaluateConfig:
     name = "sigma" if task == "denoise" else "scale"
     levels = degradations(budget, task)
     value = question.degradation if question.degradation in levels else levels[0]
+    if METRICS[question.metric].timed and task == "sr" and question.degradation:
+        value = int(question.degradation)
     return budget.evaluate(budget.train(task, budget.search(task), headline, **{name: value}), headline)
+
+
+def _as_long(changes: dict[str, Any], budget: Profile, question: Question) -> dict[str, Any]:
+    """An arm's changes; another network is trained for as long as HiNAS, where the budget knows the pace of both."""
+    other = Comparator(**changes["genotype"]["Comparator"]) if "Comparator" in changes.get("genotype", {}) else None
+    task, headline = question.task, question.claim.headline
+    if other is None or not {OURS, other.label} <= getattr(budget, task).pace.keys():
+        return changes
+    return changes | {"train.steps": budget.train_as_long(task, other, headline).steps}
 
 
 def published(question: Question) -> dict[Place, Finding]:

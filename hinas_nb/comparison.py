@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 import pandas as pd
+import torch
 from torch import nn
 
-from hinas_nb import benchmark, comparators, cost, speed
+from hinas_nb import ablation, benchmark, comparators, cost, files, speed
 from hinas_nb.comparators import TABLE
-from hinas_nb.config import Arm, Comparator, Task, TimingConfig, TrainConfig
+from hinas_nb.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.network import CHANNELS
 from hinas_nb.profile import OURS, Profile
+from hinas_nb.runs import Run
+from hinas_nb.store import Store
 
 HINAS = "HiNAS"
+#: The degraded image itself, as the tables call it.
+INPUT = {"denoise": "Noisy", "sr": "bicubic"}
 #: The network of one cell throughout, whose size is in the published range: what stands for the published speed.
 AS_PUBLISHED = "HiNAS of published size"
 #: Rows of tables 10-12 that can be built here, by name of `comparators.TABLE`. EDSR and VDSR have no published time.
@@ -58,6 +63,43 @@ def parsed(label: str) -> Comparator:
     """The inverse of `Comparator.label`."""
     name, _, width = label.partition("-")
     return Comparator(name=name, width=int(width) if width else None)
+
+
+def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
+    """What the trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
+    found = []
+    for arm, config in configs.items():
+        spent = files.read_json(store.folder(config).path / "run.json")
+        found.append({"arm": arm, "steps": config.steps, "seconds": spent["seconds"], "threads": spent["threads"]})
+    table = pd.DataFrame(found)
+    return table.assign(over=table["seconds"] / table.loc[table["arm"] == HINAS, "seconds"].item())
+
+
+def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
+    """What `figures.equal_time_plot` takes: what is trained and the filters, each against HiNAS.
+
+    scores: of one data set at one level, with the labels of `labelled`. taken: `spent` of the trainings there.
+    """
+    scores = scores[~scores["arm"].isin(INPUT.values())]
+    means = scores.groupby("arm", sort=False)[ablation.METRICS].mean()
+    changes = ablation.effects(scores, HINAS).set_index(["arm", "metric"])
+    table = taken.set_index("arm").reindex(means.index)[["steps", "seconds"]]
+    for metric in ablation.METRICS:
+        own = changes.xs(metric, level="metric").reindex(means.index)
+        table[metric] = own["difference"].fillna(0.0)
+        table[f"{metric}_low"], table[f"{metric}_high"] = own["images_low"], own["images_high"]
+        table[f"{metric}_mean"] = means[metric].map(f"{{:.{ablation.DIGITS[metric]}f}}".format)
+    return table.reset_index()
+
+
+def labelled(scored: Mapping[str, EvaluateConfig]) -> list[Run]:
+    """Evaluations by title as Runs with the labels of `ablation`; seed 0 is that of their search and training."""
+    runs = []
+    for name, config in scored.items():
+        protocol = config.protocol
+        where = {"task": protocol.task, "data": config.data, "degradation": protocol.sigma or protocol.scale}
+        runs.append(Run(config, where | {"arm": name, "seed": 0}))
+    return runs
 
 
 def filters() -> dict[str, str]:
@@ -117,6 +159,21 @@ def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
     found["times low"], found["times high"] = factor / table["high"], factor / table["low"]
     found["part"], found["peak (MiB)"] = factor > 1, table["peak (MiB)"]
     return found.loc[[arm.label for arm in config.arms]].rename_axis("network").reset_index()
+
+
+def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) -> dict[str, nn.Module]:
+    """All networks that are timed, by title, without weights (on the meta device): to be counted.
+
+    found: what the search found; its network has the width that this budget trains.
+    """
+    width = budget.train(task, found, **({"scale": scale} if scale else {})).base_width
+    with torch.device("meta"):
+        built = {HINAS: cost.network(found, task, width, scale)}
+        built[AS_PUBLISHED] = cost.network(as_published(task), task, scale=scale)
+        for name, one in compared(budget, task).items():
+            if one.name in comparators.TRAINABLE:
+                built[name] = cost.network(one, task, scale=scale)
+    return built
 
 
 def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, height: int, width: int) -> pd.DataFrame:

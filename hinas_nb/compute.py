@@ -151,7 +151,7 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     folder.load_checkpoint()
     scored = {row["image"] for row in folder.records()}
     rest = [index for index, name in enumerate(images.names) if name not in scored]
-    for score in evaluate.evaluate(_restorer(config, store, device), images.subset(rest), config.protocol):
+    for score in evaluate.evaluate(restorer(config, store, device), images.subset(rest), config.protocol):
         if score.image in config.save_images:
             data.write_image(folder.path / "images" / f"{score.image}.png", _pixels(score.restored))
         folder.append_records([{name: getattr(score, name) for name in SCORE_COLUMNS}])
@@ -181,7 +181,8 @@ def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) 
 LOOPS = {SearchConfig: _search, TrainConfig: _train, EvaluateConfig: _evaluate, TimingConfig: _timing}
 
 
-def _restorer(config: EvaluateConfig, store: Store, device: str) -> Callable[[torch.Tensor], torch.Tensor]:
+def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
+    """What an evaluation scores: a trained network, a filter, or the degraded image itself. Raises ValueError."""
     from hinas_nb import comparators, evaluate
 
     if config.model == "input":

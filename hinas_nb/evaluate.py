@@ -105,6 +105,10 @@ def restore(
 
 
 def _restored(restore: Restore, degraded: Tensor, clean: Tensor, name: str, protocol: Protocol) -> tuple[Tensor, float]:
+    if protocol.averaged:
+        draws = (protocol.noisy(clean, name, look=look) for look in range(protocol.averaged))
+        outputs, spent = zip(*(_timed(restore, noisy, clean, name) for noisy in draws))
+        return torch.stack(outputs).mean(dim=0), sum(spent)
     if protocol.tile is None:
         return _timed(restore, degraded, clean, name)
     total, seconds = torch.zeros_like(clean), 0.0

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from hinas_nb import data, stats
 from hinas_nb.claim_file import INSTEAD, METRICS
 from hinas_nb.compute import genotype_of
-from hinas_nb.config import Comparator, EvaluateConfig
+from hinas_nb.config import Arm, Comparator, EvaluateConfig
 from hinas_nb.files import read_json
 from hinas_nb.identity import RunConfig, canonical, producer_of
 from hinas_nb.runs import Run, collect, vary
@@ -60,6 +62,8 @@ def found(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: 
     """
     if METRICS[metric].scored:
         return _scores(treatment, control, metric, store)
+    if METRICS[metric].timed:
+        return _restored(treatment[0], control[0], store)
     if metric in SHARES:
         searches = _searched(treatment, store)
         return SHARES[metric](searches, store) if searches else None
@@ -119,11 +123,12 @@ def _parameters(run: Run, store: Store) -> float:
     from hinas_nb.network import DerivedNetwork
 
     training = run.config.model
-    if isinstance(training.genotype, Comparator):
-        other = comparators.build(training.genotype.name, training.task, training.scale, width=training.genotype.width)
-        return sum(weights.numel() for weights in other.parameters()) / 1e6
-    shape = (training.task, None, training.width_factors, training.scale)  # at the published width, as theirs
-    return DerivedNetwork(genotype_of(training, store), *shape).parameters_live / 1e6
+    with torch.device("meta"):  # weights are counted, not made
+        if isinstance(training.genotype, Comparator):
+            name, width = training.genotype.name, training.genotype.width
+            return comparators.build(name, training.task, training.scale, width=width).parameters_live / 1e6
+        shape = (training.task, None, training.width_factors, training.scale)  # at the published width, as theirs
+        return DerivedNetwork(genotype_of(training, store), *shape).parameters_live / 1e6
 
 
 def _last_widest(searches: Sequence[Run], store: Store) -> Finding:
@@ -146,7 +151,39 @@ RECORDED = {"gpu_hours": _hours, "search_memory": _memory, "parameters_m": _para
 #: In a timing Run: by arm, of every round; and how phases of a step are put together.
 TIMED = {"gpu_hours": ("seconds_by_arm", sum), "search_memory": ("peak_mib_by_arm", max)}
 SHARES = {"last_widest": _last_widest, "collapsed": _collapsed}
-READABLE = {name for name, metric in METRICS.items() if metric.scored} | RECORDED.keys() | SHARES.keys()
+READABLE = {name for name, metric in METRICS.items() if metric.scored or metric.timed} | RECORDED.keys() | SHARES.keys()
+
+
+def _restored(treatment: Run, control: Run, store: Store) -> Finding | None:
+    """The difference in seconds an image, timed in turns, round by round; of a part of it, by its pixels.
+
+    Of several timings the one of the largest image.
+    """
+    wanted, found = [_as_timed(run) for run in (treatment, control)], {}
+    for path in sorted((store.root / "timing").glob("*/run.json")):
+        arms = [arm for arm in read_json(path)["config"]["arms"] if arm["subject"] == "restoration"]
+        sides = [next((arm for arm in arms if {key: arm.get(key) for key in one} == one), None) for one in wanted]
+        if all(sides):
+            pixels = [side["height"] * side["width_px"] for side in sides]
+            size = f"{sides[0]['height']}x{sides[0]['width_px']}"
+            found[pixels[0], path.parent] = [side["label"] for side in sides], pixels, size
+    if not found:
+        return None
+    (_, folder), (labels, pixels, size) = max(found.items())
+    rounds = [json.loads(line)["seconds_by_arm"] for line in (folder / "records.jsonl").read_text().splitlines()]
+    spent = [[values[label] / count for label, count in zip(labels, pixels)] for values in rounds]
+    part = f"; {labels[1]} on a part, by its pixels" if pixels[1] < pixels[0] else ""
+    changes = [change(first, second) for first, second in spent]
+    return Finding(stats.paired(changes), f"timed in turns on {size} pixels, {len(rounds)} rounds{part}")
+
+
+def _as_timed(run: Run) -> dict[str, Any]:
+    """What the arm of a restoration by this Run's network says of it."""
+    training = run.config.model
+    arm = Arm(
+        label="any", subject="restoration", network=training.genotype, task=training.task, scale=training.scale
+    ).identity()
+    return {key: canonical(arm.get(key)) for key in ("network", "task", "scale")}
 
 
 def _timed(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store) -> Finding | None:

@@ -40,7 +40,7 @@ PRESETS = {
 }  # fmt: skip
 #: Switches that only one task has.
 ONLY = {
-    "denoise": ("sigma", "half_size", "noisy_range", "tile", "tile_step", "fresh_noise"),
+    "denoise": ("sigma", "half_size", "noisy_range", "tile", "tile_step", "fresh_noise", "averaged"),
     "sr": ("scale", "downscale", "colour"),
 }
 
@@ -70,6 +70,7 @@ class Protocol(Config):
     tile: Annotated[int, Field(ge=8)] | None = None  # denoise: pixels; None restores the whole image at once
     tile_step: Annotated[int, Field(ge=1)] | None = None  # pixels from tile to tile; None: 3/4 of the tile
     fresh_noise: bool = False  # each tile draws its own noise; off: tiles are cut from one noisy image
+    averaged: Annotated[int, Field(ge=2)] | None = None  # denoise: mean of so many whole restorations, own noise each
     downscale: Literal["matlab", "pillow", "torch", "torch-aliased"] = "matlab"  # sr: bicubic, 8-bit result
     colour: Literal["y", "y-swapped", "rgb"] = "y"  # sr: what is scored; BT.601 Y of 16-235
     border: Natural | None = None  # pixels not scored at each edge; None: scale (sr) or 0 (denoise)
@@ -90,6 +91,8 @@ class Protocol(Config):
             raise ConfigError("fresh_noise and tile_step need a tile size, got tile None")
         if self.tile and self.tile_step and self.tile_step > self.tile:
             raise ConfigError(f"tile_step must be in [1, tile={self.tile}], got {self.tile_step}")
+        if self.tile and self.averaged:
+            raise ConfigError(f"averaged belongs to whole images, got {self.averaged} with tiles of {self.tile} px")
         return self
 
     @property
@@ -118,6 +121,7 @@ class Protocol(Config):
             (self.tile, f"tiles of {self.tile} px every {self._step} px, overlaps averaged"),
             (self.fresh_noise, "fresh noise for each tile"),
             (self.tile and not self.fresh_noise, "tiles cut from one noisy image"),
+            (self.averaged, f"mean of {self.averaged} restorations, each of its own noise"),
             (self.downscale != "matlab", f"low resolution by {self.downscale} bicubic"),
             (self.colour == "y-swapped", "Y with the weights of red and blue swapped"),
             (self.colour == "rgb", "scored on RGB"),
@@ -147,9 +151,10 @@ class Protocol(Config):
         clean = data.modcrop(image, self.scale)
         return self._shrunk(clean).expand(3, -1, -1)[None].contiguous(), clean[None].float() / 255
 
-    def noisy(self, clean: Image, name: str, tile: int | None = None) -> Image:
-        """`clean` with the noise of image `name`; tile: with that of its tile of this index."""
+    def noisy(self, clean: Image, name: str, tile: int | None = None, look: int = 0) -> Image:
+        """`clean` with the noise of image `name`; tile: of its tile of this index; look: of another draw."""
         key = (name, f"{self.sigma:g}") if tile is None else (name, f"{self.sigma:g}", tile)
+        key += ("look", look) if look else ()
         noisy = data.add_noise(clean, self.sigma, data.stream(self.seed, "protocol-noise", *key))
         if self.noisy_range is None:
             return noisy

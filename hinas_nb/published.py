@@ -66,6 +66,21 @@ def notes(number: int) -> pd.DataFrame:
     return pd.DataFrame([(number, *row) for row in rows], columns=NOTES)
 
 
+def origins(number: int) -> pd.DataFrame:
+    """How the scores of each row were made, and whether they can be compared with those of the paper's own networks.
+
+    Columns: row, scored, comparable ("own" for the rows that the protocol of the table speaks of), note.
+    Raises ConfigError, OSError.
+    """
+    found = published_file.load(number)
+    lines = []
+    for row in found.rows():
+        source = found.source(row)
+        known = (source.scored, source.comparable) if source else (found.scored, "own")
+        lines.append((row.name, *known, found.note(row)))
+    return pd.DataFrame(lines, columns=["row", "scored", "comparable", "note"])
+
+
 def numbers() -> list[int]:
     """Numbers of the tables that are there. Raises ConfigError if there is none."""
     return published_file.numbers()

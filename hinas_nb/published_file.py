@@ -65,6 +65,8 @@ class Source(Config):
 
     rows: tuple[str, ...]
     note: str
+    scored: str = ""  # in a few words, how their scores were made, as far as it is known; where that is from
+    comparable: Literal["no", "unknown"] = "unknown"  # with the scores that the protocol of the table speaks of
 
 
 class Contradiction(Config):
@@ -93,6 +95,7 @@ class Table(Config):
     task: Task
     first: str  # heading of the first column
     protocol: str
+    scored: str = ""  # the protocol in a few words
     columns: tuple[Column, ...]
     cells: str
     differences: tuple[str, ...] = ()  # rows that are not scores but what the paper subtracted
@@ -155,7 +158,12 @@ class Table(Config):
 
     def note(self, row: Row) -> str:
         """How the row was made, as far as it is known."""
-        return next((source.note for source in self.sources if row.name in source.rows), self.protocol)
+        source = self.source(row)
+        return source.note if source else self.protocol
+
+    def source(self, row: Row) -> Source | None:
+        """What has to be known about the row, if the protocol of the table does not speak of it."""
+        return next((source for source in self.sources if row.name in source.rows), None)
 
 
 class Known(Config):

@@ -22,6 +22,7 @@ from hinas_nb.store import Store
 
 LONG_TABLE = 20  # rows; a longer one is folded
 SHOWN_ROWS = 300
+LONG_TEXT = 50  # characters; a longer cell is broken into lines
 BROAD = 2  # width by height; a broader figure takes the whole row, or its words would be too small to read
 PROVENANCE = {"commit", "dirty", "machine", "versions"}
 VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
@@ -202,7 +203,7 @@ def _cell(text: str, aligned: bool) -> str:
     try:
         number = float(text)
     except ValueError:
-        return f"<td>{_badged(text)}</td>"
+        return f"<td{' class=long' if len(text) > LONG_TEXT else ''}>{_badged(text)}</td>"
     whole = 1e4 <= abs(number) < 1e9
     shown = text if text.lstrip("+-").isdigit() else f"{number:.0f}" if whole else f"{number:.4g}"
     side = ' class="n"' if aligned else ""

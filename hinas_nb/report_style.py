@@ -47,7 +47,8 @@ summary { cursor: pointer; font-size: .97rem; padding: .2rem 0 .5rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .75rem; text-align: left; border-bottom: 1px solid var(--line); white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
-th { color: var(--quiet); font-weight: 600; }
+th { color: var(--quiet); font-weight: 600; white-space: normal; vertical-align: bottom; }
+td.long { white-space: normal; min-width: 16rem; }
 td.n, th.n { text-align: right; }
 .badge { font-weight: 600; color: var(--open); }
 .badge.supports { color: var(--good); }

@@ -171,6 +171,7 @@ def test_every_arm_restores_the_same_degraded_image(tmp_path):
         folder = store.folder(config.model).path
         folder.mkdir(parents=True)
         save_file(net.state_dict(), folder / "weights.safetensors", {"hinas": json.dumps(net.metadata())})
+        (folder / "run.json").write_text("{}")  # done
     shown = arms.across(both, store, showcase.cut(data.load("photos", "test"), "camera", 64, 64, 48), "camera")
     names, pictures = zip(*shown.columns)
     assert names == ("clean", "noisy, sigma 50", "first", "second")

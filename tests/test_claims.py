@@ -15,7 +15,7 @@ from made_up_runs import finish, score
 from hinas_nb import claim_file, claims, contract, places, planning, published, said, stats
 from hinas_nb.claim_file import METRICS, PUBLISHED_ONLY
 from hinas_nb.claims import Question
-from hinas_nb.config import Arm, SearchConfig, Space, TimingConfig
+from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.genotype import random_genotype
 from hinas_nb.identity import producer_of
 from hinas_nb.profile import load_profile
@@ -380,9 +380,49 @@ def test_what_is_missing_says_how_to_get_it(budget):
     assert table.loc["trade-off", "Runs to do"] == 0, "nothing here computes FSRCNN with distillation"
 
 
-def test_speed_has_no_evidence_yet(budget):
-    table = claims.effects(budget, ["denoising-speed", "trade-off"]).query("metric == 'time_s'")
-    assert len(table) and set(table["verdict"]) == {"no evidence yet"}
+def restored(budget, scale: int, seconds: dict[str, float], side: int = 64, part: int = 64):
+    """A made-up timing of HiNAS and SAN, three rounds; SAN on a square of `part` pixels a side."""
+    where = {"subject": "restoration", "task": "sr", "scale": scale}
+    search, other = budget.search("sr", seed=0), Comparator(name="san")
+    arms = (
+        Arm(label="HiNAS", network=search, height=side, width_px=side, **where),
+        Arm(label="SAN", network=other, height=part, width_px=part, **where),
+    )
+    record = {"seconds_by_arm": seconds, "peak_mib_by_arm": dict.fromkeys(seconds, 1.0)}
+    finish(budget, TimingConfig(what=f"{side}", arms=arms), records=[record] * 3)
+
+
+def test_time_to_restore_comes_from_timings_in_turns(budget):
+    one = question("sr-speed", "HiNAS", "SAN", "time_s", "sr", 3.0)
+    assert row(budget, one)["verdict"] == "no evidence yet"
+    restored(budget, 3, {"HiNAS": 1.0, "SAN": 4.0})
+    found = row(budget, one)
+    assert (found["ours"], found["verdict"]) == (-75, "supports")
+    assert found["note"] == "timed in turns on 64x64 pixels, 3 rounds"
+    assert found["published"] == pytest.approx(100 * (1.59 / 34.59 - 1))
+    restored(budget, 3, {"HiNAS": 1.0, "SAN": 4.0}, side=128, part=64)
+    found = row(budget, one)
+    assert found["ours"] == pytest.approx(100 * (1 / 16 - 1)), "of the larger image, a part by its pixels"
+    assert found["note"].endswith("SAN on a part, by its pixels")
+    others = claims.effects(budget, ["sr-speed", "denoising-speed", "trade-off"]).query("metric == 'time_s'")
+    others = others[(others["comparison"] != one.comparison) | (others["degradation"] != 3)]
+    assert len(others) and set(others["verdict"]) == {"no evidence yet"}, "another scale, another network"
+
+
+def test_a_time_has_one_row_whatever_the_noise(budget):
+    table = claims.effects(budget, ["denoising-speed"])
+    assert table["metric"].tolist() == ["time_s", "parameters_m"] and table["degradation"].isna().all()
+    scales = claims.effects(budget, ["sr-speed"]).query("metric == 'time_s' and comparison == 'HiNAS - IMDN'")
+    assert scales["degradation"].tolist() == [2, 3, 4]
+
+
+def test_another_network_is_trained_for_as_long_as_hinas(budget):
+    treatment, control = claims.arms(question("sr-accuracy", "HiNAS", "IMDN", "psnr", "sr", 4.0), budget)
+    training = budget.train_as_long("sr", Comparator(name="imdn"), headline=True, scale=4)
+    assert as_text(control[0].config.model) == as_text(training)
+    assert treatment[0].config.model.steps != training.steps
+    _, alike = claims.arms(question("denoising-accuracy", "HiNAS", "N3Net", "psnr"), budget)
+    assert alike[0].config.model.steps == 200, "as often, where no pace is known"
 
 
 # --- what people see

@@ -18,7 +18,6 @@ from PIL import Image
 
 from hinas_nb import figures
 from hinas_nb.figures import dot
-from hinas_nb.figures.comparisons import pareto
 from hinas_nb.figures.evolution import edge_names
 from hinas_nb.figures.labels import place_labels
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
@@ -354,35 +353,6 @@ def test_ablation_plot_shows_ours_beside_the_published():
     assert ours.get_xdata().tolist() == [26.0, 26.1] and published.get_xdata()[0] == 26.77
     assert ours.get_marker() != published.get_marker()
     assert figure.axes[0].get_title(loc="left") == "sigma 50"
-
-
-def test_pareto_front_is_what_nothing_beats():
-    generator = np.random.default_rng(3)
-    times, values = generator.random((2, 40)).round(1)
-    front = set(zip(times[pareto(times, values)], values[pareto(times, values)]))
-    points = set(zip(times, values))
-    assert front == {
-        (time, value)
-        for time, value in points
-        if not any(t <= time and v >= value and (t, v) != (time, value) for t, v in points)
-    }
-
-
-def test_trade_off_names_every_method_once_without_overlap():
-    generator = np.random.default_rng(1)
-    table = pd.DataFrame({"method": [f"Method {index}" for index in range(16)]})
-    table["parameters"] = 10 ** generator.uniform(-2, 1.5, 16)
-    table["seconds"] = 10 ** generator.uniform(0, 1.2, 16)
-    table["psnr"] = generator.uniform(25, 26, 16)
-    table.loc[3, "seconds"], table.loc[5, "parameters"] = np.nan, np.nan
-    figure = figures.trade_off_plot(table, title="A claim")
-    axes = figure.axes[0]
-    assert axes.get_xscale() == "log" and "Method 3" in axes.get_title(loc="left")
-    names = [text for text in axes.texts if text.get_text().startswith("Method")]
-    assert sorted(text.get_text() for text in names) == sorted(set(table["method"]) - {"Method 3"})
-    figure.draw_without_rendering()
-    boxes = [Text.get_window_extent(text) for text in names]
-    assert not any(box.overlaps(other) for index, box in enumerate(boxes) for other in boxes[:index])
 
 
 def test_labels_of_equal_points_move_apart():

@@ -1,13 +1,14 @@
 """Every difference is drawn where it is, in the colour of its verdict, and none without a place on the axis."""
 
 import math
+import re
 
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from hinas_nb import figures
-from hinas_nb.figures.forest import VERDICT_COLOURS
+from hinas_nb.figures.forest import SHOWN, VERDICT_COLOURS
 
 
 def line(label, panel="PSNR (dB)", group="One claim", published=0.1, ours=0.2, verdict="undecided", **more):
@@ -81,3 +82,12 @@ def test_the_triangle_points_to_the_claimed_side_from_the_margin():
 def test_a_table_without_rows_is_refused():
     with pytest.raises(figures.FigureError, match="table must have a row in SSIM, got none"):
         figures.forest_plot(pd.DataFrame([line("a")]), ["SSIM"])
+
+
+def test_the_table_names_a_claim_once_and_colours_both_verdicts():
+    row = dict.fromkeys(SHOWN, "") | {"verdict": "supports", "on the paper's evidence": "undecided", "note": "unseen"}
+    rows = [{"it says": says} | row for says in ("One claim", "One claim", "Another")]
+    page = figures.verdict_table(pd.DataFrame(rows)).to_html()
+    assert page.count(">One claim<") == 1 and page.count(">Another<") == 1 and "unseen" not in page
+    (cells,) = re.findall(rf"([^}}]*){{\s*color: {VERDICT_COLOURS['supports']};", page)
+    assert cells.count("#") == len(rows)

@@ -50,6 +50,7 @@ def test_description_names_every_switch():
     """No switch can move a score without appearing in the table's line."""
     changes = {
         "half_size": True, "noisy_range": "8-bit", "tile": 64, "tile_step": 20, "fresh_noise": True,
+        "averaged": 3,
         "border": 7, "downscale": "pillow", "colour": "rgb", "round_output": False, "ssim": "uniform",
     }  # fmt: skip
     assert set(changes) == set(protocol.Protocol.model_fields) - {"task", "sigma", "scale", "seed"}
@@ -71,6 +72,9 @@ def test_description_names_every_switch():
         (lambda: protocol.get("denoise-standard", sigma=-1), "sigma: Input should be greater than 0, got -1"),
         (lambda: STANDARD.but(fresh_noise=True), "fresh_noise and tile_step need a tile size, got tile None"),
         (lambda: RELEASED.but(tile_step=65), "tile_step must be in [1, tile=64], got 65"),
+        (lambda: RELEASED.but(averaged=2), "averaged belongs to whole images, got 2 with tiles of 64 px"),
+        (lambda: SR.but(averaged=2), "averaged belongs to task denoise, got 2 for sr"),
+        (lambda: STANDARD.but(averaged=1), "averaged: Input should be greater than or equal to 2, got 1"),
         (lambda: STANDARD.but(colour="rgb"), "colour belongs to task sr, got rgb for denoise"),
         (lambda: STANDARD.but(padding=1), "unknown setting padding = 1"),
         (lambda: STANDARD.pair(torch.zeros(1, 20, 20), "a"), "image a must be uint8 of 1 or 3 channels"),

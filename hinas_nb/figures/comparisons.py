@@ -1,4 +1,4 @@
-"""Scores beside scores: per image, per arm of an ablation, and against time and size (figure 14).
+"""Scores beside scores: per image and per arm of an ablation; `trade_off` has them against time and size.
 
 Notebook `05_train_and_restore` draws the first.
 """
@@ -7,11 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import FuncFormatter
 
-from hinas_nb.figures.labels import place_labels
-from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import MUTED, SERIES, FigureError, Picture, themed
 
 NAMED_IMAGES = 24  # up to so many images are named on the axis
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM"}
@@ -94,62 +91,6 @@ def ablation_plot(
     handles, labels = max((axes.get_legend_handles_labels() for axes in panels), key=lambda found: len(found[1]))
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
-
-
-@themed
-def trade_off_plot(
-    table: pd.DataFrame,
-    time: str = "seconds",
-    value: str = "psnr",
-    time_label: str = "time per image (s)",
-    value_label: str | None = None,
-    ours: Sequence[str] = ("HiNAS",),
-    title: str | None = None,
-) -> Picture:
-    """Accuracy against time (log scale); size and colour by parameters; the Pareto front joins the unbeaten.
-
-    table: one row per method: `method`, the time and value columns, `parameters` (millions; NaN: hollow).
-    Rows without a time or a value aren't drawn; the figure names them. ours: methods to print bold.
-    """
-    known = table[table[time].notna() & table[value].notna()].reset_index(drop=True)
-    if known.empty or (known[time] <= 0).any():
-        raise FigureError(f"{time} must be positive for at least one method, got {list(table[time])}")
-    figure = Picture(7, 4.6, title)
-    axes = figure.add_subplot()
-    sized = known["parameters"].notna()
-    sizes = np.where(sized, 60 + 55 * np.log10(known["parameters"].fillna(1) * 100).clip(lower=0), 60)
-    front = pareto(known[time].to_numpy(), known[value].to_numpy())
-    axes.plot(known[time][front], known[value][front], color=ACCENT, lw=1.2, ls="--", zorder=1, gid="front",
-              drawstyle="steps-post", label="Pareto front")  # fmt: skip
-    if sized.any():
-        dots = axes.scatter(
-            known[time][sized], known[value][sized], s=sizes[sized], c=known["parameters"][sized],
-            norm=LogNorm(), cmap="viridis_r", edgecolors="white", lw=0.8, zorder=2,
-        )  # fmt: skip
-        bar = figure.colorbar(dots, ax=axes, pad=0.01, aspect=30)
-        bar.set_label("parameters (millions)")
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
-        bar.ax.yaxis.set_minor_formatter("")
-        bar.outline.set_visible(False)
-    axes.scatter(known[time][~sized], known[value][~sized], s=60, facecolors="none", edgecolors=INK, zorder=2)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
-    axes.set(xlabel=time_label, ylabel=value_label or UNITS.get(value, value))
-    axes.margins(0.14)
-    axes.legend(loc="lower right")
-    left_out = [name for name in table["method"] if name not in set(known["method"])]
-    if left_out:
-        axes.set_title(f"without a time or score: {', '.join(left_out)}", fontsize=7, color=MUTED)
-    bold = [name in ours for name in known["method"]]
-    place_labels(axes, known[time], known[value], known["method"], sizes, bold)
-    return figure
-
-
-def pareto(times: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Indices of what no other is both faster and better than, fastest first."""
-    order = np.lexsort((-values, times))
-    best = np.maximum.accumulate(np.concatenate(([-np.inf], values[order][:-1])))
-    return order[values[order] > best]
 
 
 def _marks(axes, rows, place, columns, offset: float, marker: str, colour: str, label: str):

@@ -1,6 +1,6 @@
 """What was claimed beside what was found: every difference with its interval, coloured by verdict.
 
-Drawn in notebook `00_scorecard`; the table is that of `claims.effects`.
+Drawn in notebook `00_scorecard`; the table is that of `claims.effects`. All ablations show `verdict_table`.
 """
 
 from collections.abc import Sequence
@@ -8,11 +8,15 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
+from pandas.io.formats.style import Styler
 
 from hinas_nb.figures.style import CHANGED, INK, MUTED, SERIES, FigureError, Picture, themed
 
 VERDICT_COLOURS = {"supports": SERIES[2], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
 PUBLISHED, OURS = ("D", 0.16), ("o", -0.16)  # marker, and how far above its row
+#: Of `claims.verdicts`, what a page has room for; the rest stands in the published table.
+CLAIM, JUDGED = "it says", ("on the paper's evidence", "verdict")
+SHOWN = ["comparison", "images", "metric", "claimed", "published", JUDGED[0], "ours", "smallest detectable", JUDGED[1]]
 
 
 @themed
@@ -51,6 +55,15 @@ def forest_plot(table: pd.DataFrame, panels: Sequence[str], title: str | None = 
     _headings(figure, names)
     figure.legend(handles=_legend(table), loc="outside lower left", ncols=3, columnspacing=1.5)
     return figure
+
+
+def verdict_table(table: pd.DataFrame) -> Styler:
+    """`claims.verdicts` as a notebook shows it: each claim once, verdicts in their colours."""
+    shown = table.set_index([CLAIM, table.groupby(CLAIM, sort=False).cumcount()])[SHOWN].style.hide(level=1)
+    claim = {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top; min-width: 10em"}
+    cells = {"selector": "td, th", "props": "text-align: left; padding: 0.3em 0.5em; font-size: 12px"}
+    shown = shown.hide(names=True).set_table_styles([cells, claim])
+    return shown.map(lambda word: f"color: {VERDICT_COLOURS[word]}; font-weight: bold", subset=list(JUDGED))
 
 
 def _places(table: pd.DataFrame) -> tuple[dict[tuple[str, str], int], list[tuple[str, bool]]]:

@@ -14,9 +14,12 @@ DIRECTIONS = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -
 DISTANCES = (2, 9, 18, 30, 44)  # points between marker and name
 
 
-def place_labels(axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: Sequence, bold: Sequence[bool]):
+def place_labels(
+    axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: Sequence, bold: Sequence[bool], lines: Sequence = ()
+):
     """Print `names` at data points (xs, ys) whose markers have `sizes` (points squared, as in scatter).
 
+    lines: pairs of data points that horizontal or vertical lines join; names keep off them where they can.
     Ends with the layout of the figure fixed: pixels decide what overlaps.
     """
     figure = axes.figure
@@ -26,6 +29,8 @@ def place_labels(axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: 
     centres = axes.transData.transform(np.column_stack([xs, ys]).astype(float))
     radii = np.sqrt(np.asarray(sizes, dtype=float)) / 2 * pixel
     taken = [Bbox([centre - radius, centre + radius]) for centre, radius in zip(centres, radii)]
+    ends = [axes.transData.transform(np.asarray(line, dtype=float)) for line in lines]
+    taken += [Bbox([line.min(axis=0), line.max(axis=0)]).padded(1) for line in ends]
     legend = axes.get_legend()
     if legend:
         taken.append(legend.get_window_extent())
