@@ -85,7 +85,7 @@ def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     changes = ablation.effects(scores, HINAS).set_index(["arm", "metric"])
     table = taken.set_index("arm").reindex(means.index)[["steps", "seconds"]]
     for metric in ablation.METRICS:
-        own = changes.xs(metric, level="metric").reindex(means.index)
+        own = changes[changes.index.get_level_values("metric") == metric].droplevel("metric").reindex(means.index)
         table[metric] = own["difference"].fillna(0.0)
         table[f"{metric}_low"], table[f"{metric}_high"] = own["images_low"], own["images_high"]
         table[f"{metric}_mean"] = means[metric].map(f"{{:.{ablation.DIGITS[metric]}f}}".format)
