@@ -1,8 +1,8 @@
 """What a super-cell computes on one source: its convolutions, batch norms and their gradients, for all edges at once.
 
 All edges that leave one source read the same activated tensor, so one convolution per kind of operation serves
-them all (edges are stacked in the channels). Outputs stay raw: `supercell` scales and sums them. Gradients are
-written by hand from the raw outputs; what is cheap to compute again is not kept.
+them all (edges are stacked in the channels). Outputs are centred, not divided by their deviations: `supercell` scales
+and sums them. Gradients are written by hand from the centred outputs; what is cheap to compute again is not kept.
 Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
 """
 
@@ -101,6 +101,8 @@ def _statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tup
     if not norms[0].training:
         mean, var = (torch.stack([getattr(norm, of)[chosen].flatten() for norm in norms]) for of in ("mean", "var"))
         return mean, torch.rsqrt(var + EPSILON)
+    if len(raws[0]) < 2:
+        raise ValueError(f"batch norm must see more than 1 value per channel when training, got {len(raws[0])}")
     mean, var = kernels.moments(*raws)
     if not layers.recomputing():
         for norm, *new in zip(norms, mean, var * (len(raws[0]) / (len(raws[0]) - 1))):
@@ -138,7 +140,7 @@ class Convolution(nn.Module):
         padding, dilation = self.kind.padding, self.kind.dilation
         return kernels.pixels(F.conv2d(source.activated, weight.flatten(0, 1), padding=padding, dilation=dilation))
 
-    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, half, inverse, stacks, wanted):
+    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, inner, stacks, wanted):
         """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
         (weight,), padding, dilation = stacks, [self.kind.padding] * 2, [self.kind.dilation] * 2
         by_activated, by_weight, _ = torch.ops.aten.convolution_backward(
@@ -182,8 +184,9 @@ class Separable(nn.Module):
         """That of the second half; half: the centred first one's."""
         return _half(source.images(F.leaky_relu(half, SLOPE)), _scaled(depthwise, inverse), pointwise)
 
-    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, half, inverse, stacks, wanted):
+    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, inner, stacks, wanted):
         """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
+        half, inverse, training = inner
         read = lambda: source.images(F.leaky_relu(half, SLOPE))  # noqa: E731
         second = _scaled(stacks[2], inverse), _scaled(stacks[3], factor)
         want = any(wanted[:3]), *wanted[3:]
@@ -195,7 +198,7 @@ class Separable(nn.Module):
         if by_half is None:
             return None, None, None, by_depthwise, by_pointwise
         by_half = _through(kernels.pixels(by_half), half)
-        if self.training:
+        if training:
             kernels.norm_gradient(by_half, half, inverse)
         by_stacked, *by_first = _half_backward(by_half, source, lambda: source.stacked, *stacks[:2], wanted[:3])
         by_activated = source.summed(kernels.pixels(by_stacked)) if wanted[0] else None

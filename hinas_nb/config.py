@@ -329,6 +329,8 @@ class Arm(Config):
             raise ConfigError(f"network belongs to a training step or a restoration, got {self.subject} {self.label!r}")
         if not search:
             check_scale(self.task, self.scale)
+        if isinstance(self.network, SearchConfig) and self.network.task != self.task:
+            raise ConfigError(f"network must be searched for task {self.task}, got a search for {self.network.task}")
         return self
 
 

@@ -74,14 +74,18 @@ def products(gradient: Pixels, matrices: list[Pixels]) -> tuple[Float[Tensor, "m
     """Sums over the pixels: of gradient * matrix for every matrix, and of the gradient."""
     rows, channels = _wide(_accurate(gradient)), gradient.shape[1]
     zeros, ones = rows.new_zeros(rows.shape[1]), rows.new_ones(rows.shape[1])
-    found = [
-        torch.ops.aten.native_batch_norm_backward(
-            rows, _wide(_accurate(matrix)), None, None, None, zeros, ones, True, EPSILON, [False, True, True]
-        )[1:]
-        for matrix in matrices
-    ]
+    found = [_row_products(rows, _wide(_accurate(matrix)), zeros, ones) for matrix in matrices]
     sums = torch.stack([found[0][1], *(one for one, _ in found)]).view(len(found) + 1, -1, channels).sum(1)
     return sums[1:], sums[0]
+
+
+def _row_products(gradient: Tensor, rows: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums per column: of gradient * (rows - mean) * inverse, and of the gradient."""
+    if rows.device.type != "cpu":  # without a weight, CUDA's function gives empty sums and that of MPS fails
+        return ((rows - mean) * inverse * gradient).sum(0), gradient.sum(0)
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, rows, None, None, None, mean, inverse, True, EPSILON, [False, True, True]
+    )[1:]
 
 
 def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tensor, "matrices channels"], moments):
@@ -126,10 +130,7 @@ def norm_backward(
     factor, by_scale, by_shift = scale * inverse, None, None
     if training or wanted[1]:
         rows, channels = _wide(_accurate(raw)), raw.shape[1]
-        sums = torch.ops.aten.native_batch_norm_backward(
-            _wide(_accurate(gradient)), rows, None, None, None, *_tiled(rows, mean, inverse), True, EPSILON,
-            [False, True, True],
-        )[1:]  # fmt: skip
+        sums = _row_products(_wide(_accurate(gradient)), rows, *_tiled(rows, mean, inverse))
         by_scale, by_shift = (columns.view(-1, channels).sum(0) for columns in sums)
     if not wanted[0]:
         return None, by_scale, by_shift

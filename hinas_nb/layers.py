@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hinas_nb import kernels
 
@@ -70,6 +71,7 @@ class _Normalise(torch.autograd.Function):
         return kernels.scaled(images, scale, shift)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         images, weight, mean, inverse = ctx.saved_tensors
         want_images, want_weight, want_bias, *_ = ctx.needs_input_grad
@@ -88,6 +90,7 @@ class _Depthwise(torch.autograd.Function):
         return kernels.depthwise(images, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         return kernels.depthwise_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad)
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 K1, K2 = 0.01, 0.03  # SSIM's constants (Wang et al. 2004) for a data range of 1
 #: Below this mean SSIM log10(1/SSIM) goes on as its tangent: finite, and still falling, at zero and below.
@@ -83,6 +84,7 @@ class _MeanSSIM(torch.autograd.Function):
         return total / estimate.numel()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         (by_estimate,) = ctx.saved_tensors
         return gradient * by_estimate, None, None
@@ -92,12 +94,14 @@ def _ssim_and_gradient(estimate: Tensor, truth: Tensor, window: Tensor, wanted: 
     """The zero-padded map and, if wanted, the gradient of its sum by the estimate."""
     padding = len(window) // 2  # a window as symmetric as this one is its own transpose
     mean_x, mean_y, product, covariance, squares, variances = _moments(estimate, truth, window, padding)
-    ssim = product * covariance / (squares * variances)
+    denominator = squares * variances
+    # Derivatives by the maps of estimate * truth, estimate^2 (negated) and estimate, all without a factor of 2.
+    by_product = product / denominator
+    ssim = covariance * by_product
     if not wanted:
         return ssim, None
-    # Derivatives by the maps of estimate * truth, estimate^2 (negated) and estimate, all without a factor of 2.
-    by_product, by_square = ssim / covariance, ssim / variances
-    by_mean = mean_y * (ssim / product - by_product) - mean_x * (ssim / squares - by_square)
+    by_square = ssim / variances
+    by_mean = mean_y * (covariance / denominator - by_product) - mean_x * (ssim / squares - by_square)
     planes = torch.stack((by_mean, by_square, by_product)).flatten(0, 2)
     by_mean, by_square, by_product = _filtered(planes, window, padding).view(3, *ssim.shape)
     return ssim, 2 * by_mean.addcmul_(by_product, truth).addcmul_(by_square, estimate, value=-1)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from hinas_nb import kernels
 from hinas_nb.branches import Convolution, Norm, Separable, Source, centre
@@ -143,10 +144,12 @@ class _Send(torch.autograd.Function):
             kernels.add_scaled(total, raws, source.scales[columns] * last)
             kept = [inverse, last, *raws, *(firsts[index] if index in halved else None for index in range(len(raws)))]
         ctx.columns, ctx.skip, ctx.branches = columns, skip, branches
+        ctx.training = any(branch.norms[0].training for branch in branches)
         ctx.save_for_backward(feature, weights, *stacks, *kept)
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         columns, branches, gradient = ctx.columns, ctx.branches, gradient.contiguous()
         want_pending, want_feature, want_weights = ctx.needs_input_grad[:3]
@@ -162,16 +165,14 @@ class _Send(torch.autograd.Function):
             products, sums = kernels.products(gradient, raws)
             if want_weights:
                 by_weights[:, columns] = (products * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
-            moments = (products, sums) if branches[0].training else None
+            moments = (products, sums) if ctx.training else None
             by_raws = kernels.norm_gradients(gradient, raws, last, moments)
             factors = source.scales[columns] * last
             if not want_feature and not any(ctx.needs_input_grad[7:]):
                 by_raws, by_stacks = (), [None] * count
             for index, by_raw in enumerate(by_raws):
-                want = want_feature, *wanted[index]
-                found, *by_own = branches[index].gradients(
-                    by_raw, factors[index], source, halves[index], inverse[index], own[index], want
-                )
+                want, inner = (want_feature, *wanted[index]), (halves[index], inverse[index], ctx.training)
+                found, *by_own = branches[index].gradients(by_raw, factors[index], source, inner, own[index], want)
                 by_stacks += by_own
                 if found is not None:
                     by_activated = found if by_activated is None else by_activated.add_(found)
@@ -198,6 +199,7 @@ class _AddNormalised(torch.autograd.Function):
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient):
         gradient = gradient.contiguous()
         raw, scale, mean, inverse = ctx.saved_tensors

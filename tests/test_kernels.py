@@ -120,3 +120,22 @@ def test_a_repetition_leaves_running_statistics_alone(dtype):
 def test_one_value_a_channel_is_refused_as_torch_refuses_it():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         layers.BatchNorm2d(6)(torch.zeros(1, 6, 1, 1))
+
+
+def test_sums_for_gradients_are_the_same_where_torchs_function_cannot_give_them():
+    gradient, rows, mean, inverse = torch.randn(
+        4, 30, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    elsewhere = [tensor.as_subclass(_Elsewhere) for tensor in (gradient, rows, mean[0], inverse[0])]
+    found = kernels._row_products(*elsewhere)
+    here = kernels._row_products(gradient, rows, mean[0].contiguous(), inverse[0].contiguous())
+    for ours, torchs in zip(found, here):
+        torch.testing.assert_close(ours.as_subclass(torch.Tensor), torchs, rtol=1e-12, atol=1e-12)
+
+
+class _Elsewhere(torch.Tensor):
+    """A tensor that says it is on a GPU."""
+
+    @property
+    def device(self):
+        return torch.device("cuda")

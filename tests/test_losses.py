@@ -45,6 +45,28 @@ def test_gradient(images):
     assert torch.autograd.gradcheck(lambda estimate: restoration_loss(estimate, truth, "mse", 0.6), noisy)
 
 
+def test_images_are_taken_some_at_a_time(images, monkeypatch):
+    def found():
+        noisy = images[0].clone().requires_grad_()
+        loss = restoration_loss(noisy, images[1])
+        return loss.detach(), *torch.autograd.grad(loss, noisy)
+
+    whole = found()
+    monkeypatch.setattr(losses, "PIXELS", images[0][0].numel())
+    torch.testing.assert_close(found(), whole, rtol=1e-12, atol=1e-15)
+
+
+def test_a_factor_of_exactly_zero_has_a_gradient():
+    truth = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    for factor in (2, 3):  # of the means' product and of the covariance
+        moments = [torch.full_like(truth, 0.5) for _ in range(6)]
+        moments[factor] = torch.zeros_like(truth)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(losses, "_moments", lambda *_: moments)  # noqa: B023
+            ssim, gradient = losses._ssim_and_gradient(truth, truth, losses.gaussian_window(truth), True)
+        assert ssim.item() == 0 and gradient.isfinite().all() and gradient.abs().sum() > 0
+
+
 def test_weight_zero_never_computes_the_ssim(images, monkeypatch):
     monkeypatch.delattr(losses, "_moments")
     assert restoration_loss(*images, "mse", 0.0).item() == (images[0] - images[1]).square().mean().item()

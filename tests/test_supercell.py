@@ -185,3 +185,29 @@ def test_mixed_precision_stays_near_float32_in_values_and_gradients():
     for ours, wanted in zip(mixed, exact, strict=True):
         cosine = torch.nn.functional.cosine_similarity(ours.flatten().double(), wanted.flatten().double(), 0)
         assert ours.dtype == wanted.dtype and float(cosine) > 0.99
+
+
+def test_the_mode_of_a_backward_pass_is_that_of_its_forward_pass():
+    cell = SuperCell(2, 4).double()
+    found = []
+    for switched in (False, True):
+        features, weights = inputs(4), soft_weights(cell)
+        loss = cell.train()(*features, weights).square().sum()
+        cell.train(not switched)
+        found.append(torch.autograd.grad(loss, [*features, weights]))
+    for unswitched, switched in zip(*found):
+        assert torch.equal(unswitched, switched)
+
+
+def test_second_derivatives_are_refused():
+    cell = SuperCell(1, 3).double()
+    features, weights = inputs(3), soft_weights(cell)
+    (first,) = torch.autograd.grad(cell(*features, weights).square().sum(), features[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
+def test_one_value_a_channel_is_refused_in_training():
+    cell = SuperCell(1, 3).double()
+    with pytest.raises(ValueError, match="batch norm must see more than 1 value per channel"):
+        cell(*inputs(3, (1, 1), batch=1), soft_weights(cell))
