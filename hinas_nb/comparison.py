@@ -36,7 +36,8 @@ ROWS = {
         "lapsrn": "LapSRN", "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN",
     },
 }  # fmt: skip
-#: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes.
+#: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes. For NLRN, N3Net and
+#: SAN, which look far around each pixel, seconds by pixels are too few: at the edges of a part less is in sight.
 SLOW = {"nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96}
 
 
@@ -148,7 +149,8 @@ def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
     """What `restorations` found, for the image that HiNAS restores; of a part of it, by its pixels.
 
     Columns: network, seconds, seconds low and high (quartiles of the rounds), times HiNAS (how many times as long it
-    takes), times low and high (95 %), part (whether a part was timed), peak (MiB, of what was timed).
+    takes), times low and high (the range of few rounds; 95 % for the median from six on), part (whether one was timed),
+    peak (MiB, of what was timed).
     """
     table = benchmark.table(records, HINAS).set_index("arm")
     pixels = pd.Series({arm.label: arm.height * arm.width_px for arm in config.arms})
