@@ -85,9 +85,11 @@ def test_a_table_without_rows_is_refused():
 
 
 def test_the_table_names_a_claim_once_and_colours_both_verdicts():
-    row = dict.fromkeys(SHOWN, "") | {"verdict": "supports", "on the paper's evidence": "undecided", "note": "unseen"}
+    row = dict.fromkeys(SHOWN, "") | {"verdict": "supports", "on the paper's evidence": "undecided", "where": "unseen"}
+    row |= {"budget": "smoke", "protocol": "sr-standard", "note": "ours: on a part"}
     rows = [{"it says": says} | row for says in ("One claim", "One claim", "Another")]
     page = figures.verdict_table(pd.DataFrame(rows)).to_html()
     assert page.count(">One claim<") == 1 and page.count(">Another<") == 1 and "unseen" not in page
+    assert page.count("budget: smoke. protocol: sr-standard. note: ours: on a part") == 1
     (cells,) = re.findall(rf"([^}}]*){{\s*color: {VERDICT_COLOURS['supports']};", page)
     assert cells.count("#") == len(rows)

@@ -16,6 +16,7 @@ VERDICT_COLOURS = {"supports": SERIES[2], "contradicts": CHANGED, "undecided": S
 PUBLISHED, OURS = ("D", 0.16), ("o", -0.16)  # marker, and how far above its row
 #: Of `claims.verdicts`, what a page has room for; the rest stands in the published table.
 CLAIM, JUDGED = "it says", ("on the paper's evidence", "verdict")
+BELOW = ("budget", "protocol", "note")
 SHOWN = ["comparison", "images", "metric", "claimed", "published", JUDGED[0], "ours", "smallest detectable", JUDGED[1]]
 
 
@@ -58,11 +59,13 @@ def forest_plot(table: pd.DataFrame, panels: Sequence[str], title: str | None = 
 
 
 def verdict_table(table: pd.DataFrame) -> Styler:
-    """`claims.verdicts` as a notebook shows it: each claim once, verdicts in their colours."""
+    """`claims.verdicts` as a notebook shows it: each claim once, verdicts in colour, what else counts below."""
     shown = table.set_index([CLAIM, table.groupby(CLAIM, sort=False).cumcount()])[SHOWN].style.hide(level=1)
     claim = {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top; min-width: 10em"}
     cells = {"selector": "td, th", "props": "text-align: left; padding: 0.3em 0.5em; font-size: 12px"}
-    shown = shown.hide(names=True).set_table_styles([cells, claim])
+    below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; font-size: 12px"}
+    counts = [f"{name}: {'; '.join(dict.fromkeys(filter(None, table[name])))}" for name in BELOW]
+    shown = shown.hide(names=True).set_table_styles([cells, claim, below]).set_caption(". ".join(counts))
     return shown.map(lambda word: f"color: {VERDICT_COLOURS[word]}; font-weight: bold", subset=list(JUDGED))
 
 
