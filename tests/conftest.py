@@ -1,11 +1,16 @@
 """What all tests share: one thread, checked shapes in the data package, the user's data sets if any."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from jaxtyping import install_import_hook
+
+# A shell lets what it starts in the background ignore Ctrl-C, and our children would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before the first import of what it checks.
 install_import_hook("hinas_nb.data", "shapes.checked")
