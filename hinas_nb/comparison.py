@@ -70,8 +70,8 @@ def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
     """What the trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
     found = []
     for arm, config in configs.items():
-        spent = files.read_json(store.folder(config).path / "run.json")
-        found.append({"arm": arm, "steps": config.steps, "seconds": spent["seconds"], "threads": spent["threads"]})
+        run = files.read_json(store.folder(config).path / "run.json")
+        found.append({"arm": arm, "steps": config.steps, "seconds": run["seconds"], "threads": run["threads"]})
     table = pd.DataFrame(found)
     return table.assign(over=table["seconds"] / table.loc[table["arm"] == HINAS, "seconds"].item())
 
@@ -141,8 +141,7 @@ def restorations(budget: Profile, task: Task, scale: int | None = None) -> Timin
 
 def as_published(task: Task) -> Genotype:
     """A cell of conv_3 and sep_3 in all layers: 257,769 (denoise), 239,140 (x2) parameters; table 10: 0.22-0.34 M."""
-    cell = ((("conv_3", 0), ("sep_3", 1)),)
-    return Genotype((0, 1, 2), (cell * 4,) * 3) if task == "denoise" else Genotype((0, 1), (cell * 3,) * 2)
+    return speed.GENOTYPE if task == "denoise" else Genotype((0, 1), (speed.GENOTYPE.cells[0][:3],) * 2)
 
 
 def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
