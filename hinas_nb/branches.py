@@ -6,7 +6,7 @@ and sums them. Gradients are written by hand from the centred outputs; what is c
 Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
 """
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -21,15 +21,10 @@ MOMENTUM = 0.1  # of every batch norm, as torch's default
 
 
 class Source:
-    """A source's feature, its edges' weights, and what the operations read."""
+    """A source's feature, the number of its edges, and what the operations read."""
 
-    def __init__(self, feature: Tensor, weights: Tensor):
-        self.feature, self.matrix, self.edges, self.weights = feature, kernels.pixels(feature), len(weights), weights
-
-    @cached_property
-    def scales(self) -> Float[Tensor, "operations channels"]:
-        """The weights of every operation for the stacked channels."""
-        return self.weights.T.repeat_interleave(self.matrix.shape[1], dim=1)
+    def __init__(self, feature: Tensor, edges: int):
+        self.feature, self.matrix, self.edges = feature, kernels.pixels(feature), edges
 
     @cached_property
     def activated(self) -> Tensor:
@@ -44,7 +39,7 @@ class Source:
 
     @cached_property
     def identities(self) -> Float[Tensor, "width channels"]:
-        return torch.eye(self.matrix.shape[1], dtype=self.matrix.dtype, device=self.matrix.device).repeat(1, self.edges)
+        return _identities(self.matrix.shape[1], self.edges, self.matrix.dtype, self.matrix.device)
 
     def images(self, matrix: Pixels) -> Tensor:
         return kernels.images(matrix, self.feature)
@@ -53,25 +48,34 @@ class Source:
         """The sum over the edges: the backward pass of `stacked`."""
         return stacked if self.edges == 1 else stacked @ self.identities.T
 
-    def skipped(self, pending: Pixels | None, skip: int | None) -> Pixels:
-        """A new matrix to add to: `pending` and the weighted identities."""
-        if skip is None:
+    def skipped(self, pending: Pixels | None, weights: Float[Tensor, " edges"] | None) -> Pixels:
+        """A new matrix to add to: `pending` and the feature once for every edge, weighted."""
+        if weights is None:
             zeros = self.matrix.new_zeros(len(self.matrix), self.identities.shape[1])
             return zeros if pending is None else zeros.add_(pending)
-        identities = self.identities * self.scales[skip].to(self.matrix.dtype)
+        identities = self._weighted(weights)
         return self.matrix @ identities if pending is None else torch.addmm(pending, self.matrix, identities)
 
-    def gradient(self, gradient: Pixels, by_activated: Pixels | None, skip: int | None) -> Tensor:
-        """By the feature, from those by what was sent and by the activated tensor."""
+    def gradient(self, gradient: Pixels, by_activated: Pixels | None, skip: Float[Tensor, " edges"] | None) -> Tensor:
+        """By the feature, from those by what was sent and by the activated tensor; skip: weights of `skipped`."""
         total = torch.zeros_like(self.matrix) if by_activated is None else _through(by_activated, self.matrix)
         if skip is not None:
-            total.addmm_(gradient, (self.identities * self.scales[skip].to(self.matrix.dtype)).T)
+            total.addmm_(gradient, self._weighted(skip).T)
         return self.images(total)
 
     def skipped_gradient(self, gradient: Pixels) -> Float[Tensor, " edges"]:
-        """By the weights of `skip`."""
+        """By the weights of `skipped`."""
         products = kernels.product(gradient, self.matrix).unflatten(0, (self.edges, -1))
         return products.diagonal(dim1=1, dim2=2).sum(1)
+
+    def _weighted(self, weights: Float[Tensor, " edges"]) -> Float[Tensor, "width channels"]:
+        one = self.identities.unflatten(1, (self.edges, -1))
+        return (one * weights.to(one.dtype)[:, None]).flatten(1)
+
+
+@lru_cache(maxsize=64)
+def _identities(width: int, edges: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.eye(width, dtype=dtype, device=device).repeat(1, edges)
 
 
 class Norm(nn.Module):
@@ -87,14 +91,6 @@ class Norm(nn.Module):
         mean, inverse = _statistics([raw], [self], chosen)
         return mean[0], inverse[0]
 
-    def remember(self, mean: Tensor, var: Tensor, chosen: list[int]) -> None:
-        """Of a batch; var: unbiased."""
-        for running, new in ((self.mean, mean), (self.var, var)):
-            if len(chosen) == len(running):
-                running.lerp_(new.view_as(running), MOMENTUM)
-            else:
-                running[chosen] = running[chosen].lerp(new.view(len(chosen), -1), MOMENTUM)
-
 
 def _statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tuple[Tensor, Tensor]:
     """Mean and 1 / standard deviation per norm and channel: the batch's (remembered) in training, else running ones."""
@@ -105,9 +101,19 @@ def _statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tup
         raise ValueError(f"batch norm must see more than 1 value per channel when training, got {len(raws[0])}")
     mean, var = kernels.moments(*raws)
     if not layers.recomputing():
-        for norm, *new in zip(norms, mean, var * (len(raws[0]) / (len(raws[0]) - 1))):
-            norm.remember(*new, chosen)
+        _remember(norms, mean, var * (len(raws[0]) / (len(raws[0]) - 1)), chosen)
     return mean, torch.rsqrt(var + EPSILON)
+
+
+def _remember(norms: list[Norm], mean: Tensor, var: Tensor, chosen: list[int]) -> None:
+    """The moments of a batch on some edges; var: unbiased."""
+    running = [norm.mean for norm in norms] + [norm.var for norm in norms]
+    new = torch.cat((mean, var)).view(len(running), len(chosen), -1).unbind()
+    if len(chosen) == len(running[0]):
+        torch._foreach_lerp_(running, new, MOMENTUM)  # one call for all
+    else:
+        for old, one in zip(running, new):
+            old[chosen] = old[chosen].lerp(one.to(old.dtype), MOMENTUM)
 
 
 def centre(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> Tensor:
@@ -140,10 +146,10 @@ class Convolution(nn.Module):
         padding, dilation = self.kind.padding, self.kind.dilation
         return kernels.pixels(F.conv2d(source.activated, weight.flatten(0, 1), padding=padding, dilation=dilation))
 
-    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, inner, stacks, wanted):
+    def gradients(self, source: Source, wanted, by_raw: Pixels, factor: Tensor, inner, stacks):
         """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
         (weight,), padding, dilation = stacks, [self.kind.padding] * 2, [self.kind.dilation] * 2
-        by_activated, by_weight, _ = torch.ops.aten.convolution_backward(
+        by_activated, by_weight, _ = torch.ops.aten.convolution_backward.default(
             source.images(by_raw), source.activated, _scaled(weight, factor).flatten(0, 1), None,
             [1, 1], padding, dilation, False, [0, 0], 1, [*wanted, False],
         )  # fmt: skip
@@ -184,7 +190,7 @@ class Separable(nn.Module):
         """That of the second half; half: the centred first one's."""
         return _half(source.images(F.leaky_relu(half, SLOPE)), _scaled(depthwise, inverse), pointwise)
 
-    def gradients(self, by_raw: Pixels, factor: Tensor, source: Source, inner, stacks, wanted):
+    def gradients(self, source: Source, wanted, by_raw: Pixels, factor: Tensor, inner, stacks):
         """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
         half, inverse, training = inner
         read = lambda: source.images(F.leaky_relu(half, SLOPE))  # noqa: E731
@@ -220,7 +226,7 @@ def _half_backward(gradient: Pixels, source: Source, read, depthwise: Tensor, po
     feature = read() if any(wanted[1:]) else by_inner  # else of its shape only
     if wanted[2]:
         inner = kernels.pixels(kernels.depthwise(feature, flat))
-        by_pointwise = kernels.pointwise_gradient(gradient, inner, len(pointwise)).view_as(pointwise)
+        by_pointwise = kernels.pointwise_gradient(gradient, inner, pointwise.flatten(2)).reshape(pointwise.shape)
     by_feature, by_depthwise = kernels.depthwise_backward(by_inner, feature, flat, wanted[:2])
     return by_feature, None if by_depthwise is None else by_depthwise.view_as(depthwise), by_pointwise
 
@@ -232,7 +238,7 @@ def _scaled(stack: Tensor, factor: Tensor) -> Tensor:
 
 def _through(gradient: Pixels, matrix: Pixels) -> Pixels:
     """The activation's backward pass, in place; matrix: what was activated."""
-    return torch.ops.aten.leaky_relu_backward(gradient, matrix, SLOPE, False, grad_input=gradient)
+    return torch.ops.aten.leaky_relu_backward.grad_input(gradient, matrix, SLOPE, False, grad_input=gradient)
 
 
 def _kernels(edges: int, outputs: int, inputs: int, kernel: int) -> nn.Parameter:

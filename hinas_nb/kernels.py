@@ -14,7 +14,7 @@ from torch import Tensor
 
 EPSILON = 1e-5  # of every batch norm, as torch's default
 WIDE = 2048  # numbers a row should have
-NARROW = 48  # channels up to which one product, its zeros included, is faster than a grouped convolution
+PIECE = 2**13  # pixels whose 1x1 convolutions are computed at once; more leave the cache between edges
 
 Images = Float[Tensor, "batch channels height width"]
 Pixels = Float[Tensor, "pixels channels"]
@@ -44,14 +44,14 @@ def moments(*matrices: Pixels) -> tuple[Float[Tensor, "matrices channels"], Floa
 def _row_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     if rows.device.type == "mps":  # has no batch_norm_update_stats
         return torch.var_mean(rows, 0, correction=0)[::-1]
-    return torch.ops.aten.batch_norm_update_stats(rows, None, None, 0.0)
+    return torch.ops.aten.batch_norm_update_stats.default(rows, None, None, 0.0)
 
 
 def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
     """shift + scale * images, channels-last; no view, so that what follows may work in place."""
     result = torch.empty_like(images, memory_format=torch.channels_last)
     rows = _wide(pixels(images))
-    scale, shift = _tiled(rows, scale, shift)
+    scale, shift = _tiled(rows, torch.stack((scale, shift)))
     torch.addcmul(shift, rows, scale, out=_wide(pixels(result)))
     return result
 
@@ -59,58 +59,62 @@ def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
 def add_scaled(total: Pixels, matrices: list[Pixels], scales: Float[Tensor, "matrices channels"]) -> None:
     """total += matrix * scale for every matrix, in place."""
     rows = _wide(total)
-    for matrix, scale in zip(matrices, _tiled(rows, *scales)):
+    for matrix, scale in zip(matrices, _tiled(rows, scales)):
         rows.addcmul_(_wide(matrix.to(total.dtype)), scale)
 
 
 def subtract(matrices: list[Pixels], shifts: Float[Tensor, "matrices channels"]) -> None:
     """matrix -= shift for every matrix, in place."""
     rows = [_wide(matrix) for matrix in matrices]
-    for one, shift in zip(rows, _tiled(rows[0], *shifts)):
+    for one, shift in zip(rows, _tiled(rows[0], shifts)):
         one.sub_(shift)
 
 
-def products(gradient: Pixels, matrices: list[Pixels]) -> tuple[Float[Tensor, "matrices channels"], Channels]:
-    """Sums over the pixels: of gradient * matrix for every matrix, and of the gradient."""
+def products(gradient: Pixels, matrices: list[Pixels]) -> Float[Tensor, "1+matrices channels"]:
+    """Sums over the pixels: of the gradient and, for every matrix, of gradient * matrix."""
     rows, channels = _wide(_accurate(gradient)), gradient.shape[1]
     zeros, ones = rows.new_zeros(rows.shape[1]), rows.new_ones(rows.shape[1])
     found = [_row_products(rows, _wide(_accurate(matrix)), zeros, ones) for matrix in matrices]
-    sums = torch.stack([found[0][1], *(one for one, _ in found)]).view(len(found) + 1, -1, channels).sum(1)
-    return sums[1:], sums[0]
+    return torch.stack([found[0][1], *(one for one, _ in found)]).view(len(found) + 1, -1, channels).sum(1)
 
 
 def _row_products(gradient: Tensor, rows: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
     """Sums per column: of gradient * (rows - mean) * inverse, and of the gradient."""
     if rows.device.type != "cpu":  # without a weight, CUDA's function gives empty sums and that of MPS fails
         return ((rows - mean) * inverse * gradient).sum(0), gradient.sum(0)
-    return torch.ops.aten.native_batch_norm_backward(
+    return torch.ops.aten.native_batch_norm_backward.default(
         gradient, rows, None, None, None, mean, inverse, True, EPSILON, [False, True, True]
     )[1:]
 
 
-def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tensor, "matrices channels"], moments):
+def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tensor, "matrices channels"], sums):
     """For every centred matrix: the gradient by it, divided by the inverse, of matrix * inverse as a batch norm.
 
-    moments: what `products` gives, None if the norm's statistics are constants.
+    sums: what `products` gives, None if the norm's statistics are constants.
     """
     rows = _wide(gradient.to(matrices[0].dtype))
-    if moments is None:
+    if sums is None:
         yield from (rows.view(gradient.shape) for _ in matrices)
         return
-    products, sums = moments
-    slopes = products * inverse.square() / -len(gradient)
-    mean, *slopes = _tiled(rows, sums / len(gradient), *slopes)
-    rows = rows - mean
+    mean, *slopes = _tiled(rows, _shares(sums, inverse, len(gradient)))
+    rows = rows + mean
     for matrix, slope in zip(matrices, slopes):
         yield torch.addcmul(rows, _wide(matrix), slope).view(matrix.shape)
 
 
 def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: Channels) -> None:
     """`norm_gradients` for a single matrix, in place."""
-    found, sums = products(gradient, [matrix])
+    sums = products(gradient, [matrix])
     rows = _wide(gradient)
-    slope, mean = _tiled(rows, found[0] * inverse.square() / -len(gradient), sums / len(gradient))
-    rows.addcmul_(_wide(matrix), slope).sub_(mean)
+    mean, slope = _tiled(rows, _shares(sums, inverse[None], len(gradient)))
+    rows.addcmul_(_wide(matrix), slope).add_(mean)
+
+
+def _shares(sums: Tensor, inverse: Tensor, count: int) -> Float[Tensor, "1+matrices channels"]:
+    """Of the mean and of every centred matrix in a batch norm's gradient."""
+    shares = sums / -count
+    shares[1:] *= inverse.square()
+    return shares
 
 
 def norm_backward(
@@ -130,31 +134,36 @@ def norm_backward(
     factor, by_scale, by_shift = scale * inverse, None, None
     if training or wanted[1]:
         rows, channels = _wide(_accurate(raw)), raw.shape[1]
-        sums = _row_products(_wide(_accurate(gradient)), rows, *_tiled(rows, mean, inverse))
+        sums = _row_products(_wide(_accurate(gradient)), rows, *_tiled(rows, torch.stack((mean, inverse))))
         by_scale, by_shift = (columns.view(-1, channels).sum(0) for columns in sums)
     if not wanted[0]:
         return None, by_scale, by_shift
     rows = _wide(gradient.to(raw.dtype))
     if not training:
-        return (rows * _tiled(rows, factor)[0]).view(raw.shape), by_scale, by_shift
+        return (rows * _tiled(rows, factor[None])[0]).view(raw.shape), by_scale, by_shift
     share = factor / -len(raw)
     slope = share * inverse * by_scale
-    base, factor, slope = _tiled(rows, torch.addcmul(share * by_shift, slope, mean, value=-1), factor, slope)
+    base = torch.addcmul(share * by_shift, slope, mean, value=-1)
+    base, factor, slope = _tiled(rows, torch.stack((base, factor, slope)))
     by_raw = torch.addcmul(base, rows, factor).addcmul_(_wide(raw), slope)
     return by_raw.view(raw.shape), by_scale, by_shift
 
 
 def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Pixels:
-    """A 1x1 convolution of each edge's channels, stacked; many small products are slow."""
-    if matrix.shape[1] <= NARROW:
-        return matrix @ torch.block_diag(*weights).T
-    row = matrix[None, None].permute(0, 3, 1, 2)  # all pixels as a single row of an image; a column would be slow
-    return pixels(F.conv2d(row, weights.flatten(0, 1)[..., None, None], groups=len(weights)))
+    """A 1x1 convolution of each edge's channels, stacked."""
+    result, weights = torch.empty_like(matrix), weights.transpose(1, 2)
+    for read, written in zip(matrix.split(PIECE), result.split(PIECE)):
+        torch.bmm(_by_edge(read, weights), weights, out=_by_edge(written, weights))
+    return result
 
 
-def pointwise_gradient(gradient: Pixels, matrix: Pixels, edges: int) -> Float[Tensor, "edges out into"]:
-    """The gradient of `pointwise` by its weights."""
-    return _by_edge(gradient, edges).transpose(1, 2) @ _by_edge(matrix, edges)
+def pointwise_gradient(
+    gradient: Pixels, matrix: Pixels, weights: Float[Tensor, "edges out into"]
+) -> Float[Tensor, "edges out into"]:
+    """The gradient of `pointwise` by its weights. All of the product is faster than its blocks by themselves."""
+    edges, channels, _ = weights.shape
+    whole = product(gradient, matrix).view(edges, channels, edges, channels)
+    return whole.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
 
 def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
@@ -200,7 +209,7 @@ def _padded_columns(feature: Images) -> tuple[Images, Images]:
 
 
 def _convolution_backward(gradient, feature, kernels, padding: tuple[int, int], wanted: tuple[bool, bool]):
-    return torch.ops.aten.convolution_backward(
+    return torch.ops.aten.convolution_backward.default(
         gradient, feature, kernels, None, [1, 1], padding, [1, 1], False, [0, 0], kernels.shape[0], [*wanted, False]
     )[:2]
 
@@ -219,12 +228,12 @@ def _wide(matrix: Pixels) -> Tensor:
     return matrix.view(count // joined, channels * joined)
 
 
-def _tiled(rows: Tensor, *vectors: Channels) -> tuple[Tensor, ...]:
+def _tiled(rows: Tensor, vectors: Float[Tensor, "vectors channels"]) -> tuple[Tensor, ...]:
     """The vectors as long and as exact as a row."""
-    joined = rows.shape[1] // len(vectors[0])
-    stacked = torch.stack(vectors).to(rows.dtype)
-    return stacked[:, None].expand(-1, joined, -1).reshape(len(vectors), -1).unbind()  # quicker than repeat
+    count, channels = vectors.shape
+    repeated = vectors.to(rows.dtype)[:, None].expand(count, rows.shape[1] // channels, channels)
+    return repeated.reshape(count, -1).unbind()  # quicker than repeat
 
 
-def _by_edge(matrix: Pixels, edges: int) -> Float[Tensor, "edges pixels channels"]:
-    return matrix.view(len(matrix), edges, -1).transpose(0, 1)
+def _by_edge(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Float[Tensor, "edges pixels channels"]:
+    return matrix.view(len(matrix), len(weights), -1).transpose(0, 1)

@@ -24,14 +24,32 @@ class BatchNorm2d(nn.BatchNorm2d):
             if self.training and _recomputing:
                 return F.batch_norm(input, None, None, self.weight, self.bias, True, eps=self.eps)
             return super().forward(input)
-        with torch.no_grad():
-            mean, var = (found[0] for found in kernels.moments(kernels.pixels(input)))
-            if not _recomputing:
-                count = input.numel() / input.shape[1]
-                self.num_batches_tracked += 1
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
-        return _Normalise.apply(input, self.weight, self.bias, mean, torch.rsqrt(var + self.eps))
+        return _Normalise.apply(input, self.weight, self.bias, *self.moments(input))
+
+    @torch.no_grad()
+    def moments(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / standard deviation of a batch per channel, remembered as running ones."""
+        mean, var = (found[0] for found in kernels.moments(kernels.pixels(input)))
+        if not _recomputing:
+            count = input.numel() / input.shape[1]
+            self.num_batches_tracked += 1
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(var * (count / (count - 1)), self.momentum)
+        return mean, torch.rsqrt(var + self.eps)
+
+
+class ActivatedBatchNorm2d(nn.Sequential):
+    """Batch norm without affine part, then LeakyReLU: both can be undone, so training keeps the output only."""
+
+    def __init__(self, channels: int, slope: float):
+        super().__init__(BatchNorm2d(channels, affine=False), nn.LeakyReLU(slope, inplace=True))
+
+    def forward(self, input: Tensor) -> Tensor:
+        norm, activation = self
+        if not self.training or not _ours(input):
+            return super().forward(input)
+        mean, inverse = norm.moments(input)
+        return _NormaliseAndActivate.apply(input, mean, inverse, activation.negative_slope)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -81,6 +99,25 @@ class _Normalise(torch.autograd.Function):
         )
         by_images = kernels.images(found, images) if want_images else None
         return by_images, by_weight if want_weight else None, by_bias if want_bias else None, None, None
+
+
+class _NormaliseAndActivate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, images, mean, inverse, slope):
+        result = F.leaky_relu_(kernels.scaled(images, inverse, -mean * inverse), slope)
+        ctx.slope = slope
+        ctx.save_for_backward(result, inverse)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        result, inverse = ctx.saved_tensors
+        normalised, gradient = kernels.pixels(F.leaky_relu(result, 1 / ctx.slope)), kernels.pixels(gradient)
+        gradient = torch.ops.aten.leaky_relu_backward.default(gradient, normalised, ctx.slope, False)
+        zeros, ones = torch.zeros_like(inverse), torch.ones_like(inverse)
+        found, *_ = kernels.norm_backward(gradient, normalised, inverse, zeros, ones, True)
+        return kernels.images(found, result), None, None, None
 
 
 class _Depthwise(torch.autograd.Function):

@@ -7,7 +7,6 @@ import math
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -29,11 +28,8 @@ def restoration_loss(
 
     As released: the SSIM is zero-padded and the logarithm is that of the batch mean.
     """
-    estimate = estimate.to(truth.dtype)  # mixed precision ends here: variances cancel digits
-    loss = {"mse": F.mse_loss, "l1": F.l1_loss}[fidelity](estimate, truth)
-    if not ssim_weight:
-        return loss
-    return loss + ssim_weight * log_dissimilarity(_MeanSSIM.apply(estimate, truth, gaussian_window(estimate)))
+    # Mixed precision ends here: variances cancel digits.
+    return _Restoration.apply(estimate.to(truth.dtype), truth, fidelity, ssim_weight)
 
 
 def log_dissimilarity(ssim: Float[Tensor, ""]) -> Float[Tensor, ""]:
@@ -66,28 +62,41 @@ def gaussian_window(like: Tensor, taps: int = 11, sigma: float = 1.5) -> Float[T
     return (weights / weights.sum()).to(like)
 
 
-class _MeanSSIM(torch.autograd.Function):
-    """Mean of the zero-padded `ssim_map`. All that is kept for the backward pass is the gradient by the estimate."""
+class _Restoration(torch.autograd.Function):
+    """Eq. 7. All that is kept for the backward pass is the gradient by the estimate."""
 
     @staticmethod
-    def forward(ctx, estimate, truth, window):
-        gradient = torch.empty_like(estimate) if ctx.needs_input_grad[0] else None
-        at_once = max(1, PIXELS // estimate[0].numel())
-        total = 0.0
-        for first in range(0, len(estimate), at_once):
-            some = slice(first, first + at_once)
-            ssim, by_estimate = _ssim_and_gradient(estimate[some], truth[some], window, gradient is not None)
-            total = total + ssim.sum()
-            if gradient is not None:
-                torch.mul(by_estimate, 1 / estimate.numel(), out=gradient[some])
+    def forward(ctx, estimate, truth, fidelity, ssim_weight):
+        wanted, errors = ctx.needs_input_grad[0], estimate - truth
+        loss = errors.square().mean() if fidelity == "mse" else errors.abs().mean()
+        gradient = errors.mul_(2 / errors.numel()) if fidelity == "mse" else errors.sign_().div_(errors.numel())
+        if ssim_weight:
+            ssim, by_estimate = _mean_ssim(estimate, truth, wanted)
+            loss = loss + ssim_weight * log_dissimilarity(ssim)
+            if wanted:
+                gradient.addcmul_(by_estimate, -ssim_weight / (ssim.clamp(min=SSIM_FLOOR) * math.log(10)))
         ctx.save_for_backward(gradient)
-        return total / estimate.numel()
+        return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
         (by_estimate,) = ctx.saved_tensors
-        return gradient * by_estimate, None, None
+        return gradient * by_estimate, None, None, None
+
+
+def _mean_ssim(estimate: Tensor, truth: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:
+    """The mean of the zero-padded map, some images at a time, and, if wanted, its gradient by the estimate."""
+    window, total = gaussian_window(estimate), 0.0
+    gradient = torch.empty_like(estimate) if wanted else None
+    at_once = max(1, PIXELS // estimate[0].numel())
+    for first in range(0, len(estimate), at_once):
+        some = slice(first, first + at_once)
+        ssim, by_estimate = _ssim_and_gradient(estimate[some], truth[some], window, wanted)
+        total = total + ssim.sum()
+        if wanted:
+            torch.mul(by_estimate, 1 / estimate.numel(), out=gradient[some])
+    return total / estimate.numel(), gradient
 
 
 def _ssim_and_gradient(estimate: Tensor, truth: Tensor, window: Tensor, wanted: bool) -> tuple[Tensor, Tensor | None]:

@@ -107,6 +107,7 @@ class SuperCell(nn.Module):
         skip = next((column for column in columns if self.operations[column] == "skip"), None)
         branches = {column: self.branches[source][self.operations[column]] for column in columns if column != skip}
         batched = {column: branch for column, branch in branches.items() if isinstance(branch, Convolution | Separable)}
+        batched = dict(sorted(batched.items(), key=lambda item: isinstance(item[1], Separable)))
         stacks = [_choose(stack, chosen) for branch in batched.values() for stack in branch.kernels()]
         if torch.is_autocast_enabled(feature.device.type):  # a Function of our own has to see to it itself
             dtype = torch.get_autocast_dtype(feature.device.type)
@@ -128,21 +129,22 @@ class _Send(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, pending, feature, weights, columns, skip, branches, chosen, *stacks):
-        """columns: those of `weights` that belong to the branches; skip: that of `skip`, or None."""
-        source, own = Source(feature, weights), _dealt(stacks, branches)
-        total, kept = source.skipped(pending, skip), []
+        """columns: those of `weights` that belong to the branches, dense ones first; skip: that of `skip`, or None."""
+        source, own, kept = Source(feature, len(weights)), _dealt(stacks, branches), []
+        total = source.skipped(pending, None if skip is None else weights[:, skip])
         if branches:
             firsts = [branch.first(source, *given) for branch, given in zip(branches, own)]
             inverse = centre(firsts, [branch.norms[0] for branch in branches], chosen)
-            raws, last = list(firsts), inverse.clone()
-            halved = [index for index, branch in enumerate(branches) if len(branch.norms) == 2]
-            for index in halved:
-                raws[index] = branches[index].second(source, firsts[index], inverse[index], *own[index])
-            if halved:
-                norms = [branches[index].norms[1] for index in halved]
-                last[halved] = centre([raws[index] for index in halved], norms, chosen)
-            kernels.add_scaled(total, raws, source.scales[columns] * last)
-            kept = [inverse, last, *raws, *(firsts[index] if index in halved else None for index in range(len(raws)))]
+            dense = sum(len(branch.norms) == 1 for branch in branches)
+            halves, seconds = firsts[dense:], []
+            if halves:
+                parts = zip(branches[dense:], halves, inverse[dense:], own[dense:])
+                seconds = [branch.second(source, half, scale, *given) for branch, half, scale, given in parts]
+                by_second = centre(seconds, [branch.norms[1] for branch in branches[dense:]], chosen)
+            raws, last = firsts[:dense] + seconds, torch.cat((inverse[:dense], by_second)) if halves else inverse
+            scales = weights[:, columns].T.repeat_interleave(feature.shape[1], dim=1) * last
+            kernels.add_scaled(total, raws, scales)
+            kept = [inverse[dense:], last, scales, *raws, *halves]
         ctx.columns, ctx.skip, ctx.branches = columns, skip, branches
         ctx.training = any(branch.norms[0].training for branch in branches)
         ctx.save_for_backward(feature, weights, *stacks, *kept)
@@ -151,33 +153,34 @@ class _Send(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        columns, branches, gradient = ctx.columns, ctx.branches, gradient.contiguous()
+        branches, gradient = ctx.branches, gradient.contiguous()
         want_pending, want_feature, want_weights = ctx.needs_input_grad[:3]
         count = sum(branch.stacks for branch in branches)
         wanted = _dealt(ctx.needs_input_grad[7:], branches)
         feature, weights, *rest = ctx.saved_tensors
-        source, own, rest = Source(feature, weights), _dealt(rest, branches), rest[count:]
+        source, own, kept = Source(feature, len(weights)), _dealt(rest, branches), rest[count:]
         by_weights = torch.zeros_like(weights) if want_weights else None
-        by_activated, by_stacks = None, []
+        by_activated, by_stacks = None, [None] * count
         if branches:
-            inverse, last, *rest = rest
-            raws, halves = rest[: len(branches)], rest[len(branches) :]
-            products, sums = kernels.products(gradient, raws)
+            inverse, last, scales, *kept = kept
+            raws, halves = kept[: len(branches)], kept[len(branches) :]
+            sums = kernels.products(gradient, raws)
             if want_weights:
-                by_weights[:, columns] = (products * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
-            moments = (products, sums) if ctx.training else None
-            by_raws = kernels.norm_gradients(gradient, raws, last, moments)
-            factors = source.scales[columns] * last
-            if not want_feature and not any(ctx.needs_input_grad[7:]):
-                by_raws, by_stacks = (), [None] * count
-            for index, by_raw in enumerate(by_raws):
-                want, inner = (want_feature, *wanted[index]), (halves[index], inverse[index], ctx.training)
-                found, *by_own = branches[index].gradients(by_raw, factors[index], source, inner, own[index], want)
-                by_stacks += by_own
-                if found is not None:
-                    by_activated = found if by_activated is None else by_activated.add_(found)
-        by_feature = source.gradient(gradient, by_activated, ctx.skip) if want_feature else None
-        if want_weights and ctx.skip is not None:
+                by_weights[:, ctx.columns] = (
+                    (sums[1:] * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
+                )
+            if want_feature or any(ctx.needs_input_grad[7:]):
+                by_stacks = []
+                by_raws = kernels.norm_gradients(gradient, raws, last, sums if ctx.training else None)
+                inner = [None] * (len(branches) - len(halves)) + [(*one, ctx.training) for one in zip(halves, inverse)]
+                for branch, want, *given in zip(branches, wanted, by_raws, scales, inner, own):
+                    found, *by_own = branch.gradients(source, (want_feature, *want), *given)
+                    by_stacks += by_own
+                    if found is not None:
+                        by_activated = found if by_activated is None else by_activated.add_(found)
+        skip = None if ctx.skip is None else weights[:, ctx.skip]
+        by_feature = source.gradient(gradient, by_activated, skip) if want_feature else None
+        if want_weights and skip is not None:
             by_weights[:, ctx.skip] = source.skipped_gradient(gradient)
         by_pending = gradient if want_pending else None
         return by_pending, by_feature, by_weights, None, None, None, None, *by_stacks

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hinas_nb.layers import recomputation
+from hinas_nb.layers import ActivatedBatchNorm2d, recomputation
 from hinas_nb.network import CHANNELS, STEM, add_residual
 from hinas_nb.ops import SLOPE, activation, conv_norm, separable
 from hinas_nb.supercell import SuperCell, edges
@@ -41,7 +41,7 @@ class Supernet(nn.Module):
         self.ladder = ladder(space)
         self.architecture = Architecture(space)
 
-        self.stem1 = nn.Sequential(*_conv_norm(channels, STEM, 3), activation(in_place=True))
+        self.stem1 = _activated(channels, STEM, 3)
         self.stem2 = nn.Sequential(activation(), *_conv_norm(STEM, nodes * widths[0], 3))
         self.stem_input = nn.Sequential(*_conv_norm(STEM, widths[0], 3))  # layer 1's h_{l-2} at level 0
         self.layers = nn.ModuleList(
@@ -219,10 +219,10 @@ class _Head(nn.Module):
         self.width, self.levels = width, levels
         sizes = {level: space.nodes * space.widths[level] for level in levels}
         self.wide = nn.ModuleDict({str(i): separable(size, width, HEAD_DILATION) for i, size in sizes.items()})
-        self.point = nn.ModuleDict({str(i): _pointwise(size, width) for i, size in sizes.items()})
-        self.merge = nn.ModuleDict({str(i): _pointwise(2 * width, width) for i in sizes})
+        self.point = nn.ModuleDict({str(i): _activated(size, width, 1) for i, size in sizes.items()})
+        self.merge = nn.ModuleDict({str(i): _activated(2 * width, width, 1) for i in sizes})
         total = width * len(levels)
-        self.refine = nn.Sequential(*_conv_norm(total, total, 3), activation(in_place=True))
+        self.refine = _activated(total, total, 3)
         self.output = nn.Conv2d(total, outputs, 3, padding=1)
 
     def forward(self, features: dict[int, Tensor]) -> Tensor:
@@ -244,8 +244,8 @@ def _conv_norm(inputs: int, outputs: int, kernel: int):
     return conv_norm(inputs, outputs, kernel, affine=False)
 
 
-def _pointwise(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(*_conv_norm(inputs, outputs, 1), activation(in_place=True))
+def _activated(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(_conv_norm(inputs, outputs, kernel)[0], ActivatedBatchNorm2d(outputs, SLOPE))
 
 
 def _key(source: int, level: int) -> str:

@@ -87,7 +87,7 @@ def reference_supernet(net):
     reference = copy.deepcopy(net)
     reference.memory_format = torch.contiguous_format
     for module in list(reference.modules()):
-        for stock in (nn.BatchNorm2d, nn.Conv2d):
+        for stock in (nn.BatchNorm2d, nn.Conv2d, nn.Sequential):
             if isinstance(module, stock):
                 module.__class__ = stock
     for layer in reference.layers:

@@ -64,21 +64,31 @@ def test_depthwise_gradients_are_autograds(size, side):
     assert alone[0] is None and torch.equal(alone[1], found[1])
 
 
-@pytest.mark.parametrize("width", [4, 20])  # narrow and wide
-def test_pointwise_is_a_grouped_convolution_and_its_gradient(width):
+@pytest.mark.parametrize("piece", [2**13, 16])  # all pixels at once; pieces of which the last is smaller
+def test_pointwise_is_a_grouped_convolution_and_its_gradient(piece, monkeypatch):
+    monkeypatch.setattr(kernels, "PIECE", piece)
+    width = 4
     images, weight = drawn(2, 3 * width, 5, 7), drawn(3, width, width, 1)[..., 0].contiguous().requires_grad_()
     grouped = F.conv2d(images, weight.flatten(0, 1)[..., None, None], groups=3)
     ours = kernels.pointwise(kernels.pixels(images), weight.detach())
     torch.testing.assert_close(kernels.images(ours, images), grouped.detach())
     gradient = drawn(2, 3 * width, 5, 7, seed=5)
     (wanted,) = torch.autograd.grad(grouped, weight, gradient)
-    found = kernels.pointwise_gradient(kernels.pixels(gradient), kernels.pixels(images), 3)
+    found = kernels.pointwise_gradient(kernels.pixels(gradient), kernels.pixels(images), weight)
     torch.testing.assert_close(found, wanted)
 
 
-@pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(affine):
-    ours, theirs = (kind(6, affine=affine).double() for kind in (layers.BatchNorm2d, nn.BatchNorm2d))
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (layers.BatchNorm2d(6), nn.BatchNorm2d(6)),
+        (layers.BatchNorm2d(6, affine=False), nn.BatchNorm2d(6, affine=False)),
+        (layers.ActivatedBatchNorm2d(6, 0.2), nn.Sequential(nn.BatchNorm2d(6, affine=False), nn.LeakyReLU(0.2))),
+    ],
+    ids=["affine", "plain", "activated"],
+)
+def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(ours, theirs):
+    ours, theirs = ours.double(), theirs.double()
     for step in range(3):
         images = drawn(4, 6, 9, 7, seed=step, shift=2.0)
         results = []
