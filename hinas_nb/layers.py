@@ -55,13 +55,14 @@ class ActivatedBatchNorm2d(nn.Sequential):
 class DepthwiseConv2d(nn.Conv2d):
     """A size-keeping `nn.Conv2d` with one k x k kernel a channel and no bias."""
 
-    def __init__(self, channels: int, kernel: int):
-        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+    def __init__(self, channels: int, kernel: int, dilation: int = 1):
+        padding = dilation * (kernel // 2)
+        super().__init__(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or not _ours(input) or self.bias is not None:  # a bias: a folded batch norm's
             return super().forward(input)
-        return _Depthwise.apply(input, self.weight)
+        return _Depthwise.apply(input, self.weight, self.dilation[0])
 
 
 @contextmanager
@@ -122,14 +123,15 @@ class _NormaliseAndActivate(torch.autograd.Function):
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images, weight):
+    def forward(ctx, images, weight, dilation):
+        ctx.dilation = dilation
         ctx.save_for_backward(images, weight)
-        return kernels.depthwise(images, weight)
+        return kernels.depthwise(images, weight, dilation)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        return kernels.depthwise_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad)
+        return *kernels.depthwise_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad[:2], ctx.dilation), None
 
 
 def _ours(input: Tensor) -> bool:

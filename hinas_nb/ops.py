@@ -67,7 +67,8 @@ def separable_half(width: int, kind: Kind) -> list[nn.Module]:
 def separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
     """The heads' separable 3x3: depthwise, batch norm, activation, 1x1, batch norm, activation."""
     return nn.Sequential(
-        *conv_norm(inputs, inputs, 3, dilation, groups=inputs),
+        DepthwiseConv2d(inputs, 3, dilation),
+        BatchNorm2d(inputs),
         activation(in_place=True),
         *conv_norm(inputs, outputs, 1),
         activation(in_place=True),
@@ -80,11 +81,11 @@ def pointwise(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def conv_norm(
-    inputs: int, outputs: int, kernel: int, dilation: int = 1, groups: int = 1, affine: bool = True
+    inputs: int, outputs: int, kernel: int, dilation: int = 1, affine: bool = True
 ) -> tuple[nn.Module, nn.Module]:
     """A size-keeping convolution without bias and its batch norm."""
     padding = dilation * (kernel - 1) // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=False)
+    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
     return conv, BatchNorm2d(outputs, affine=affine)
 
 

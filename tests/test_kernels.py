@@ -104,13 +104,19 @@ def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(ours, theirs
     assert torch.equal(ours.eval()(images), theirs.eval()(images)) or torch.allclose(ours(images), theirs(images))
 
 
-def test_depthwise_layer_is_a_stock_convolution():
-    ours, theirs = layers.DepthwiseConv2d(6, 5).double(), nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False).double()
+@pytest.mark.parametrize(
+    ("kernel", "dilation", "width"), [(5, 1, 8), (3, 1, 8), (3, 4, 8), (3, 4, 9), (5, 2, 8)], ids=str
+)
+def test_depthwise_layer_is_a_stock_convolution(kernel, dilation, width):
+    padding = dilation * (kernel // 2)
+    theirs = nn.Conv2d(6, 6, kernel, padding=padding, dilation=dilation, groups=6, bias=False).double()
+    ours = layers.DepthwiseConv2d(6, kernel, dilation).double()
     theirs.load_state_dict(ours.state_dict())
     results = []
     for layer in (ours, theirs):
-        images = drawn(2, 6, 9, 8).requires_grad_()
-        results.append(torch.autograd.grad(layer(images).square().sum(), [images, layer.weight]))
+        images = drawn(2, 6, 9, width).requires_grad_()
+        output = layer(images)
+        results.append((output, *torch.autograd.grad(output.square().sum(), [images, layer.weight])))
     for a, b in zip(*results):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
