@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hinas_nb import cost
+from hinas_nb import cost, parts
 from hinas_nb.config import Arm, TimingConfig
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.workers import ALLOCATOR
@@ -28,11 +28,15 @@ LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class TimingRecord:
-    """One round. seconds, peak_mib (above what the process held before its first call): by the arms' labels."""
+    """One round. seconds, peak_mib (above what the process held before its first call): by the arms' labels.
+
+    parts_by_arm: seconds of a search step by kind of operation, where they are asked for, in the last round.
+    """
 
     round: int
     seconds_by_arm: dict[str, float]
     peak_mib_by_arm: dict[str, float]
+    parts_by_arm: dict[str, dict[str, float]]
     seconds: float
     peak_memory_mib: float
 
@@ -52,13 +56,15 @@ def benchmark(config: TimingConfig, first: int = 0, device: str = "cpu") -> Iter
                 call(label)
         for number in range(first, config.rounds):
             order = list(calls) if number % 2 == 0 else list(calls)[::-1]
-            found = {label: calls[label](label) for label in order}
+            told = config.parts and number == config.rounds - 1
+            found = {label: calls[label](label, told) for label in order}
             yield TimingRecord(
                 round=number + 1,
                 seconds_by_arm={label: found[label][0] for label in calls},
                 peak_mib_by_arm={label: found[label][1] for label in calls},
+                parts_by_arm={label: found[label][2] for label in calls if found[label][2]},
                 seconds=time.perf_counter() - began,
-                peak_memory_mib=max(peak for _, peak in found.values()),
+                peak_memory_mib=max(peak for _, peak, _ in found.values()),
             )
             began = time.perf_counter()
 
@@ -159,7 +165,7 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
 
 @contextmanager
 def _process(arm: Arm, threads: int, device: str):
-    """A process that waits for its turn; yields a function that gives (seconds, peak MiB) of one call."""
+    """A process that waits for its turn; yields a function that calls it: seconds, peak MiB and, if told, parts."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
@@ -167,9 +173,9 @@ def _process(arm: Arm, threads: int, device: str):
         process.start()
     theirs.close()
 
-    def call(label: str) -> tuple[float, float]:
+    def call(label: str, told: bool = False) -> tuple[float, float, dict[str, float]]:
         try:
-            ours.send(None)
+            ours.send(told)
             answer = ours.recv()
         except (EOFError, OSError):
             process.join(10)
@@ -181,7 +187,8 @@ def _process(arm: Arm, threads: int, device: str):
     try:
         yield call
     finally:
-        ours.close()
+        ours.close()  # it ends by itself, unless it is in the middle of a call
+        process.join(5)
         process.kill()
         process.join()
 
@@ -197,12 +204,13 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
             if arm.subject == "restoration":
                 stack.enter_context(torch.inference_mode())
             while True:
-                connection.recv()
+                told = connection.recv() and arm.subject == "search step"
                 began = time.perf_counter()
                 call()
                 if device != "cpu":
                     torch.accelerator.synchronize()
-                connection.send((time.perf_counter() - began, peak_memory_mib(device) - before))
+                seconds, peak = time.perf_counter() - began, peak_memory_mib(device) - before
+                connection.send((seconds, peak, parts.seconds_by_kind(call, seconds) if told else {}))
     except EOFError:
         return  # no more turns
     except Exception as error:

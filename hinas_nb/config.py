@@ -341,6 +341,7 @@ class TimingConfig(Config):
     arms: tuple[Arm, ...]
     threads: Count = 2
     rounds: Count = 5
+    parts: bool = False  # also where the time of a search step goes, told once: it takes long
 
     @model_validator(mode="after")
     def _consistent(self):

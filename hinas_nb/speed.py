@@ -122,6 +122,14 @@ def steps(
     return _timing(what, [*arms, _product(sized)], sized, rounds)
 
 
+def step_parts(sized: Shapes) -> TimingConfig:
+    """Where the time of a step goes: plain (it takes long) and ours at the first batch, ours at the last."""
+    first, last = sized.batches[0], sized.batches[-1]
+    compared = [*([("plain", first)] if sized.paper else []), ("ours", first), ("ours", last)]
+    ways = {f"{way}, batch {batch}": (way, batch) for way, batch in compared}
+    return steps("parts of a step", sized.space(), sized, ways, first, rounds=sized.few).but(parts=True)
+
+
 def growth(sized: Shapes) -> TimingConfig:
     """Steps on W with one setting changed at a time, as `setting value`; `base` is where the curves meet."""
     base, batch = sized.space(), sized.batches[0]

@@ -18,7 +18,7 @@ from hinas_nb.figures.evolution import (
 from hinas_nb.figures.forest import forest_plot, verdict_table
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
-from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, slope
+from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, part_bars, slope
 from hinas_nb.figures.stability import ranking_plot, searches_plot
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.trade_off import rate_plot, trade_off_plot
@@ -47,6 +47,7 @@ __all__ = [
     "op_weight_evolution",
     "op_weight_heatmap",
     "order_plot",
+    "part_bars",
     "ranking_plot",
     "rate_plot",
     "save",

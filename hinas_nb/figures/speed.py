@@ -3,6 +3,8 @@
 Notebook `24_speed` draws them.
 """
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -50,6 +52,36 @@ def cost_bars(
         axes.grid(axis="y", visible=False)
     for axes in grid[len(panels) :]:
         axes.set_visible(False)
+    return figure
+
+
+@themed
+def part_bars(table: pd.DataFrame, label: str = "seconds", title: str | None = None) -> Picture:
+    """What each bar is made of: stacked parts, a panel per `panel`; a mark where the bar's `least` lies.
+
+    table: `panel`, `way`, `part`, `value`, `least`; parts in the order of their first row.
+    """
+    if table.empty or not (table["value"] >= 0).all():
+        raise FigureError(f"parts must be at least 0, got {list(table['value'])}")
+    panels, parts = (list(dict.fromkeys(table[name])) for name in ("panel", "part"))
+    tallest = int(table.groupby("panel")["way"].nunique().max())
+    figure = Picture(4.6 * len(panels) + 0.4, 0.4 * tallest + 1.6, title)
+    grid = figure.subplots(1, len(panels), squeeze=False, sharex=True)[0]
+    for axes, panel in zip(grid, panels):
+        own = table[table["panel"] == panel]
+        stacked = own.pivot_table(index="way", columns="part", values="value", sort=False)[parts]
+        ends = stacked.cumsum(axis=1)
+        for part, colour in zip(parts, itertools.cycle(SERIES)):
+            starts = ends[part] - stacked[part]
+            axes.barh(range(len(stacked)), stacked[part], left=starts, height=0.62, color=colour, label=part, gid=part)
+        for place, least in enumerate(own.groupby("way", sort=False)["least"].first()):
+            axes.plot([least, least], [place - 0.4, place + 0.4], color=INK, lw=1.5, label="at peak" * (place == 0))
+        axes.set_yticks(range(len(stacked)), stacked.index)
+        axes.set(title=panel, xlabel=label, ylim=(len(stacked) - 0.4, -0.6))
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+    handles, names = grid[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=7.5)
     return figure
 
 
