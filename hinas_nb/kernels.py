@@ -14,7 +14,7 @@ from torch import Tensor
 
 EPSILON = 1e-5  # of every batch norm, as torch's default
 WIDE = 2048  # numbers a row should have
-PIECE = 2**13  # pixels whose 1x1 convolutions are computed at once; more leave the cache between edges
+NARROW = 48  # channels up to which the 1x1 convolutions of several edges, zeros included, are faster as one product
 
 Images = Float[Tensor, "batch channels height width"]
 Pixels = Float[Tensor, "pixels channels"]
@@ -151,9 +151,12 @@ def norm_backward(
 
 def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Pixels:
     """A 1x1 convolution of each edge's channels, stacked."""
-    result, weights = torch.empty_like(matrix), weights.transpose(1, 2)
-    for read, written in zip(matrix.split(PIECE), result.split(PIECE)):
-        torch.bmm(_by_edge(read, weights), weights, out=_by_edge(written, weights))
+    result, width = torch.empty_like(matrix), weights.shape[1]
+    together = max(1, NARROW // width)
+    for first in range(0, len(weights), together):
+        some = weights[first : first + together]
+        columns = slice(first * width, (first + len(some)) * width)
+        torch.mm(matrix[:, columns], torch.block_diag(*some).T, out=result[:, columns])
     return result
 
 
@@ -252,7 +255,3 @@ def _tiled(rows: Tensor, vectors: Float[Tensor, "vectors channels"]) -> tuple[Te
     count, channels = vectors.shape
     repeated = vectors.to(rows.dtype)[:, None].expand(count, rows.shape[1] // channels, channels)
     return repeated.reshape(count, -1).unbind()  # quicker than repeat
-
-
-def _by_edge(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Float[Tensor, "edges pixels channels"]:
-    return matrix.view(len(matrix), len(weights), -1).transpose(0, 1)

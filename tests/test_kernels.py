@@ -64,10 +64,8 @@ def test_depthwise_gradients_are_autograds(size, side):
     assert alone[0] is None and torch.equal(alone[1], found[1])
 
 
-@pytest.mark.parametrize("piece", [2**13, 16])  # all pixels at once; pieces of which the last is smaller
-def test_pointwise_is_a_grouped_convolution_and_its_gradient(piece, monkeypatch):
-    monkeypatch.setattr(kernels, "PIECE", piece)
-    width = 4
+@pytest.mark.parametrize("width", [4, 20, 50])  # all edges at once, two and one, one by one
+def test_pointwise_is_a_grouped_convolution_and_its_gradient(width):
     images, weight = drawn(2, 3 * width, 5, 7), drawn(3, width, width, 1)[..., 0].contiguous().requires_grad_()
     grouped = F.conv2d(images, weight.flatten(0, 1)[..., None, None], groups=3)
     ours = kernels.pointwise(kernels.pixels(images), weight.detach())
