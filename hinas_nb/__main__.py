@@ -279,7 +279,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
     command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
     command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
-    command.add_argument("--engine", choices=["torch", "onnx"], default="torch", help="onnx: ONNX Runtime")
+    said = "compiled: torch.compile; onnx: ONNX Runtime"
+    command.add_argument("--engine", choices=["torch", "compiled", "onnx"], default="torch", help=said)
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
 
     command = add("export", _export, "write a trained network as an ONNX file")

@@ -146,7 +146,7 @@ def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]
 
 
 def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
-    from hinas_nb import evaluate
+    from hinas_nb import evaluate, loops
 
     net = cost.network(arm.network, arm.task, arm.base_width, arm.scale).to(device).eval()
     if arm.engine == "onnx":
@@ -159,7 +159,7 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     else:
         net, halo = net.folded(), net.halo
     if arm.engine == "compiled":
-        net = torch.compile(net, dynamic=True)
+        net = loops.compiled(net, dynamic=True)
     return lambda: evaluate.restore(net, image, halo)
 
 

@@ -126,6 +126,7 @@ class SearchConfig(Config):
     candidates: Count | None = None  # random architectures scored on V in the end; RSWS takes the best
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
+    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
     seed: Natural = 0
 
     @model_validator(mode="before")
@@ -224,6 +225,8 @@ class TrainConfig(Config):
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
+    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
+    compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
     seed: Natural = 0
 
     @model_validator(mode="before")

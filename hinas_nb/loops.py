@@ -1,6 +1,8 @@
 """What the search and the training loop share: validation, schedules, and the state that a checkpoint holds."""
 
 import math
+import os
+import shutil
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +12,9 @@ from hinas_nb.losses import gaussian_window, ssim_map
 
 
 @torch.no_grad()
-def validate(restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int) -> tuple[float, float]:
+def validate(
+    restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int, full: bool = False
+) -> tuple[float, float]:
     """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored.
 
     Raises ValueError if they are not numbers.
@@ -18,7 +22,7 @@ def validate(restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch:
     psnr, ssim = [], []
     for degraded, clean in zip(pairs[0].split(batch), pairs[1].split(batch)):
         clean = clean.to(device)
-        with precision(device):
+        with precision(device, full):
             restored = restore(degraded.to(device)).float().clamp(0, 1)
         error = (restored - clean).square().mean(dim=(1, 2, 3))
         psnr.append(-10 * error.log10())
@@ -44,9 +48,28 @@ def score(psnr: float, ssim: float) -> float:
     return ssim + psnr / 100
 
 
-def precision(device: torch.device):
-    """bfloat16 where it pays (CUDA), float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def precision(device: torch.device, full: bool):
+    """bfloat16 where it pays (CUDA) unless `full` is asked for, float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" and not full)
+
+
+def sent(images: Tensor, device: torch.device) -> Tensor:
+    """A copy on the device; to CUDA from pinned memory, so that the host need not wait for it."""
+    if device.type == "cuda":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=True)
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile finds the C++ compiler it needs on a CPU."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def compiled(net: nn.Module, dynamic: bool = False) -> nn.Module:
+    """The same network by torch.compile; dynamic: for inputs of many sizes. Raises ValueError without a compiler."""
+    if next(net.parameters()).device.type == "cpu" and not has_compiler():
+        raise ValueError("torch.compile needs a C++ compiler, got none; install g++ or name one in CXX")
+    return torch.compile(net, dynamic=dynamic)
 
 
 def cosine(progress: float, first: float, last: float) -> float:

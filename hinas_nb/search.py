@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from hinas_nb import data, decode
 from hinas_nb.config import SearchConfig
 from hinas_nb.genotype import Genotype, random_genotype
-from hinas_nb.loops import cosine, frozen, pack, precision, score, set_lr, thinned, unpack, validate
+from hinas_nb.loops import cosine, frozen, pack, precision, score, sent, set_lr, thinned, unpack, validate
 from hinas_nb.losses import restoration_loss
 from hinas_nb.ops import seeded
 from hinas_nb.provenance import peak_memory_mib
@@ -137,7 +137,7 @@ class _State:
             weight_losses.append(self.weight_step(step))
         psnr = ssim = None
         if epoch >= config.validate_from and config.strategy == "gradient":
-            psnr, ssim = validate(self.net.eval(), self.validation, self.device, config.batch)
+            psnr, ssim = validate(self.net.eval(), self.validation, self.device, config.batch, config.full_precision)
         return self._record(epoch, weight_losses, architecture_losses, psnr, ssim, began)
 
     def weight_step(self, step: int) -> float:
@@ -162,7 +162,7 @@ class _State:
             genotype = self._random("candidates", index)
             weights = self.net.one_hot(genotype)
             psnr, ssim = validate(lambda image: self.net(image, *weights), self.validation, self.device,  # noqa: B023
-                                  self.config.batch)  # fmt: skip
+                                  self.config.batch, self.config.full_precision)  # fmt: skip
             found.append({"genotype": genotype.to_json(), "psnr": psnr, "ssim": ssim})
         return found
 
@@ -180,9 +180,9 @@ class _State:
         self, pair: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer, *weights, penalty: Tensor | None = None
     ) -> float:
         """One step of the optimizer; the loss without the penalty."""
-        degraded, clean = (images.to(self.device, non_blocking=True) for images in pair)
+        degraded, clean = (sent(images, self.device) for images in pair)
         optimizer.zero_grad(set_to_none=True)
-        with precision(self.device):
+        with precision(self.device, self.config.full_precision):
             restored = self.net(degraded, *weights)
         loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
         (loss if penalty is None else loss + penalty).backward()

@@ -4,8 +4,6 @@
 """
 
 import math
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hinas_nb import benchmark, cost
 from hinas_nb.config import Arm, SearchConfig, Space, TimingConfig
 from hinas_nb.genotype import Genotype
+from hinas_nb.loops import has_compiler
 from hinas_nb.network import CHANNELS
 from hinas_nb.supernet import Supernet
 
@@ -92,7 +91,7 @@ def engines(compiling: bool = True) -> tuple[dict[str, dict], dict[str, str]]:
     absent = {}
     if not compiling:
         absent["ours, compiled"] = "compiling takes longer than this budget has"
-    elif shutil.which(os.environ.get("CXX", "g++")) is None:
+    elif not has_compiler():
         absent["ours, compiled"] = "no C++ compiler is here"
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:

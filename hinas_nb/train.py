@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hinas_nb import comparators, data
 from hinas_nb.config import Comparator, TrainConfig
 from hinas_nb.genotype import Genotype
-from hinas_nb.loops import cosine, pack, precision, score, set_lr, thinned, unpack, validate
+from hinas_nb.loops import compiled, cosine, pack, precision, score, sent, set_lr, thinned, unpack, validate
 from hinas_nb.losses import restoration_loss
 from hinas_nb.network import DerivedNetwork
 from hinas_nb.ops import seeded
@@ -90,6 +90,7 @@ class _State:
             if isinstance(layer, nn.BatchNorm2d) and config.norm_momentum is not None:
                 layer.momentum = config.norm_momentum
         self.net.to(device, memory_format=torch.channels_last)
+        self.stepped = compiled(self.net) if config.compiled else self.net  # the same weights
         self.optimizer = _optimizer(self.net, config)
         self.best: dict[str, Tensor] = {}
         self.best_score = -math.inf
@@ -99,7 +100,8 @@ class _State:
         self.net.train()
         for step in range(first, last):
             losses.append(self._step(step))
-        psnr, ssim = validate(self.net.eval(), self.validation, self.device, self.config.batch)
+        full = self.config.full_precision
+        psnr, ssim = validate(self.net.eval(), self.validation, self.device, self.config.batch, full)
         better = score(psnr, ssim) > self.best_score
         if better:
             self.best_score = score(psnr, ssim)
@@ -117,10 +119,10 @@ class _State:
 
     def _step(self, step: int) -> float:
         set_lr(self.optimizer, learning_rate(self.config, step))
-        degraded, clean = (images.to(self.device, non_blocking=True) for images in self.pairs.batch(step))
+        degraded, clean = (sent(images, self.device) for images in self.pairs.batch(step))
         self.optimizer.zero_grad(set_to_none=True)
-        with precision(self.device):
-            restored = self.net(degraded.contiguous(memory_format=torch.channels_last))
+        with precision(self.device, self.config.full_precision):
+            restored = self.stepped(degraded.contiguous(memory_format=torch.channels_last))
         loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)

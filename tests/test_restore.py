@@ -10,7 +10,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from hinas_nb import data, evaluate, files, network, pictures, provenance, restore
+from hinas_nb import data, evaluate, files, loops, network, pictures, provenance, restore
 from hinas_nb.genotype import random_genotype
 from hinas_nb.pictures import Picture, PictureError
 from hinas_nb.restore import Candidate, RestoreError
@@ -172,6 +172,17 @@ def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoi
     assert np.abs(whole - tiled).max() <= 1
 
 
+def test_the_compiled_engine_compiles_for_every_size_and_restores_alike(tmp_path, denoiser, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda net, dynamic: asked.append(dynamic) or net)
+    monkeypatch.setattr(loops, "has_compiler", lambda: True)
+    pictures.write(tmp_path / "in.png", picture(1, 8))
+    for engine in ("torch", "compiled"):
+        target = tmp_path / f"{engine}.png"
+        restore.restore(tmp_path / "in.png", target, "denoise", tmp_path, weights=denoiser, sigma=50, engine=engine)
+    assert asked == [True] and (tmp_path / "torch.png").read_bytes() == (tmp_path / "compiled.png").read_bytes()
+
+
 def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoiser):
     clean = np.full((96, 96, 1), 0.5)
     noisy = clean + RANDOM.normal(0, 20 / 255, clean.shape)
@@ -253,7 +264,7 @@ def test_runs_are_found_in_the_results(tmp_path):
     ("arguments", "line"),
     [
         ({"task": "deblur"}, "task must be one of denoise sr, got 'deblur'"),
-        ({"engine": "tvm"}, "engine must be one of torch onnx, got 'tvm'"),
+        ({"engine": "tvm"}, "engine must be one of torch compiled onnx, got 'tvm'"),
         (
             {"engine": "onnx", "device": "cuda"},
             "device must be auto or cpu for engine onnx, got 'cuda'",

@@ -51,8 +51,8 @@ def test_equals_the_plain_sum_over_edges_with_all_gradients(nodes, width, operat
 
 def test_a_gradient_is_the_same_whichever_others_are_wanted():
     cell = SuperCell(2, 4).double()
-    features, weights = [feature.detach() for feature in inputs(4)], soft_weights(cell)
-    everything = [*cell.parameters(), weights]
+    features, weights = inputs(4), soft_weights(cell)
+    everything = [*cell.parameters(), *features, weights]
     wanted = dict(zip(everything, torch.autograd.grad(cell(*features, weights).square().sum(), everything)))
     for one in everything:
         for other in everything:
@@ -101,9 +101,24 @@ def test_evaluation_uses_running_statistics_as_the_reference_does():
     cell.eval(), reference.eval()
     features, weights = inputs(5, seed=9), soft_weights(cell, seed=9)
     assert relative(cell(*features, weights), reference(*features, weights)) < 1e-10
-    ours = torch.autograd.grad(cell(*features, weights).square().sum(), [*features, weights])
-    theirs = torch.autograd.grad(reference(*features, weights).square().sum(), [*features, weights])
-    assert all(relative(a, b) < 1e-10 for a, b in zip(ours, theirs))
+    stacks, edge_kernels = _kernels_of(cell, OPERATIONS), _reference_kernels(reference, OPERATIONS)
+    ours = torch.autograd.grad(cell(*features, weights).square().sum(), [*features, weights, *cell.parameters()])
+    theirs = torch.autograd.grad(
+        reference(*features, weights).square().sum(), [*features, weights, *edge_kernels.values()]
+    )
+    assert all(relative(a, b) < 1e-10 for a, b in zip(ours[:3], theirs))
+    by_stack = dict(zip(cell.parameters(), ours[3:]))
+    for place, gradient in zip(edge_kernels, theirs[3:]):
+        stack, edge = stacks[place]
+        assert relative(by_stack[stack][edge], gradient) < 1e-10
+
+
+def test_a_graph_that_is_kept_gives_the_same_gradients_twice():
+    cell = SuperCell(3, 4).double()
+    features, weights = inputs(4), soft_weights(cell)
+    loss, wanted = cell(*features, weights).square().sum(), [*features, weights, *cell.parameters()]
+    first, second = (torch.autograd.grad(loss, wanted, retain_graph=True) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second))
 
 
 @pytest.mark.parametrize("width", [10, 15])
@@ -114,8 +129,11 @@ def test_float32_error_is_at_most_three_times_the_references(width, seed):
     features = inputs(width, (32, 32), torch.float32, seed)
     weights = soft_weights(cell, seed, torch.float32)
     ours, theirs = cell(*features, weights), reference(*features, weights)
+    by_ours, by_theirs = (torch.autograd.grad(output.square().sum(), [*features, weights]) for output in (ours, theirs))
     exact = reference.double()(*[feature.double() for feature in features], weights.double())
-    assert (ours - exact).abs().max() <= 3 * (theirs - exact).abs().max()
+    by_exact = torch.autograd.grad(exact.square().sum(), [*features, weights])
+    for a, b, right in zip((ours, *by_ours), (theirs, *by_theirs), (exact, *by_exact)):
+        assert (a - right).norm() <= 3 * (b - right).norm()
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -1,13 +1,15 @@
 """The training loop: golden steps, schedules, what decays, what is kept."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from pictures_for_tests import image_set
 
-from hinas_nb import network
+from hinas_nb import loops, network
 from hinas_nb.config import TrainConfig
 from hinas_nb.genotype import random_genotype
-from hinas_nb.loops import score, validate
+from hinas_nb.loops import has_compiler, score, validate
 from hinas_nb.store import RunFolder
 from hinas_nb.train import _State, learning_rate, train
 
@@ -35,6 +37,41 @@ def test_golden_steps():
     training = state()
     training.net.train()
     assert [training._step(step) for step in range(3)] == pytest.approx(GOLDEN, rel=1e-4)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
+def test_compiled_steps_are_the_same():
+    small, losses = random_genotype(1, 1, torch.Generator().manual_seed(0)), []
+    for compiled in (False, True):
+        training = _State(config(compiled=compiled), small, image_set(3), image_set(1, seed=1), torch.device("cpu"))
+        training.net.train()
+        losses.append([training._step(step) for step in range(2)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(loops, "has_compiler", lambda: False)
+    with pytest.raises(ValueError, match=r"torch.compile needs a C\+\+ compiler, got none"):
+        state(compiled=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "full", "mixed"), [("cuda", False, True), ("cuda", True, False), ("cpu", False, False)]
+)
+def test_mixed_precision_is_for_cuda_and_can_be_switched_off(device, full, mixed, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: asked.append((kind, dtype, enabled)))
+    loops.precision(torch.device(device), full)
+    assert asked == [(device, torch.bfloat16, mixed)]
+
+
+def test_batches_go_to_cuda_from_pinned_memory():
+    images, calls = Mock(), []
+    images.pin_memory.return_value.to.side_effect = lambda device, non_blocking: calls.append((device, non_blocking))
+    loops.sent(images, torch.device("cuda"))
+    assert calls == [(torch.device("cuda"), True)]
+    batch = torch.rand(1, 1, 2, 2)
+    assert torch.equal(loops.sent(batch, torch.device("cpu")), batch)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"task": "sr", "scale": 2, "lr": 5e-4}])
