@@ -118,12 +118,13 @@ def _ssim_and_gradient(estimate: Tensor, truth: Tensor, window: Tensor, wanted: 
 
 def _moments(estimate: Tensor, truth: Tensor, window: Tensor, padding: int, correction: float = 1.0) -> tuple:
     """Both means, then SSIM's factors: of the means' product, the covariance, the means' squares, the variances."""
-    planes = torch.stack((estimate, truth, estimate * estimate, truth * truth, estimate * truth))
-    maps = _filtered(planes.flatten(0, 2), window, padding).unflatten(0, (5, *estimate.shape[:2]))
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = maps.unbind()
+    both = torch.addcmul(estimate * estimate, truth, truth)  # only the sum of the variances is asked for
+    planes = torch.stack((estimate, truth, both, estimate * truth))
+    maps = _filtered(planes.flatten(0, 2), window, padding).unflatten(0, (4, *estimate.shape[:2]))
+    mean_x, mean_y, mean_squares, mean_xy = maps.unbind()
     product, squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
     covariance = correction * (mean_xy - product)
-    variances = correction * (mean_xx + mean_yy - squares)
+    variances = correction * (mean_squares - squares)
     c1, c2 = K1**2, K2**2
     return mean_x, mean_y, 2 * product + c1, 2 * covariance + c2, squares + c1, variances + c2
 
