@@ -145,7 +145,7 @@ def test_a_timing_takes_its_network_from_the_search(budget, monkeypatch):
 
     def measure(resolved, first, device):
         seen.append(resolved)
-        yield benchmark.TimingRecord(1, {HINAS: 1.0, "DnCNN": 2.0}, {HINAS: 1.0, "DnCNN": 1.0}, 3.0, 1.0)
+        yield benchmark.TimingRecord(1, {HINAS: 1.0, "DnCNN": 2.0}, {HINAS: 1.0, "DnCNN": 1.0}, {}, 3.0, 1.0)
 
     monkeypatch.setattr(benchmark, "benchmark", measure)
     list(compute.compute(config, store))
