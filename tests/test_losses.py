@@ -57,7 +57,7 @@ def test_images_are_taken_some_at_a_time(images, monkeypatch):
 
 
 def test_a_factor_of_exactly_zero_has_a_gradient():
-    truth = torch.zeros(1, 1, 1, 1, dtype=torch.float64)
+    truth = torch.zeros(1, 1, 1, dtype=torch.float64)
     for factor in (2, 3):  # of the means' product and of the covariance
         moments = [torch.full_like(truth, 0.5) for _ in range(6)]
         moments[factor] = torch.zeros_like(truth)
