@@ -44,14 +44,20 @@ class Source:
     def images(self, matrix: Pixels) -> Tensor:
         return kernels.images(matrix, self.feature)
 
-    def summed(self, stacked: Pixels) -> Pixels:
-        """The sum over the edges: the backward pass of `stacked`."""
+    def room(self) -> Pixels:
+        """For an output on all edges."""
+        return self.matrix.new_empty(len(self.matrix), self.edges * self.matrix.shape[1])
+
+    def summed(self, stacked: Pixels, total: Pixels | None) -> Pixels:
+        """The sum over the edges, on top of `total`: the backward pass of `stacked`."""
+        if total is not None:
+            return total.addmm_(stacked, self.identities.T)
         return stacked if self.edges == 1 else stacked @ self.identities.T
 
     def skipped(self, pending: Pixels | None, weights: Float[Tensor, " edges"] | None) -> Pixels:
         """A new matrix to add to: `pending` and the feature once for every edge, weighted."""
         if weights is None:
-            zeros = self.matrix.new_zeros(len(self.matrix), self.identities.shape[1])
+            zeros = self.room().zero_()
             return zeros if pending is None else zeros.add_(pending)
         identities = self._weighted(weights)
         return self.matrix @ identities if pending is None else torch.addmm(pending, self.matrix, identities)
@@ -146,17 +152,20 @@ class Convolution(nn.Module):
         padding, dilation = self.kind.padding, self.kind.dilation
         return kernels.pixels(F.conv2d(source.activated, weight.flatten(0, 1), padding=padding, dilation=dilation))
 
-    def gradients(self, source: Source, wanted, by_raw: Pixels, factor: Tensor, inner, stacks):
-        """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
+    def gradients(self, source: Source, wanted, total: Pixels | None, by_raw: Pixels, factor: Tensor, inner, stacks):
+        """By the activated tensor, on top of `total`, and by the kernels.
+
+        by_raw: still without its `factor` per channel.
+        """
         (weight,), padding, dilation = stacks, [self.kind.padding] * 2, [self.kind.dilation] * 2
         by_activated, by_weight, _ = torch.ops.aten.convolution_backward.default(
             source.images(by_raw), source.activated, _scaled(weight, factor).flatten(0, 1), None,
             [1, 1], padding, dilation, False, [0, 0], 1, [*wanted, False],
         )  # fmt: skip
-        return (
-            kernels.pixels(by_activated) if wanted[0] else None,
-            _scaled(by_weight.view_as(weight), factor) if wanted[1] else None,
-        )
+        if wanted[0]:
+            found = kernels.pixels(by_activated)
+            total = found if total is None else total.add_(found)
+        return total, _scaled(by_weight.view_as(weight), factor) if wanted[1] else None
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         _load(module, [self.weight[edge]], [self.norm], edge)
@@ -182,16 +191,16 @@ class Separable(nn.Module):
     def kernels(self) -> list[Tensor]:
         return [self.depthwise[0], self.pointwise[0], self.depthwise[1], self.pointwise[1]]
 
-    def first(self, source: Source, depthwise, pointwise, *_) -> Pixels:
-        """The raw output of the first half on all edges."""
-        return _half(source.stacked, depthwise, pointwise)
+    def first(self, source: Source, out: Pixels, depthwise, pointwise, *_) -> Pixels:
+        """The raw output of the first half on all edges, in `out`."""
+        return _half(source.stacked, depthwise, pointwise, out)
 
-    def second(self, source: Source, half: Pixels, inverse: Tensor, _, __, depthwise, pointwise) -> Pixels:
+    def second(self, source: Source, half: Pixels, inverse: Tensor, out: Pixels, _, __, depthwise, pointwise) -> Pixels:
         """That of the second half; half: the centred first one's."""
-        return _half(source.images(F.leaky_relu(half, SLOPE)), _scaled(depthwise, inverse), pointwise)
+        return _half(source.images(F.leaky_relu(half, SLOPE)), _scaled(depthwise, inverse), pointwise, out)
 
-    def gradients(self, source: Source, wanted, by_raw: Pixels, factor: Tensor, inner, stacks):
-        """By the activated tensor and by the kernels; by_raw: still without its `factor` per channel."""
+    def gradients(self, source: Source, wanted, total: Pixels | None, by_raw: Pixels, factor: Tensor, inner, stacks):
+        """As those of `Convolution`."""
         half, inverse, training = inner
         read = lambda: source.images(F.leaky_relu(half, SLOPE))  # noqa: E731
         second = _scaled(stacks[2], inverse), _scaled(stacks[3], factor)
@@ -202,21 +211,23 @@ class Separable(nn.Module):
         if wanted[4]:
             by_pointwise = _scaled(by_pointwise, factor)
         if by_half is None:
-            return None, None, None, by_depthwise, by_pointwise
+            return total, None, None, by_depthwise, by_pointwise
         by_half = _through(kernels.pixels(by_half), half)
         if training:
             kernels.norm_gradient(by_half, half, inverse)
         by_stacked, *by_first = _half_backward(by_half, source, lambda: source.stacked, *stacks[:2], wanted[:3])
-        by_activated = source.summed(kernels.pixels(by_stacked)) if wanted[0] else None
-        return by_activated, *by_first, by_depthwise, by_pointwise
+        if wanted[0]:
+            total = source.summed(kernels.pixels(by_stacked), total)
+        return total, *by_first, by_depthwise, by_pointwise
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         _load(module, [kernel[edge] for kernel in self.kernels()], self.norms, edge)
 
 
-def _half(feature: Tensor, depthwise: Tensor, pointwise: Tensor) -> Pixels:
+def _half(feature: Tensor, depthwise: Tensor, pointwise: Tensor, out: Pixels) -> Pixels:
     """Depthwise, then 1x1; the kernels of several edges."""
-    return kernels.pointwise(kernels.pixels(kernels.depthwise(feature, depthwise.flatten(0, 1))), pointwise.flatten(2))
+    inner = kernels.pixels(kernels.depthwise(feature, depthwise.flatten(0, 1)))
+    return kernels.pointwise(inner, pointwise.flatten(2), out)
 
 
 def _half_backward(gradient: Pixels, source: Source, read, depthwise: Tensor, pointwise: Tensor, wanted):

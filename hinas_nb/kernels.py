@@ -7,6 +7,9 @@ weight gradient of a depthwise kernel is fast up to three columns and ten times 
 is put together from two 5x3 ones. Notebook `24_speed` measures what this is worth.
 """
 
+import math
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -149,10 +152,12 @@ def norm_backward(
     return by_raw.view(raw.shape), by_scale, by_shift
 
 
-def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"]) -> Pixels:
-    """A 1x1 convolution of each edge's channels, stacked."""
-    result, width = torch.empty_like(matrix), weights.shape[1]
+def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"], out: Pixels | None = None) -> Pixels:
+    """A 1x1 convolution of each edge's channels, stacked; out: where to write it."""
+    result, width = torch.empty_like(matrix) if out is None else out, weights.shape[1]
     together = max(1, NARROW // width)
+    if together >= len(weights):
+        return torch.mm(matrix, torch.block_diag(*weights).T, out=result)
     for first in range(0, len(weights), together):
         some = weights[first : first + together]
         columns = slice(first * width, (first + len(some)) * width)
@@ -171,7 +176,7 @@ def pointwise_gradient(
 
 def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
     """left.T @ right; in parts, as such long columns are slow in one."""
-    parts = 8 if len(left) % 8 == 0 else 1
+    parts = math.gcd(32, len(left))
     left, right = (matrix.view(parts, -1, matrix.shape[1]) for matrix in (left, right))
     return torch.bmm(left.transpose(1, 2), right).sum(0)
 
@@ -243,11 +248,15 @@ def _accurate(matrix: Pixels) -> Pixels:
 
 def _wide(matrix: Pixels) -> Tensor:
     """The same memory in rows of at least `WIDE` numbers, where the number of pixels allows."""
-    count, channels = matrix.shape
+    return matrix.view(_wide_shape(*matrix.shape))
+
+
+@lru_cache(maxsize=256)
+def _wide_shape(count: int, channels: int) -> tuple[int, int]:
     joined = 1
     while channels * joined < WIDE and count % (2 * joined) == 0:
         joined *= 2
-    return matrix.view(count // joined, channels * joined)
+    return count // joined, channels * joined
 
 
 def _tiled(rows: Tensor, vectors: Float[Tensor, "vectors channels"]) -> tuple[Tensor, ...]:

@@ -133,15 +133,19 @@ class _Send(torch.autograd.Function):
         source, own, kept = Source(feature, len(weights)), _dealt(stacks, branches), []
         total = source.skipped(pending, None if skip is None else weights[:, skip])
         if branches:
-            firsts = [branch.first(source, *given) for branch, given in zip(branches, own)]
-            inverse = centre(firsts, [branch.norms[0] for branch in branches], chosen)
             dense = sum(len(branch.norms) == 1 for branch in branches)
-            halves, seconds = firsts[dense:], []
-            if halves:
-                parts = zip(branches[dense:], halves, inverse[dense:], own[dense:])
-                seconds = [branch.second(source, half, scale, *given) for branch, half, scale, given in parts]
-                by_second = centre(seconds, [branch.norms[1] for branch in branches[dense:]], chosen)
-            raws, last = firsts[:dense] + seconds, torch.cat((inverse[:dense], by_second)) if halves else inverse
+            separable, theirs = branches[dense:], own[dense:]
+            raws = [branch.first(source, *given) for branch, given in zip(branches[:dense], own)]
+            # What is kept is allocated before what is not, which then becomes free in one piece.
+            halves, seconds = ([source.room() for _ in separable] for _ in range(2))
+            for branch, half, given in zip(separable, halves, theirs):
+                branch.first(source, half, *given)
+            inverse = last = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
+            if separable:
+                for branch, *some, given in zip(separable, halves, inverse[dense:], seconds, theirs):
+                    branch.second(source, *some, *given)
+                by_second = centre(seconds, [branch.norms[1] for branch in separable], chosen)
+                raws, last = raws + seconds, torch.cat((inverse[:dense], by_second))
             scales = weights[:, columns].T.repeat_interleave(feature.shape[1], dim=1) * last
             kernels.add_scaled(total, raws, scales)
             kept = [inverse[dense:], last, scales, *raws, *halves]
@@ -174,10 +178,8 @@ class _Send(torch.autograd.Function):
                 by_raws = kernels.norm_gradients(gradient, raws, last, sums if ctx.training else None)
                 inner = [None] * (len(branches) - len(halves)) + [(*one, ctx.training) for one in zip(halves, inverse)]
                 for branch, want, *given in zip(branches, wanted, by_raws, scales, inner, own):
-                    found, *by_own = branch.gradients(source, (want_feature, *want), *given)
+                    by_activated, *by_own = branch.gradients(source, (want_feature, *want), by_activated, *given)
                     by_stacks += by_own
-                    if found is not None:
-                        by_activated = found if by_activated is None else by_activated.add_(found)
         skip = None if ctx.skip is None else weights[:, ctx.skip]
         by_feature = source.gradient(gradient, by_activated, skip) if want_feature else None
         if want_weights and skip is not None:

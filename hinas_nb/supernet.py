@@ -8,6 +8,7 @@ import itertools
 from contextlib import nullcontext
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -231,8 +232,11 @@ class _Head(nn.Module):
         return self.output(self.refine(torch.cat([merged.get(level, empty) for level in self.levels], dim=1)))
 
     def _level(self, key: str, feature: Tensor) -> Tensor:
-        feature = nn.functional.leaky_relu(feature, SLOPE)
-        return self.merge[key](torch.cat([self.wide[key](feature), self.point[key](feature)], dim=1))
+        feature = F.leaky_relu(feature, SLOPE)
+        convolution, norm = self.merge[key]
+        # Each half of the kernel by itself: their inputs need not be copied into one tensor.
+        wide, point = convolution.weight.split(self.width, dim=1)
+        return norm(F.conv2d(self.wide[key](feature), wide) + F.conv2d(self.point[key](feature), point))
 
 
 def _twice():
