@@ -103,16 +103,18 @@ def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(ours, theirs
 
 
 @pytest.mark.parametrize(
-    ("kernel", "dilation", "width"), [(5, 1, 8), (3, 1, 8), (3, 4, 8), (3, 4, 9), (5, 2, 8)], ids=str
+    ("kernel", "dilation", "height", "width"),
+    [(5, 1, 9, 8), (3, 1, 9, 8), (3, 4, 9, 8), (3, 4, 8, 9), (3, 4, 12, 8), (5, 2, 8, 10)],
+    ids=str,
 )
-def test_depthwise_layer_is_a_stock_convolution(kernel, dilation, width):
+def test_depthwise_layer_is_a_stock_convolution(kernel, dilation, height, width):
     padding = dilation * (kernel // 2)
     theirs = nn.Conv2d(6, 6, kernel, padding=padding, dilation=dilation, groups=6, bias=False).double()
     ours = layers.DepthwiseConv2d(6, kernel, dilation).double()
     theirs.load_state_dict(ours.state_dict())
     results = []
     for layer in (ours, theirs):
-        images = drawn(2, 6, 9, width).requires_grad_()
+        images = drawn(2, 6, height, width).requires_grad_()
         output = layer(images)
         results.append((output, *torch.autograd.grad(output.square().sum(), [images, layer.weight])))
     for a, b in zip(*results):
