@@ -44,9 +44,10 @@ class Source:
     def images(self, matrix: Pixels) -> Tensor:
         return kernels.images(matrix, self.feature)
 
-    def room(self) -> Pixels:
-        """For an output on all edges."""
-        return self.matrix.new_empty(len(self.matrix), self.edges * self.matrix.shape[1])
+    def rooms(self, count: int) -> tuple[Pixels, ...]:
+        """Memory for outputs on all edges. In one piece, as the holes that pieces leave would add up."""
+        pixels, width = self.matrix.shape
+        return self.matrix.new_empty(count, pixels, self.edges * width).unbind()
 
     def summed(self, stacked: Pixels, total: Pixels | None) -> Pixels:
         """The sum over the edges, on top of `total`: the backward pass of `stacked`."""
@@ -57,7 +58,7 @@ class Source:
     def skipped(self, pending: Pixels | None, weights: Float[Tensor, " edges"] | None) -> Pixels:
         """A new matrix to add to: `pending` and the feature once for every edge, weighted."""
         if weights is None:
-            zeros = self.room().zero_()
+            zeros = self.rooms(1)[0].zero_()
             return zeros if pending is None else zeros.add_(pending)
         identities = self._weighted(weights)
         return self.matrix @ identities if pending is None else torch.addmm(pending, self.matrix, identities)

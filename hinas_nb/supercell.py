@@ -136,8 +136,8 @@ class _Send(torch.autograd.Function):
             dense = sum(len(branch.norms) == 1 for branch in branches)
             separable, theirs = branches[dense:], own[dense:]
             raws = [branch.first(source, *given) for branch, given in zip(branches[:dense], own)]
-            # What is kept is allocated before what is not, which then becomes free in one piece.
-            halves, seconds = ([source.room() for _ in separable] for _ in range(2))
+            rooms = source.rooms(2 * len(separable))
+            halves, seconds = list(rooms[: len(separable)]), list(rooms[len(separable) :])
             for branch, half, given in zip(separable, halves, theirs):
                 branch.first(source, half, *given)
             inverse = last = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
