@@ -58,7 +58,7 @@ class Source:
     def skipped(self, pending: Pixels | None, weights: Float[Tensor, " edges"] | None) -> Pixels:
         """A new matrix to add to: `pending` and the feature once for every edge, weighted."""
         if weights is None:
-            zeros = self.rooms(1)[0].zero_()
+            zeros = self.matrix.new_zeros(len(self.matrix), self.edges * self.matrix.shape[1])
             return zeros if pending is None else zeros.add_(pending)
         identities = self._weighted(weights)
         return self.matrix @ identities if pending is None else torch.addmm(pending, self.matrix, identities)
