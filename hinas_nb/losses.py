@@ -133,14 +133,13 @@ def _moments(estimate: Rows, truth: Rows, window: Tensor, padding: int, correcti
     torch.mul(estimate, estimate, out=squares).addcmul_(truth, truth)  # only the variances' sum is asked for
     maps = _filtered(planes, window, padding)
     (mean_x, mean_y), spreads = maps[:, :2].unbind(1), maps[:, 2:]  # spreads: twice the covariance, the variances
-    c1, c2 = estimate.new_tensor(K1**2), K2**2
-    of_means = torch.empty_like(spreads)
+    c1, of_means = estimate.new_tensor(K1**2), torch.empty_like(spreads)
     torch.addcmul(c1, mean_x, mean_y, value=2, out=of_means[:, 0])
     torch.addcmul(c1, mean_x, mean_x, out=of_means[:, 1]).addcmul_(mean_y, mean_y)
-    spreads.sub_(of_means).add_(c1)
+    spreads.sub_(of_means)
     if correction != 1:
         spreads.mul_(correction)
-    spreads.add_(c2)
+    spreads.add_(correction * K1**2 + K2**2)  # K1^2 went with the means
     product, squares = of_means.unbind(1)
     covariance, variances = spreads.unbind(1)
     return mean_x, mean_y, product, covariance, squares, variances
