@@ -157,11 +157,11 @@ def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"], out: Pix
     result, width = torch.empty_like(matrix) if out is None else out, weights.shape[1]
     together = max(1, NARROW // width)
     if together >= len(weights):
-        return torch.mm(matrix, torch.block_diag(*weights).T, out=result)
+        return multiply(matrix, torch.block_diag(*weights).T, result)
     for first in range(0, len(weights), together):
         some = weights[first : first + together]
         columns = slice(first * width, (first + len(some)) * width)
-        torch.mm(matrix[:, columns], torch.block_diag(*some).T, out=result[:, columns])
+        multiply(matrix[:, columns], torch.block_diag(*some).T, result[:, columns])
     return result
 
 
@@ -172,6 +172,13 @@ def pointwise_gradient(
     edges, channels, _ = weights.shape
     whole = product(gradient, matrix).view(edges, channels, edges, channels)
     return whole.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+
+
+def multiply(left: Float[Tensor, "rows some"], right: Float[Tensor, "some columns"], out: Tensor) -> Tensor:
+    """left @ right, written to `out`, which may be a part of a larger matrix."""
+    if out.device.type == "mps":  # where operations have silently left out what is not contiguous
+        return out.copy_(left @ right)
+    return torch.mm(left, right, out=out)
 
 
 def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:

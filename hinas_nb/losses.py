@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hinas_nb.kernels import multiply
+
 K1, K2 = 0.01, 0.03  # SSIM's constants (Wang et al. 2004) for a data range of 1
 #: Below this mean SSIM log10(1/SSIM) goes on as its tangent: finite, and still falling, at zero and below.
 SSIM_FLOOR = 1e-3
@@ -169,10 +171,10 @@ def _filtered(
     with torch.autocast(planes.device.type, enabled=False):
         matrix = planes.view(height, -1)
         for block, own, reach in _blocks(height, len(window), padding):
-            torch.mm(band[own], matrix[reach], out=down[block])
+            multiply(band[own], matrix[reach], down[block])
         matrix = down.view(-1, width)
         for block, own, reach in _blocks(width, len(window), padding):
-            torch.mm(matrix[:, reach], band[own].T, out=along[:, block])
+            multiply(matrix[:, reach], band[own].T, along[:, block])
     return along.view(height + more, kinds, count, width + more)
 
 

@@ -235,7 +235,7 @@ class _Head(nn.Module):
         feature = F.leaky_relu(feature, SLOPE)
         convolution, norm = self.merge[key]
         # Each half of the kernel by itself: their inputs need not be copied into one tensor.
-        wide, point = convolution.weight.split(self.width, dim=1)
+        wide, point = (half.contiguous() for half in convolution.weight.split(self.width, dim=1))
         return norm(F.conv2d(self.wide[key](feature), wide) + F.conv2d(self.point[key](feature), point))
 
 

@@ -149,9 +149,24 @@ def test_sums_for_gradients_are_the_same_where_torchs_function_cannot_give_them(
         torch.testing.assert_close(ours.as_subclass(torch.Tensor), torchs, rtol=1e-12, atol=1e-12)
 
 
+def test_a_part_of_a_matrix_is_written_without_torchs_out_where_that_may_do_nothing(monkeypatch):
+    left, right = drawn(1, 1, 30, 7)[0, 0], drawn(1, 1, 7, 4)[0, 0]
+    whole = torch.zeros(30, 9, dtype=left.dtype).as_subclass(_OnMps)
+    monkeypatch.delattr(torch, "mm")
+    kernels.multiply(left, right, whole[:, 2:6])
+    assert torch.equal(whole[:, 2:6].as_subclass(torch.Tensor), left @ right)
+    assert whole.count_nonzero() == 30 * 4
+
+
 class _Elsewhere(torch.Tensor):
     """A tensor that says it is on a GPU."""
 
+    where = "cuda"
+
     @property
     def device(self):
-        return torch.device("cuda")
+        return torch.device(self.where)
+
+
+class _OnMps(_Elsewhere):
+    where = "mps"
