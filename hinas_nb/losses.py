@@ -30,8 +30,10 @@ def restoration_loss(
 ) -> Float[Tensor, ""]:
     """Eq. 7 for images on 0-1; ssim_weight is lambda, 0 skips the SSIM. Differentiable by the estimate.
 
-    As released: the SSIM is zero-padded and the logarithm is that of the batch mean.
+    As released: the SSIM is zero-padded and the logarithm is that of the batch mean. Raises ValueError for images of
+    different shapes.
     """
+    _check_shapes(estimate, truth)
     # Mixed precision ends here: variances cancel digits.
     return _Restoration.apply(estimate.to(truth.dtype), truth, fidelity, ssim_weight)
 
@@ -54,7 +56,12 @@ def ssim_map(
 
     window: weights along one axis, summing to 1; padding: zeros added at each edge;
     sample: unbiased variances, taps^2 / (taps^2 - 1), as scikit-image's uniform window has them.
+    Raises ValueError for images of different shapes, or smaller than the window.
     """
+    _check_shapes(estimate, truth)
+    if min(truth.shape[2:]) + 2 * padding < len(window):
+        size = "x".join(map(str, truth.shape[2:]))
+        raise ValueError(f"images must be as large as the window of {len(window)}, got {size}")
     correction = len(window) ** 2 / (len(window) ** 2 - 1) if sample else 1.0
     *_, product, covariance, squares, variances = _moments(
         _rows_first(estimate), _rows_first(truth), window, padding, correction
@@ -131,12 +138,13 @@ def _moments(estimate: Rows, truth: Rows, window: Tensor, padding: int, correcti
     x, y, products, squares = planes.unbind(1)
     x.copy_(estimate)
     y.copy_(truth)
-    torch.mul(estimate, truth, out=products).mul_(2)
+    # Both by the same steps, also below: so the SSIM of equal images is exactly 1.
+    torch.mul(estimate, truth, out=products).addcmul_(estimate, truth)
     torch.mul(estimate, estimate, out=squares).addcmul_(truth, truth)  # only the variances' sum is asked for
     maps = _filtered(planes, window, padding)
     (mean_x, mean_y), spreads = maps[:, :2].unbind(1), maps[:, 2:]  # spreads: twice the covariance, the variances
     c1, of_means = estimate.new_tensor(K1**2), torch.empty_like(spreads)
-    torch.addcmul(c1, mean_x, mean_y, value=2, out=of_means[:, 0])
+    torch.addcmul(c1, mean_x, mean_y, out=of_means[:, 0]).addcmul_(mean_x, mean_y)
     torch.addcmul(c1, mean_x, mean_x, out=of_means[:, 1]).addcmul_(mean_y, mean_y)
     spreads.sub_(of_means)
     if correction != 1:
@@ -145,6 +153,11 @@ def _moments(estimate: Rows, truth: Rows, window: Tensor, padding: int, correcti
     product, squares = of_means.unbind(1)
     covariance, variances = spreads.unbind(1)
     return mean_x, mean_y, product, covariance, squares, variances
+
+
+def _check_shapes(estimate: Tensor, truth: Tensor) -> None:
+    if estimate.shape != truth.shape:
+        raise ValueError(f"the estimate must have the truth's shape {tuple(truth.shape)}, got {tuple(estimate.shape)}")
 
 
 def _rows_first(images: Float[Tensor, "batch channel height width"]) -> Rows:

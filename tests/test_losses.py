@@ -39,6 +39,30 @@ def test_a_perfect_estimate_costs_nothing(images):
     assert restoration_loss(images[1], images[1]).item() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_images_have_an_ssim_of_exactly_1(images, dtype):
+    flat = torch.linspace(0, 1, 256, dtype=dtype).view(256, 1, 1, 1).expand(-1, -1, 21, 20)
+    for image in (flat, images[0].to(dtype)):
+        ssim = losses.ssim_map(image, image, losses.gaussian_window(image))
+        assert torch.equal(ssim, torch.ones_like(ssim))
+        assert restoration_loss(image, image) == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 24, 31), (2, 3, 24, 31), (2, 1, 1, 31)])
+def test_images_of_other_shapes_are_refused(images, shape):
+    other = torch.zeros(shape, dtype=torch.float64)
+    for compare in (restoration_loss, lambda *both: losses.ssim_map(*both, losses.gaussian_window(other))):
+        with pytest.raises(ValueError, match=r"the truth's shape \(2, 1, 24, 31\), got"):
+            compare(other, images[1])
+
+
+@pytest.mark.parametrize("size", [(10, 10), (40, 10), (5, 40)])
+def test_images_smaller_than_the_window_are_refused(size):
+    image = torch.zeros(1, 1, *size)
+    with pytest.raises(ValueError, match="window of 11, got"):
+        losses.ssim_map(image, image, losses.gaussian_window(image))
+
+
 def test_gradient(images):
     noisy, truth = (image[:, :, :13, :15].clone() for image in images)
     noisy.requires_grad_()
