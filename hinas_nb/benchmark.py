@@ -1,4 +1,4 @@
-"""Times that can be compared: every arm in a process of its own, one call each in turns, nothing else at work.
+"""Times that can be compared: every arm in a process of its own, called in turns, nothing else at work.
 
 What slows the machine for a while slows all arms alike, so ratios within a round hold where seconds do not; a
 process each lets arms differ in their allocator and tells their peaks of memory apart. Notebook `24_speed`.

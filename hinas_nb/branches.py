@@ -44,10 +44,10 @@ class Source:
     def images(self, matrix: Pixels) -> Tensor:
         return kernels.images(matrix, self.feature)
 
-    def rooms(self, count: int) -> tuple[Pixels, ...]:
+    def rooms(self, count: int) -> list[Pixels]:
         """Memory for outputs on all edges. In one piece, as the holes that pieces leave would add up."""
         pixels, width = self.matrix.shape
-        return self.matrix.new_empty(count, pixels, self.edges * width).unbind()
+        return list(self.matrix.new_empty(count, pixels, self.edges * width).unbind())
 
     def summed(self, stacked: Pixels, total: Pixels | None) -> Pixels:
         """The sum over the edges, on top of `total`: the backward pass of `stacked`."""

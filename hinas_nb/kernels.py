@@ -190,21 +190,11 @@ def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
 
 def depthwise(images: Images, kernels: Float[Tensor, "channels 1 side side"], dilation: int = 1) -> Images:
     """Every channel convolved with a kernel of its own; keeps the size."""
-    channels, padding = len(kernels), dilation * (kernels.shape[-1] // 2)
-    if dilation == 1 or images.shape[-1] % dilation:
-        return F.conv2d(images, kernels, padding=padding, dilation=dilation, groups=channels)
-    # Columns `dilation` apart become neighbours if those between them are taken for channels: another view of the
-    # same memory, in which a dilation of 16 costs a tenth.
-    batch, _, height, width = images.shape
-    folded = pixels(images).view(batch, height, width // dilation, dilation * channels).permute(0, 3, 1, 2)
-    found = F.conv2d(
-        folded,
-        kernels.repeat(dilation, 1, 1, 1),
-        padding=(padding, padding // dilation),
-        dilation=(dilation, 1),
-        groups=dilation * channels,
-    )
-    return found.permute(0, 2, 3, 1).reshape(images.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    if _foldable(images, dilation):
+        folded = depthwise(_folded(images, dilation), kernels.repeat(dilation, 1, 1, 1))
+        return _unfolded(folded, images, dilation)
+    padding = dilation * (kernels.shape[-1] // 2)
+    return F.conv2d(images, kernels, padding=padding, dilation=dilation, groups=len(kernels))
 
 
 def depthwise_backward(
@@ -215,7 +205,7 @@ def depthwise_backward(
     dilation: int = 1,
 ) -> tuple[Images | None, Tensor | None]:
     """Gradients of `depthwise` by its input and by its kernels."""
-    if dilation > 1 and feature.shape[2] % dilation == feature.shape[3] % dilation == 0:
+    if _foldable(feature, dilation):
         folded = (_folded(images, dilation) for images in (gradient, feature))
         by_feature, by_kernels = depthwise_backward(*folded, kernels.repeat(dilation, 1, 1, 1), wanted)
         return (
@@ -238,10 +228,14 @@ def depthwise_backward(
     return by_feature, by_kernels
 
 
+def _foldable(images: Images, dilation: int) -> bool:
+    return dilation > 1 and images.shape[2] % dilation == images.shape[3] % dilation == 0
+
+
 def _folded(images: Images, dilation: int) -> Images:
     """Pixels `dilation` apart as neighbours, those between them as other images and channels.
 
-    In this copy a convolution has no dilation: its gradients cost less than half.
+    In this copy a convolution with that dilation has none, and is several times faster.
     """
     batch, _, height, width = images.shape
     grid = images.permute(0, 2, 3, 1).reshape(batch, height // dilation, dilation, width // dilation, -1)

@@ -1,6 +1,6 @@
 """What training minimises: eq. 7, fidelity + lambda * log10(1 / SSIM); its course is in `03_search_denoising`.
 
-The SSIM map stands here because the loss must differentiate it; `metrics` uses the same one in float64.
+SSIM stands here because the loss needs its gradient, written by hand; `metrics` uses the same map in float64.
 """
 
 import math

@@ -137,7 +137,7 @@ class _Send(torch.autograd.Function):
             separable, theirs = branches[dense:], own[dense:]
             raws = [branch.first(source, *given) for branch, given in zip(branches[:dense], own)]
             rooms = source.rooms(2 * len(separable))
-            halves, seconds = list(rooms[: len(separable)]), list(rooms[len(separable) :])
+            halves, seconds = rooms[: len(separable)], rooms[len(separable) :]
             for branch, half, given in zip(separable, halves, theirs):
                 branch.first(source, half, *given)
             inverse = last = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
