@@ -212,7 +212,10 @@ class _Layer(nn.Module):
 
 
 class _Head(nn.Module):
-    """As released: per level two branches, then two convolutions over all levels (the paper: "two layers")."""
+    """As released: per level two branches, then two convolutions over all levels (the paper: "two layers").
+
+    The branches take a cell's output as it is: no activation stands in front of them.
+    """
 
     def __init__(self, space, levels: list[int], outputs: int):
         super().__init__()
@@ -232,7 +235,6 @@ class _Head(nn.Module):
         return self.output(self.refine(torch.cat([merged.get(level, empty) for level in self.levels], dim=1)))
 
     def _level(self, key: str, feature: Tensor) -> Tensor:
-        feature = F.leaky_relu(feature, SLOPE)
         convolution, norm = self.merge[key]
         # Each half of the kernel by itself: their inputs need not be copied into one tensor.
         wide, point = (half.contiguous() for half in convolution.weight.split(self.width, dim=1))

@@ -14,8 +14,8 @@ from hinas_nb.search import _State, search
 from hinas_nb.store import RunFolder
 
 #: Losses of the first three W and A steps. If these move, old Runs must not be served: raise REVISIONS["search"].
-GOLDEN_WEIGHT = [0.7417825, 0.3854998, 0.4129526]
-GOLDEN_ARCHITECTURE = [0.4491978, 0.5108219, 0.4296436]
+GOLDEN_WEIGHT = [0.7445211, 0.3683218, 0.3879104]
+GOLDEN_ARCHITECTURE = [0.4770397, 0.5259340, 0.4225499]
 
 
 def config(**changes):

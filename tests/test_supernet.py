@@ -123,10 +123,32 @@ def one_path(net, genotype, x):
             before = arrived.get(target, torch.zeros_like(feature))
         output, level, arrived = layer.cells[str(target)](feature, before, weights), target, {target: feature}
     key, head = str(level), net.head
-    feature = nn.functional.leaky_relu(output, 0.2)
-    merged = head.merge[key](torch.cat([head.wide[key](feature), head.point[key](feature)], 1))
+    merged = head.merge[key](torch.cat([head.wide[key](output), head.point[key](output)], 1))
     slots = [merged if slot == level else torch.zeros_like(merged) for slot in head.levels]
     return add_residual(x, head.output(head.refine(torch.cat(slots, 1))), net.scale, True)
+
+
+@pytest.mark.parametrize("task", ["denoise", "sr"])
+def test_head_is_the_released_sum_written_out(task):
+    """Two branches on each level's output as it is, merged by a 1x1; then two convolutions over all levels."""
+    head = supernet(task=task).head
+    generator = torch.Generator().manual_seed(0)
+    features = {
+        level: torch.randn(2, head.wide[str(level)][0].in_channels, 11, 9, dtype=torch.float64, generator=generator)
+        for level in head.levels
+    }
+    act = lambda x: nn.functional.leaky_relu(x, 0.2)  # noqa: E731
+    norm = lambda x: nn.functional.batch_norm(x, None, None, training=True)  # noqa: E731
+    merged = []
+    for level, x in features.items():
+        depthwise, pointwise = [layer for layer in head.wide[str(level)] if isinstance(layer, nn.Conv2d)]
+        wide = nn.functional.conv2d(x, depthwise.weight, padding=16, dilation=16, groups=x.shape[1])
+        wide = act(norm(nn.functional.conv2d(act(norm(wide)), pointwise.weight)))
+        point = act(norm(nn.functional.conv2d(x, head.point[str(level)][0].weight)))
+        merged.append(act(norm(nn.functional.conv2d(torch.cat([wide, point], 1), head.merge[str(level)][0].weight))))
+    refined = act(norm(nn.functional.conv2d(torch.cat(merged, 1), head.refine[0].weight, padding=1)))
+    expected = nn.functional.conv2d(refined, head.output.weight, head.output.bias, padding=1)
+    assert torch.allclose(head(features), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["weights", "architecture"])
