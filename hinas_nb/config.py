@@ -7,7 +7,7 @@ which are the published settings.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -198,6 +198,11 @@ class Comparator(Config):
     def label(self) -> str:
         """`dncnn`, or `dncnn-35` where it is narrowed."""
         return self.name if self.width is None else f"{self.name}-{self.width}"
+
+    def identity(self) -> dict[str, Any]:
+        """Also the revision of its network, where there was one before; see `comparators.Entry`."""
+        entry = comparators.TABLE.get(self.name)
+        return super().identity() | ({"revision": entry.revision} if entry and entry.revision else {})
 
 
 class TrainConfig(Config):

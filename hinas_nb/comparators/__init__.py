@@ -28,6 +28,7 @@ class Entry:
 
     published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
     multiple: of which its width must be one, because it divides its channels.
+    revision: raised when its numbers change: Runs made with it before are not served; 0 leaves their hashes alone.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Entry:
     source: str = ""
     trainable: bool = True
     multiple: int = 1
+    revision: int = 0
 
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last.
@@ -49,10 +51,15 @@ TABLE = {
         ("denoise", "sr"),
         {None: 677_000, 2: 677_000, 3: 677_000, 4: 677_000},
         "Tai et al. 2017",
+        revision=1,
     ),
-    "nlrn": Entry("NLRN", "nlrn.NLRN", ("denoise",), {None: 330_000}, "Liu et al. 2018; table 10 says 1.03 M"),
-    "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M"),
-    "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020"),
+    "nlrn": Entry(
+        "NLRN", "nlrn.NLRN", ("denoise",), {None: 330_000}, "Liu et al. 2018; table 10 says 1.03 M", revision=1
+    ),
+    "n3net": Entry(
+        "N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M", revision=1
+    ),
+    "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020", revision=1),
     "fsrcnn": Entry("FSRCNN", "fsrcnn.FSRCNN", ("sr",), {2: 12_464, 3: 12_464, 4: 12_464}, "Dong et al. 2016"),
     "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), {2: 665_000, 3: 665_000, 4: 665_000}, "Kim et al. 2016"),
     "lapsrn": Entry(
@@ -61,14 +68,17 @@ TABLE = {
         ("sr",),
         {2: 251_000, 3: 502_000, 4: 502_000},
         "later papers, for five convolutions a level; elsewhere 813 K",
+        revision=1,
     ),
     "edsr": Entry("EDSR", "edsr.EDSR", ("sr",), {2: 40_700_000, 3: 43_700_000, 4: 43_100_000}, "Lim et al. 2017"),
-    "idn": Entry("IDN", "idn.IDN", ("sr",), {2: 553_000, 3: 553_000, 4: 553_000}, "Hui et al. 2018", multiple=16),
+    "idn": Entry(
+        "IDN", "idn.IDN", ("sr",), {2: 553_000, 3: 553_000, 4: 553_000}, "Hui et al. 2018", multiple=16, revision=1
+    ),
     "rdn": Entry("RDN", "rdn.RDN", ("sr",), {2: 22_100_000, 3: 22_300_000, 4: 22_300_000}, "Zhang et al. 2018"),
     "rcan": Entry("RCAN", "rcan.RCAN", ("sr",), {2: 15_440_000, 3: 15_630_000, 4: 15_590_000}, "Zhang et al. 2018"),
     "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, "Hui et al. 2019", multiple=4),
     "san": Entry(
-        "SAN", "san.SAN", ("sr",), {2: 15_700_000, 3: 15_700_000, 4: 15_700_000}, "Dai et al. 2019", multiple=2
+        "SAN", "san.SAN", ("sr",), {2: 15_700_000, 3: 15_700_000, 4: 15_700_000}, "Dai et al. 2019", revision=1
     ),
     "nlm": Entry("Non-local means", "classical.NonLocalMeans", ("denoise",), trainable=False),
     "wavelet": Entry("Wavelet", "classical.Wavelet", ("denoise",), trainable=False),

@@ -3,11 +3,14 @@
 On the luminance at low resolution: two 3x3 convolutions, four distillation blocks, and a 17x17 transposed convolution
 whose output is added to the up-sampled luminance. In a block three convolutions of 48, 32 and 64 channels; a quarter
 of the result is kept and joined to the block's input, the rest goes through three of 64, 48 and 80; the two are
-added, and a 1x1 convolution brings them back to 64. The second and fourth have four groups; LeakyReLU 0.05.
+added, and a 1x1 convolution brings them back to 64. LeakyReLU 0.05 after each.
 
-552,769 parameters at every scale against 553 K published. Chosen here: LeakyReLU after the 1x1 too; the last layer's
-kernel starts at deviation 0.001, so that the first output is near bicubic; one loss, where its authors train with the
-absolute, then with the squared error.
+552,769 parameters at every scale against 553 K published.
+As in the code: the second and the fifth 3x3 of a block have four groups (the paper says the second and the fourth,
+which has as many weights), and LeakyReLU follows the 1x1 too. Chosen here: the last layer's kernel is centred on its
+pixel as far as whole pixels allow, since the authors' result lacks the first scale - 1 rows and columns; it starts at
+deviation 0.001, so that the first output is near bicubic; one loss, where its authors train with the absolute, then
+with the squared error.
 """
 
 import torch
@@ -57,15 +60,15 @@ class Distillation(nn.Module):
             *activated(width - 2 * step, width),
         )
         self.second = nn.Sequential(
-            *activated(width - self.kept, width, groups=GROUPS),
-            *activated(width, width - step),
+            *activated(width - self.kept, width),
+            *activated(width, width - step, groups=GROUPS),  # As in the code: not the layer before.
             *activated(width - step, width + step),
         )
         self.compress = nn.Sequential(*activated(width + step, width, kernel=1))
 
     def forward(self, features: Image) -> Image:
         kept, rest = self.first(features).tensor_split([self.kept], dim=1)
-        return self.compress(torch.cat([kept, features], dim=1) + self.second(rest))
+        return self.compress(torch.cat([features, kept], dim=1) + self.second(rest))
 
 
 def activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:

@@ -2,14 +2,17 @@
 
 A convolution, six memory blocks, a convolution that reconstructs the residual. A memory block applies one residual
 block of two 3x3 convolutions six times (the recursive unit) and lets a 1x1 convolution (the gate unit) choose among
-the six results and the outputs of all blocks before; every convolution follows batch norm and ReLU, 64 channels. All
-six blocks' outputs are reconstructed by the same convolution, and their weighted mean is the result. In
-super-resolution its input is the up-sampled luminance.
+the outputs of all blocks before and the six results; every convolution follows batch norm and ReLU, 64 channels. All
+six blocks' outputs are reconstructed, and the weighted sum of the six images is the result. In super-resolution its
+input is the up-sampled luminance.
 
-693,638 parameters against 677 K published, which are the convolutions alone (676,992); the rest are batch norms.
-Chosen here: each of the six recursions has batch norms of its own, since statistics shared by recursions would be
-those of none; the first convolution has none before it, where a ReLU would cut the image's dark half. Departs: the
-loss sees the weighted mean only, as for all networks here, and not the six outputs too.
+695,497 parameters against 677 K published, which are the kernels alone (676,992; 678,209 with biases, 678 K
+elsewhere); the rest are batch norms and the six weights.
+As in the code: each of the six recursions has batch norms of its own, and so has each block's reconstruction, whose
+convolution all six share; batch norm and ReLU stand before the first convolution too; the weights multiply whole
+images, sum w_k (x + r_k), and need not sum to 1. Chosen here: they start at 1/6, where the code's start at 1 and the
+first output is six times too bright; first weights are torch's. Departs: the loss sees the weighted sum only, as for
+all networks here, and not the six outputs too.
 """
 
 import math
@@ -34,10 +37,11 @@ class MemNet(Restorer):
         super().__init__()
         self.task, self.scale = ("sr" if scale else "denoise"), scale or 1
         self.halo = RADIUS if self.task == "denoise" else math.ceil(RADIUS / self.scale) + 2  # 2: bicubic
-        self.extract = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.extract = nn.Sequential(BatchNorm2d(1), *_conv(1, width, 3))
         self.memories = nn.ModuleList(MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
-        self.reconstruct = nn.Sequential(BatchNorm2d(width), *_conv(width, 1, 3))
-        self.weights = nn.Parameter(torch.full((BLOCKS,), 1 / BLOCKS))  # of the blocks' reconstructions
+        self.norms = nn.ModuleList(BatchNorm2d(width) for _ in range(BLOCKS))
+        self.reconstruct = nn.Sequential(*_conv(width, 1, 3))
+        self.weights = nn.Parameter(torch.full((BLOCKS,), 1 / BLOCKS))  # of the blocks' images
 
     def forward(
         self, image: Float[Tensor, "batch channel height width"]
@@ -51,8 +55,8 @@ class MemNet(Restorer):
         features = [self.extract(image)]
         for memory in self.memories:
             features.append(memory(features))
-        residuals = [self.reconstruct(feature) for feature in features[1:]]
-        return image + sum(weight * residual for weight, residual in zip(self.weights, residuals))
+        residuals = [self.reconstruct(norm(feature)) for norm, feature in zip(self.norms, features[1:])]
+        return sum(weight * (image + residual) for weight, residual in zip(self.weights, residuals))
 
 
 class MemoryBlock(nn.Module):
@@ -73,8 +77,8 @@ class MemoryBlock(nn.Module):
                 change = convolution(norm(change))
             state = state + change
             short_term.append(state)
-        return self.gate(torch.cat([*short_term, *features], dim=1))
+        return self.gate(torch.cat([*features, *short_term], dim=1))
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, nn.Module]:
-    return nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)

@@ -1,15 +1,21 @@
 """N3Net (Plötz and Roth, "Neural nearest neighbors networks", NeurIPS 2018): DnCNNs with N3 blocks between them.
 
-Three DnCNNs of six layers; the first two end in 8 channels, which an N3 block extends by those of the 7 nearest
-patches: patches of 10 x 10 every 5 pixels, compared in an embedding of 8 channels with all others in a window of 80 x
-80, by a relaxed choice. Weight j is the softmax of -distance / temperature; what it chose is discounted, log(1 -
-weight), before weight j + 1. Embedding and temperature come from networks of three layers each.
+Three DnCNNs of six layers; the first two end in 8 channels, which an N3 block extends by what those of the 7 nearest
+patches differ from them: patches of 10 x 10 every 5 pixels, compared in an embedding of 8 channels with the others in
+a window of 80 x 80, by a relaxed choice. Weight j is the softmax of -distance / temperature; what it chose is
+discounted, log(1 - weight), before weight j + 1. Embedding and temperature come from networks of three layers each.
 
-705,251 parameters; its paper says 706 K, table 10 0.71 M. Chosen here: the distance is the mean squared difference
-over a patch, the temperature the exponential of the mean of its map over the patch; no bias before a batch norm;
-the window holds the patches that start at most 35 pixels away, fewer at the image's edge; the image is continued by
-its edge pixels to whole patches. Patches lie on a grid from the image's corner, so an image is never cut in tiles.
+705,511 parameters; its paper says 706 K, as the code counts with 384 that it never uses; table 10 0.71 M.
+As in the code: each DnCNN has a skip, of as many channels as go in and come out, and there is none around them all;
+the distance is the sum of squared differences over a patch, normalised by a batch norm over all pairs; the
+temperature is a tenth of the exponential of the mean of its map over the patch; embedding and temperature have a batch
+norm after their first convolution, the DnCNNs have not; 1 - weight is not clipped, but for its gradient; at the edge
+the window is moved inside; zeros continue the image to whole patches, on all sides. Chosen here: first weights are
+torch's; pictures below 80 pixels, which the code refuses, have fewer neighbours, and where none is left the used ones
+are chosen again. The grid of patches depends on the image's size, so an image is never cut in tiles.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -17,18 +23,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer, near_identity
+from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
 from hinas_nb.ops import conv_norm
 
 CHANNELS, NEIGHBOURS = 8, 7  # of the features compared; nearest patches
 PATCH, STRIDE = 10, 5  # pixels
 REACH, BLOCK = 7, 8  # patches: a window of 80 pixels; a side whose distances are one matrix product
-DEPTH, DEPTH_EMBEDDING = 6, 3
+DEPTH = 6
+COOLING = 0.1  # of all temperatures
+GUARD = 1e-7  # added to 1 - weight where its gradient is taken
 FORBIDDEN, USED = -1e12, -1e6  # a logit that is never chosen; the discount of what was chosen altogether
 
 
 class N3Net(Restorer):
-    """noisy - f(noisy), one grey channel."""
+    """One grey channel."""
 
     halo = None
 
@@ -36,80 +45,128 @@ class N3Net(Restorer):
         super().__init__()
         extended = CHANNELS * (1 + NEIGHBOURS)
         ends = [(1, CHANNELS), (extended, CHANNELS), (extended, 1)]
-        self.stages = nn.ModuleList(plain(inputs, width, outputs, DEPTH) for inputs, outputs in ends)
+        self.stages = nn.ModuleList(plain(inputs, width, outputs) for inputs, outputs in ends)
         self.blocks = nn.ModuleList(N3Block(width) for _ in ends[1:])
-        near_identity(self.stages[-1][-1])
+        for stage in self.stages:
+            near_identity(stage[-1])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         features = noisy
         for stage, block in zip(self.stages, self.blocks):
-            features = block(stage(features))
-        return noisy - self.stages[-1](features)
+            features = block(with_skip(stage, features))
+        return with_skip(self.stages[-1], features)
 
 
 class N3Block(nn.Module):
-    """Features -> the features and, from the nearest to the farthest, those of the neighbours."""
+    """Features -> the features and, from the nearest to the farthest, those of the neighbours minus them."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.embed = plain(CHANNELS, width, CHANNELS, DEPTH_EMBEDDING)
-        self.temperature = plain(CHANNELS, width, 1, DEPTH_EMBEDDING)
+        self.embed, self.temperature = embedding(width, CHANNELS), embedding(width, 1)
+        self.norm = nn.BatchNorm1d(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, 8, height, width) -> (batch, 64, height, width)."""
-        height, width = features.shape[-2:]
-        sizes = [max(PATCH, -(-(side - PATCH) // STRIDE) * STRIDE + PATCH) for side in (height, width)]
-        whole = F.pad(features, (0, sizes[1] - width, 0, sizes[0] - height), mode="replicate")
-        values, keys = patches(whole), patches(self.embed(whole))
-        temperature = patches(self.temperature(whole)).mean(dim=1).exp()
+        size = features.shape[-2:]
+        values, keys = patches(features), patches(self.embed(features))
+        temperature = COOLING * patches(self.temperature(features)).mean(dim=1).exp()
         found = values.new_empty(len(values), NEIGHBOURS, *values.shape[1:])
-        for inside, around, near in neighbourhoods(*values.shape[-2:], values.device, REACH, BLOCK):
-            query, key, value = (x.flatten(2).transpose(1, 2) for x in (keys[inside], keys[around], values[around]))
-            logits = -distances(query, key) / temperature[inside].flatten(1)[..., None]
-            chosen = nearest(logits, near & ~itself(inside, around, near.device))
+        blocks, likeness = [], []
+        for inside, around, near in neighbourhoods(*values.shape[-2:], "cpu", REACH, BLOCK, shifted=True):
+            query, key = (keys[index].flatten(2).transpose(1, 2) for index in (inside, around))
+            blocks.append((inside, around, near & ~itself(inside, around)))
+            likeness.append(-distances(query, key))
+        self._normalise(likeness, [allowed for *_, allowed in blocks])
+        for (inside, around, allowed), like in zip(blocks, likeness):
+            logits = like / temperature[inside].flatten(1)[..., None]
+            value = values[around].flatten(2).transpose(1, 2)
+            chosen = nearest(logits, allowed.to(logits.device))
             mean = (chosen @ value[:, None]).transpose(2, 3)  # batch, neighbour, patch pixel, query
             found[inside] = mean.unflatten(3, values[inside].shape[-2:])
-        neighbours = assembled(found.flatten(0, 1), sizes).unflatten(0, (-1, NEIGHBOURS)).flatten(1, 2)
-        return torch.cat([features, neighbours[..., :height, :width]], dim=1)
+        neighbours = assembled(found.flatten(0, 1), size).unflatten(0, (-1, NEIGHBOURS))
+        return torch.cat([features, (neighbours - features[:, None]).flatten(1, 2)], dim=1)
+
+    def _normalise(self, likeness: list[Tensor], allowed: list[Tensor]) -> None:
+        """Normalise, in place, what is allowed of all blocks together."""
+        pairs = [like[:, mask] for like, mask in zip(likeness, allowed)]
+        joined = torch.cat(pairs, dim=1)
+        if joined.numel():  # a picture of a single patch has no pairs
+            joined = self.norm(joined[:, None])[:, 0]
+        for like, mask, found in zip(likeness, allowed, joined.split([each.shape[1] for each in pairs], dim=1)):
+            like[:, mask] = found
+
+
+def with_skip(stage: nn.Module, features: Tensor) -> Tensor:
+    """What a stage makes of the features, plus the features themselves in the channels that both have."""
+    change = stage(features)
+    shared = min(change.shape[1], features.shape[1])
+    return torch.cat([change[:, :shared] + features[:, :shared], change[:, shared:]], dim=1)
 
 
 def patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
-    rows, columns = ((side - PATCH) // STRIDE + 1 for side in image.shape[-2:])
-    return F.unfold(image, PATCH, stride=STRIDE).unflatten(2, (rows, columns))
+    """Of the image with zeros around it."""
+    (top, bottom), (left, right) = (margins(side) for side in image.shape[-2:])
+    whole = F.pad(image, (left, right, top, bottom))
+    rows, columns = ((side - PATCH) // STRIDE + 1 for side in whole.shape[-2:])
+    return F.unfold(whole, PATCH, stride=STRIDE).unflatten(2, (rows, columns))
 
 
-def assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], sizes: list[int]) -> Tensor:
-    """The image of these patches, the mean where they overlap."""
-    count = F.fold(torch.ones_like(pieces[:1]).flatten(2), sizes, PATCH, stride=STRIDE)
-    return F.fold(pieces.flatten(2), sizes, PATCH, stride=STRIDE) / count
+def assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tuple[int, int]) -> Tensor:
+    """The image of this size of which these are the patches, the mean where they overlap."""
+    (top, bottom), (left, right) = (margins(side) for side in size)
+    whole = (size[0] + top + bottom, size[1] + left + right)
+    count = F.fold(torch.ones_like(pieces[:1]).flatten(2), whole, PATCH, stride=STRIDE)
+    image = F.fold(pieces.flatten(2), whole, PATCH, stride=STRIDE) / count
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def margins(side: int) -> tuple[int, int]:
+    """Pixels before and after a side that make it one of whole patches."""
+    missing = max(PATCH - side, (PATCH - side) % STRIDE)
+    return missing // 2, missing - missing // 2
 
 
 def distances(query: Float[Tensor, "batch n pixels"], key: Float[Tensor, "batch m pixels"]) -> Tensor:
-    squares = query.square().mean(-1)[:, :, None] + key.square().mean(-1)[:, None, :]
-    return squares - 2 / query.shape[-1] * (query @ key.transpose(1, 2))
+    squares = query.square().sum(-1)[:, :, None] + key.square().sum(-1)[:, None, :]
+    return squares - 2 * (query @ key.transpose(1, 2))
 
 
 def nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor, "batch 7 n m"]:
     """The relaxed choice of the first, second, ... nearest; each row sums to 1."""
     logits, chosen = logits.masked_fill(~allowed, FORBIDDEN), []
     for _ in range(NEIGHBOURS):
-        chosen.append(logits.softmax(dim=-1))
-        left = 1 - chosen[-1]
-        logits = logits + left.clamp(min=1e-9).log().masked_fill(left <= 0, USED)
+        log_weight = logits.log_softmax(dim=-1)
+        chosen.append(log_weight.exp())
+        logits = logits + log_left(log_weight)
     return torch.stack(chosen, dim=1)
 
 
-def itself(inside: tuple, around: tuple, device: torch.device) -> Tensor:
+def log_left(log_weight: Tensor) -> Tensor:
+    """log(1 - weight), exact for small and for large weights; its gradient is that of log(1 - weight + GUARD)."""
+    half = math.log(0.5)
+    of_small = torch.log1p(-log_weight.clamp(max=half).exp())
+    left = -torch.expm1(log_weight.clamp(min=half))
+    guarded = (left + GUARD).log()
+    of_large = guarded + (left.log() - guarded).detach()
+    return torch.where(log_weight < half, of_small, of_large).clamp(min=USED)
+
+
+def itself(inside: tuple, around: tuple) -> Tensor:
     """Which of the positions around is the position itself."""
     rows, columns = (
-        torch.arange(i.start, i.stop, device=device)[:, None] == torch.arange(a.start, a.stop, device=device)
+        torch.arange(i.start, i.stop)[:, None] == torch.arange(a.start, a.stop)
         for i, a in zip(inside[1:], around[1:])
     )
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
-def plain(inputs: int, width: int, outputs: int, depth: int) -> nn.Sequential:
-    """A DnCNN of this depth, without its skip."""
-    inner = [layer for _ in range(depth - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
-    first, last = nn.Conv2d(inputs, width, 3, padding=1), nn.Conv2d(width, outputs, 3, padding=1)
-    return nn.Sequential(first, nn.ReLU(), *inner, last)
+def plain(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    """A DnCNN without its skip."""
+    inner = [layer for _ in range(DEPTH - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
+    return nn.Sequential(conv(inputs, width), nn.ReLU(), *inner, conv(width, outputs))
+
+
+def embedding(width: int, outputs: int) -> nn.Sequential:
+    """Of the features, pixel by pixel."""
+    first, second = conv_norm(CHANNELS, width, 3), conv_norm(width, width, 3)
+    return nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU(), conv(width, outputs))

@@ -1,15 +1,18 @@
 """NLRN (Liu et al., "Non-local recurrent network for image restoration", NeurIPS 2018).
 
-One step, applied 12 times with the same weights: a non-local module, two 3x3 convolutions of 128 channels after batch
-norm and ReLU, and the first features added. The module averages a projection of the features around each pixel, 45 x
-45 of them, by the softmax of their correlation in 64 channels; correlations are added up from step to step. A last
-convolution predicts the residual.
+One step, applied 12 times with the same weights: batch norm, ReLU and a non-local module, two 3x3 convolutions of 128
+channels after batch norms, and the first features added. The module adds to the features a projection of them,
+averaged around each pixel by the softmax of its correlation in 64 channels. A last convolution predicts the residual.
 
-336,384 parameters; its paper says 330 K, the convolutions alone (329,984), and HiNAS's table 10 says 1.03 M, of a
-version that is not described. Chosen here: each step has batch norms of its own (as MemNet's here); first weights are
-torch's. The authors' code averages 35 x 35 pixels by default, the paper 45 x 45.
+340,099 parameters; its paper says 330 K, the kernels alone (329,984; the rest are batch norms and biases), and HiNAS's
+table 10 says 1.03 M, of a version that is not described.
+As in the code: a batch norm of the image comes first; each step has three batch norms of its own, with TensorFlow's
+epsilon; no ReLU follows the module's; the projection starts at zero, the module as the identity. Correlations are not
+added up from step to step: the paper and an older version of the code do, the code with which its authors replaced
+that version does not. Chosen here: the first weights of the rest are torch's; the mean is over 45 x 45 pixels around
+each one, as in the paper, and tiles change nothing; the code averages over all of a 43 x 43 tile, and then tiles.
 
-Exact and slow: all 12 steps' correlations of 2,025 neighbours need about 14 KB a pixel, 3.4 GiB in all for 481 x 321.
+Exact and slow: correlations take 1.3 T of a 481 x 321 image's multiply-adds.
 """
 
 from collections.abc import Iterator
@@ -24,6 +27,7 @@ from hinas_nb.layers import BatchNorm2d
 STEPS = 12
 REACH = 22  # pixels on each side: a neighbourhood of 45 x 45
 BLOCK = 16  # pixels a side whose correlations are one matrix product
+EPSILON = 1e-3  # of the batch norms' variances
 
 
 class NLRN(Restorer):
@@ -33,56 +37,60 @@ class NLRN(Restorer):
 
     def __init__(self, width: int = 128):
         super().__init__()
-        self.extract = _conv(1, width, 3)
+        self.extract = nn.Sequential(_norm(1), _conv(1, width, 3))
         self.non_local = NonLocal(width)
         self.convolutions = nn.ModuleList(_conv(width, width, 3) for _ in range(2))
-        self.norms = nn.ModuleList(nn.ModuleList(BatchNorm2d(width) for _ in range(2)) for _ in range(STEPS))
-        self.reconstruct = nn.Sequential(BatchNorm2d(width), nn.ReLU(), _conv(width, 1, 3))
+        self.norms = nn.ModuleList(nn.ModuleList(_norm(width) for _ in range(3)) for _ in range(STEPS))
+        self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), _conv(width, 1, 3))
         near_identity(self.reconstruct[-1])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         first = state = self.extract(noisy)
-        correlations: dict[int, Tensor] = {}
-        for norms in self.norms:
-            state = self.non_local(state, correlations)
-            for norm, convolution in zip(norms, self.convolutions):
-                state = convolution(torch.relu(norm(state)))
-            state = first + state
+        for before, between, last in self.norms:
+            state = self.non_local(torch.relu(before(state)))
+            state = self.convolutions[0](between(state))  # As in the code: no ReLU here.
+            state = first + self.convolutions[1](torch.relu(last(state)))
         return noisy + self.reconstruct(state)
 
 
 class NonLocal(nn.Module):
-    """Every pixel becomes a mean over its neighbours, weighted by correlation."""
+    """Adds to every pixel a mean over its neighbours, weighted by correlation."""
 
     def __init__(self, width: int):
         super().__init__()
         self.embed = nn.ModuleList(_conv(width, max(width // 2, 1), 1) for _ in range(2))  # query, key
         self.project = _conv(width, width, 1)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
 
-    def forward(self, features: Tensor, correlations: dict[int, Tensor]) -> Tensor:
-        """correlations: by block, of the steps before; this step's are added."""
+    def forward(self, features: Tensor) -> Tensor:
         query, key = (embed(features) for embed in self.embed)
         value, result = self.project(features), torch.empty_like(features)
-        for index, (inside, around, near) in enumerate(neighbourhoods(*features.shape[-2:], features.device)):
-            now = query[inside].flatten(2).transpose(1, 2) @ key[around].flatten(2)
-            correlations[index] = correlations[index] + now if index in correlations else now
-            weights = correlations[index].masked_fill(~near, -torch.inf).softmax(dim=-1)
+        for inside, around, near in neighbourhoods(*features.shape[-2:], features.device, REACH, BLOCK):
+            correlation = query[inside].flatten(2).transpose(1, 2) @ key[around].flatten(2)
+            weights = correlation.masked_fill(~near, -torch.inf).softmax(dim=-1)
             mean = weights @ value[around].flatten(2).transpose(1, 2)
             result[inside] = mean.transpose(1, 2).reshape(result[inside].shape)
-        return result
+        return features + result
 
 
 def neighbourhoods(
-    height: int, width: int, device: torch.device, reach: int = REACH, block: int = BLOCK
+    height: int, width: int, device: torch.device | str, reach: int, block: int, shifted: bool = False
 ) -> Iterator[tuple[tuple, tuple, Tensor]]:
-    """Blocks of positions: their index, that of all positions within reach of any of them, and who reaches whom."""
+    """Blocks of positions: their index, that of all positions within reach of any of them, and who reaches whom.
+
+    shifted: at an edge a neighbourhood is moved inside, so that all are of one size, instead of being cut.
+    """
     for top in range(0, height, block):
         for left in range(0, width, block):
             inside, around, near = [], [], []
             for start, size in ((top, height), (left, width)):
                 stop = min(start + block, size)
-                low, high = max(start - reach, 0), min(stop + reach, size)
-                away = torch.arange(start, stop, device=device)[:, None] - torch.arange(low, high, device=device)
+                centres = list(range(start, stop))
+                if shifted:
+                    centres = [min(max(centre, reach), max(size - 1 - reach, reach)) for centre in centres]
+                low, high = max(centres[0] - reach, 0), min(centres[-1] + reach + 1, size)
+                away = torch.tensor(centres, device=device)[:, None] - torch.arange(low, high, device=device)
                 inside.append(slice(start, stop))
                 around.append(slice(low, high))
                 near.append(away.abs() <= reach)
@@ -91,4 +99,8 @@ def neighbourhoods(
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+
+
+def _norm(width: int) -> BatchNorm2d:
+    return BatchNorm2d(width, eps=EPSILON)

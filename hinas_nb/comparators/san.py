@@ -1,32 +1,35 @@
 """SAN (Dai et al., "Second-order attention network for single image super-resolution", CVPR 2019).
 
 20 groups of 64 channels between two region-level non-local blocks. A group is ten residual blocks, second-order
-channel attention and a convolution, with a skip around them; after each group and at the end the first features are
-added, with one learned weight that starts at 0. Second-order attention describes a channel by the mean of its row in
-the square root of the channels' covariance, which five Newton-Schulz iterations find. A non-local block (embedded
-Gaussian, half the channels) lets each pixel see all of its quarter of the image.
+channel attention and a convolution, with a skip around them; after each group the features before all groups are
+added, with one learned weight that starts at 0, and at the end the first features, with weight 1. Second-order
+attention describes a channel by the mean of its row in the square root of the channels' covariance, which five
+Newton-Schulz iterations find. A non-local block (embedded Gaussian, an eighth of the channels) lets each pixel see
+its quarter of the image.
 
-15,689,300 (x2), 15,873,940 (x3) and 15,837,012 (x4) parameters against 15.7 M published. Chosen here: the group's
-last convolution (the published count has room for it); a reduction of 16; non-local weights of their own at both
-ends, starting as the identity; torch's first weights. Attention sees the whole image, so it is never cut into tiles.
+15,674,732 (x2), 15,859,372 (x3) and 15,822,444 (x4) parameters against 15.7 M published; the code holds 36,948 more
+that its network never uses.
+As in the code: both non-local blocks are one, with the same weights, and start as the identity; their keys and values
+are max-pooled by 2; a group ends in a convolution; the reduction is 16. Chosen here: torch's first weights; images on
+0-1, not 0-255; the covariance is that of the whole image, where the code, whose memory is of all pairs of pixels,
+takes the middle 1000 x 1000; regions of one pixel a side are not pooled. Attention sees the whole image, so it is
+never cut into tiles.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import max_pool2d, scaled_dot_product_attention
 
 from hinas_nb.comparators.base import Image
 from hinas_nb.comparators.layers import Frame, Gate, ResidualBlock, conv
 from hinas_nb.network import full_precision
 
 ITERATIONS = 5
-REGIONS = 2  # per side
+REDUCTION = 8  # of the channels inside a non-local block
 
 
 class SAN(Frame):
-    """width: even, since non-local blocks work on half of it."""
-
     def __init__(self, scale: int, width: int = 64, groups: int = 20, blocks: int = 10):
         super().__init__(scale, width, Trunk(width, groups, blocks))
 
@@ -34,15 +37,15 @@ class SAN(Frame):
 class Trunk(nn.Module):
     def __init__(self, width: int, groups: int, blocks: int):
         super().__init__()
-        self.before, self.after = NonLocal(width), NonLocal(width)
+        self.non_local = NonLocal(width)
         self.groups = nn.ModuleList(Group(width, blocks) for _ in range(groups))
-        self.share = nn.Parameter(torch.zeros(1))  # of the first features
+        self.share = nn.Parameter(torch.zeros(1))  # of the features before all groups
 
     def forward(self, shallow: Image) -> Image:
-        source = features = self.before(shallow)
+        source = features = self.non_local(shallow)
         for group in self.groups:
             features = group(features) + self.share * source
-        return self.after(features + self.share * source)
+        return self.non_local(features) + shallow
 
 
 class Group(nn.Module):
@@ -59,26 +62,33 @@ class Group(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """x + W(softmax(q k) v) within each of the regions."""
+    """x + W(softmax(q k) v) within each quarter of the image, where the upper and left ones are the smaller."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.embed = conv(width, 3 * (width // 2), 1)
-        self.back = conv(width // 2, width, 1)
+        inner = max(width // REDUCTION, 1)
+        self.query, self.key, self.value = (conv(width, inner, 1) for _ in range(3))
+        self.back = conv(inner, width, 1)
         nn.init.zeros_(self.back.weight)
         nn.init.zeros_(self.back.bias)
 
     def forward(self, features: Image) -> Image:
-        rows = features.tensor_split(REGIONS, dim=2)
-        return torch.cat([self._row(row) for row in rows if row.shape[2]], dim=2)
+        return torch.cat([self._row(row) for row in halves(features, 2)], dim=2)
 
     def _row(self, row: Image) -> Image:
-        return torch.cat([self._region(part) for part in row.tensor_split(REGIONS, dim=3) if part.shape[3]], dim=3)
+        return torch.cat([self._region(part) for part in halves(row, 3)], dim=3)
 
     def _region(self, part: Image) -> Image:
-        query, key, value = self.embed(part).flatten(2).transpose(1, 2).chunk(3, dim=2)
-        mixed = scaled_dot_product_attention(query[:, None], key[:, None], value[:, None], scale=1.0)[:, 0]
+        pool = [min(2, side) for side in part.shape[2:]]
+        seen = (self.query(part), max_pool2d(self.key(part), pool), max_pool2d(self.value(part), pool))
+        query, key, value = (each.flatten(2).transpose(1, 2)[:, None] for each in seen)
+        mixed = scaled_dot_product_attention(query, key, value, scale=1.0)[:, 0]
         return part + self.back(mixed.transpose(1, 2).unflatten(2, part.shape[2:]))
+
+
+def halves(features: Image, dim: int) -> list[Image]:
+    """Both halves along a side, the first one shorter where it is odd; one where it is a pixel."""
+    return [half for half in features.tensor_split([features.shape[dim] // 2], dim) if half.shape[dim]]
 
 
 def covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
