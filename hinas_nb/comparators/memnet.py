@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Restorer, near_identity
 from hinas_nb.comparators.luma import luminance, with_luminance
 from hinas_nb.layers import BatchNorm2d
 from hinas_nb.network import upsample
@@ -41,6 +41,7 @@ class MemNet(Restorer):
         self.memories = nn.ModuleList(MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
         self.norms = nn.ModuleList(BatchNorm2d(width) for _ in range(BLOCKS))
         self.reconstruct = nn.Sequential(*_conv(width, 1, 3))
+        near_identity(self.reconstruct[-1])
         self.weights = nn.Parameter(torch.full((BLOCKS,), 1 / BLOCKS))  # of the blocks' images
 
     def forward(

@@ -88,6 +88,8 @@ class N3Block(nn.Module):
 
     def _normalise(self, likeness: list[Tensor], allowed: list[Tensor]) -> None:
         """Normalise, in place, what is allowed of all blocks together."""
+        if likeness[0].is_meta:  # where multiply-adds are counted, of which this has none
+            return
         pairs = [like[:, mask] for like, mask in zip(likeness, allowed)]
         joined = torch.cat(pairs, dim=1)
         if joined.numel():  # a picture of a single patch has no pairs
@@ -154,8 +156,7 @@ def log_left(log_weight: Tensor) -> Tensor:
 def itself(inside: tuple, around: tuple) -> Tensor:
     """Which of the positions around is the position itself."""
     rows, columns = (
-        torch.arange(i.start, i.stop)[:, None] == torch.arange(a.start, a.stop)
-        for i, a in zip(inside[1:], around[1:])
+        torch.arange(i.start, i.stop)[:, None] == torch.arange(a.start, a.stop) for i, a in zip(inside[1:], around[1:])
     )
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
