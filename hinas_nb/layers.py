@@ -135,6 +135,9 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _ours(input: Tensor) -> bool:
-    """Autocast has rules of its own for stock layers, they a line for a single value a channel; one channel is no matrix."""
+    """Autocast has rules of its own for stock layers, they a line for a single value a channel.
+
+    One channel is left to torch: its layout in memory is ambiguous, and gradients came out wrong.
+    """
     fits = input.ndim == 4 and input.numel() > input.shape[1] > 1
     return fits and input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64)

@@ -156,7 +156,8 @@ def log_left(log_weight: Tensor) -> Tensor:
 def itself(inside: tuple, around: tuple) -> Tensor:
     """Which of the positions around is the position itself."""
     rows, columns = (
-        torch.arange(i.start, i.stop)[:, None] == torch.arange(a.start, a.stop) for i, a in zip(inside[1:], around[1:])
+        torch.arange(i.start, i.stop, device="cpu")[:, None] == torch.arange(a.start, a.stop, device="cpu")
+        for i, a in zip(inside[1:], around[1:])
     )
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
 
