@@ -5,8 +5,9 @@
     restored = network.restore(noisy, 50)               # or network.upscale(low, 4), in tiles as HiNAS
 
 Written from the published descriptions and, where there is one, after the authors' code (`As in the code:`); each file
-says what was chosen where they leave a choice or are left, and why its parameter count is not the published one where they differ by more than 2 %. Notebooks `20_denoising_comparison`
-and `21_super_resolution_comparison` compare them.
+says what was chosen where they leave a choice, what is otherwise, and why its parameter count is not the published one
+where they differ by more than 2 %. Notebooks `20_denoising_comparison` and `21_super_resolution_comparison` compare
+them.
 """
 
 from collections.abc import Mapping
