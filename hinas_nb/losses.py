@@ -136,9 +136,9 @@ def _ssim_and_gradient(estimate: Rows, truth: Rows, window: Tensor, wanted: bool
 def _moments(estimate: Rows, truth: Rows, window: Tensor, padding: int, correction: float = 1.0) -> tuple[Rows, ...]:
     """Return both means, then SSIM's factors: of means' product, covariance, means' squares, variances; all twice.
 
-    They are had from the sum s and the difference d of the images: 4 E[x] E[y] = E[s]^2 - E[d]^2, and so for covariances;
-    plus instead of minus gives the sums of squares. So on any processor, however its matrix products round, equal
-    images (d = 0) have an SSIM of exactly 1, and others at most 1: neither a square nor a variance lies below 0.
+    They are had from the sum s and the difference d of the images: 4 E[x] E[y] = E[s]^2 - E[d]^2, and so for the
+    covariance; plus instead of minus gives the sums of squares. So on any processor, however its matrix products round,
+    equal images (d = 0) have an SSIM of exactly 1, and others at most 1: no square and no variance lies below 0.
     """
     planes = _planes(4, estimate)
     torch.add(estimate, truth, out=planes[:, 0])

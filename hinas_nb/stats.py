@@ -13,7 +13,8 @@ of no loss is tested, since no finite sample shows a loss of exactly nothing. Di
 the margin" (equivalence): supported by an interval inside (-margin, margin), contradicted by one wholly outside.
 So where the truth lies on the margin, each wrong verdict comes in at most 2.5 % of experiments (5 % for equivalence
 in both directions together). Welch's intervals, of arms without common seeds, are approximate with so few: 3 seeds each
-cover 0.94 to 0.97, and 4 against 2 as little as 0.90 where the 2 vary far more. Of many claims judged at once some will be wrong: nothing here corrects for their number.
+cover 0.94 to 0.97, and 4 against 2 as little as 0.90 where the 2 vary far more. Of many claims judged at once some will
+be wrong: nothing here corrects for their number.
 
 **Units.** What is repeated independently is a seed; images are not, they are the same in every arm. Differences are
 paired by seed: with a search of its own for each seed, training seeds are averaged inside it before the interval.
