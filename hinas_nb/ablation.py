@@ -126,7 +126,7 @@ def effects(scores: pd.DataFrame, control: str, within: Sequence[str] = ()) -> p
     """Every other arm minus `control`, paired by seed, per task, data set, degradation and metric.
 
     Columns: ..., arm, metric, difference, low, high (95 %), detectable (see `stats.Effect`), seeds, and the
-    bootstrap interval over images, images_low and images_high. within: as in `stats.seed_differences`.
+    Student interval over images, images_low and images_high. within: as in `stats.seed_differences`.
     """
     rows = []
     for group, part in scores.groupby(GROUP, sort=False):

@@ -32,6 +32,7 @@ CHAIN = {
         "fresh noise for each tile": {"fresh_noise": True},
         "output not rounded": {"round_output": False},
         "SSIM zero-padded": {"ssim": "zero-padded"},
+        "grey by Pillow": {"grey": "pillow"},
     },
     "sr": {
         "red and blue swapped in Y": {"colour": "y-swapped"},

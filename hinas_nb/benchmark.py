@@ -5,6 +5,7 @@ process each lets arms differ in their allocator and tells their peaks of memory
 """
 
 import gc
+import itertools
 import multiprocessing
 import os
 import time
@@ -95,6 +96,8 @@ def prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
         left, right = torch.rand(2, arm.height, arm.height, device=device)
         return lambda: left @ right
     generator = torch.Generator().manual_seed(0)
+    if arm.subject == "training batch":
+        return _batch(arm, generator)
     channels = 1 if arm.task == "denoise" else 3
     if arm.subject == "search step":
         return _search_step(arm, generator, device)
@@ -126,6 +129,17 @@ def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[
             restoration_loss(net(image), clean, "mse", 0.6).backward()
 
     return step
+
+
+def _batch(arm: Arm, generator: torch.Generator) -> Callable[[], object]:
+    """Every call makes the next batch of denoising, rescaled as released, from images as large as those of BSDS500."""
+    from hinas_nb.data import ImageSet, Pairs
+
+    images = tuple(torch.randint(0, 256, (8, 3, 321, 481), generator=generator, dtype=torch.uint8))
+    known = ImageSet("random", "train", tuple(map(str, range(len(images)))), images)
+    how = {"sigmas": (50.0,), "rescale": True, "seed": 0, "stream": "timing"}
+    pairs, steps = Pairs(known, task=arm.task, patch=arm.height, batch=arm.batch, **how), itertools.count()
+    return lambda: pairs.batch(next(steps))
 
 
 def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:

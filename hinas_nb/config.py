@@ -310,10 +310,10 @@ class EvaluateConfig(Config):
 
 
 class Arm(Config):
-    """One thing to be timed: a step of a supernet or of a training, a restoration, or a matrix product."""
+    """One thing to be timed: a step of a supernet or of a training, the making of a batch, a restoration, a product."""
 
     label: str
-    subject: Literal["search step", "training step", "restoration", "matrix product"]
+    subject: Literal["search step", "training step", "training batch", "restoration", "matrix product"]
     space: Space | None = None  # of a search step
     phase: Literal["weights", "architecture"] | None = None  # of a search step
     network: Genotype | SearchConfig | Comparator | None = None  # of the others; of a search: what it finds

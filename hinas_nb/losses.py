@@ -119,40 +119,49 @@ def _ssim_and_gradient(estimate: Rows, truth: Rows, window: Tensor, wanted: bool
     padding = len(window) // 2  # a window as symmetric as this one is its own transpose
     mean_x, mean_y, product, covariance, squares, variances = _moments(estimate, truth, window, padding)
     denominator = squares * variances
-    # Derivatives by the maps of estimate, estimate^2 (negated) and estimate * truth, all without a factor of 2.
-    planes = _planes(3, estimate)
-    by_mean, by_square, by_product = planes.unbind(1)
-    ssim = covariance * torch.div(product, denominator, out=by_product)
+    ssim = (product * covariance).div_(denominator)  # in this order, which gives exactly 1 where both are equal
     if not wanted:
         return ssim, None
+    # Derivatives by the maps of estimate (half), estimate^2 (negated) and estimate * truth: a quarter.
+    planes = _planes(3, estimate)
+    by_mean, by_square, by_product = planes.unbind(1)
+    torch.div(product, denominator, out=by_product)
     torch.div(ssim, variances, out=by_square)
     torch.mul(mean_y, covariance.div_(denominator).sub_(by_product), out=by_mean)
     by_mean.addcmul_(mean_x, torch.div(ssim, squares).sub_(by_square), value=-1)
     by_mean, by_square, by_product = _filtered(planes, window, padding).unbind(1)
-    return ssim, by_mean.addcmul_(by_product, truth).addcmul_(by_square, estimate, value=-1).mul_(2)
+    return ssim, by_mean.addcmul_(by_product, truth, value=2).addcmul_(by_square, estimate, value=-2).mul_(2)
 
 
 def _moments(estimate: Rows, truth: Rows, window: Tensor, padding: int, correction: float = 1.0) -> tuple[Rows, ...]:
-    """Both means, then SSIM's factors: of the means' product, the covariance, the means' squares, the variances."""
+    """Return both means, then SSIM's factors: of means' product, covariance, means' squares, variances; all twice.
+
+    They are had from the sum s and the difference d of the images: 4 E[x] E[y] = E[s]^2 - E[d]^2, and so for the
+    covariance; plus instead of minus gives the sums of squares. So on any processor, however its matrix products round,
+    equal images (d = 0) have an SSIM of exactly 1, and others at most 1: no square and no variance lies below 0.
+    """
     planes = _planes(4, estimate)
-    x, y, products, squares = planes.unbind(1)
-    x.copy_(estimate)
-    y.copy_(truth)
-    # Both by the same steps, also below: so the SSIM of equal images is exactly 1.
-    torch.mul(estimate, truth, out=products).addcmul_(estimate, truth)
-    torch.mul(estimate, estimate, out=squares).addcmul_(truth, truth)  # only the variances' sum is asked for
+    torch.add(estimate, truth, out=planes[:, 0])
+    torch.sub(estimate, truth, out=planes[:, 1])
+    torch.square(planes[:, :2], out=planes[:, 2:])
     maps = _filtered(planes, window, padding)
-    (mean_x, mean_y), spreads = maps[:, :2].unbind(1), maps[:, 2:]  # spreads: twice the covariance, the variances
-    c1, of_means = estimate.new_tensor(K1**2), torch.empty_like(spreads)
-    torch.addcmul(c1, mean_x, mean_y, out=of_means[:, 0]).addcmul_(mean_x, mean_y)
-    torch.addcmul(c1, mean_x, mean_x, out=of_means[:, 1]).addcmul_(mean_y, mean_y)
-    spreads.sub_(of_means)
+    means, variances = maps[:, :2], maps[:, 2:]
+    of_means = means.square()
+    variances.sub_(of_means)
     if correction != 1:
-        spreads.mul_(correction)
-    spreads.add_(correction * K1**2 + K2**2)  # K1^2 went with the means
-    product, squares = of_means.unbind(1)
-    covariance, variances = spreads.unbind(1)
-    return mean_x, mean_y, product, covariance, squares, variances
+        variances.mul_(correction)
+    (mean_sum, mean_difference), (of_sum, of_difference) = means.unbind(1), variances.unbind(1)
+    (sum_squared, difference_squared), of_difference = of_means.unbind(1), of_difference.clamp_(min=0)
+    sum_squared.add_(2 * K1**2)
+    of_sum.add_(2 * K2**2)
+    return (
+        mean_sum + mean_difference,
+        mean_sum - mean_difference,
+        sum_squared - difference_squared,
+        of_sum - of_difference,
+        sum_squared.add_(difference_squared),
+        of_sum.add_(of_difference),
+    )
 
 
 def _check_shapes(estimate: Tensor, truth: Tensor) -> None:

@@ -56,7 +56,7 @@ def ssim(
         raise MetricError(f"images must be at least {len(window)} pixels wide and high inside the border for "
                           f"SSIM, got {tuple(truth.shape[-2:])}")  # fmt: skip
     values = ssim_map(estimate, truth, window, padding, sample=protocol.ssim == "uniform")
-    return values.mean(dim=(1, 2, 3))
+    return values.sum(dim=(1, 2, 3)) / values[0].numel()  # a mean on GPUs multiplies by 1 / n: ones may give less
 
 
 def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
@@ -89,7 +89,8 @@ def _channel(image: Tensor, colour: str, rounded: bool) -> Float[Tensor, "batch 
     if image.shape[1] == 1 or colour == "rgb":
         return image
     weights = {"y": Y_WEIGHTS, "y-swapped": Y_WEIGHTS[::-1], "grey": GREY_WEIGHTS}[colour]
-    channel = torch.einsum("c, bchw -> bhw", image.new_tensor(weights), image)[:, None]
+    red, green, blue = image.split(1, dim=1)
+    channel = red * weights[0] + green * weights[1] + blue * weights[2]  # a matrix product rounds as it is laid out
     if colour != "grey":
         channel = (16 + channel) / 255
     return round8(channel) if rounded else channel

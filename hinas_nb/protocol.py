@@ -30,7 +30,8 @@ PRESETS = {
     "denoise-standard": {"task": "denoise"},
     # As released: the inference settings are missing; 64 px are inferred, the code's default is 128.
     "denoise-released": {
-        "task": "denoise", "tile": 64, "fresh_noise": True, "round_output": False, "ssim": "zero-padded"
+        "task": "denoise", "tile": 64, "fresh_noise": True, "round_output": False, "ssim": "zero-padded",
+        "grey": "pillow",
     },
     "sr-standard": {"task": "sr"},
     # As released: the weights of red and blue are swapped.
@@ -40,7 +41,7 @@ PRESETS = {
 }  # fmt: skip
 #: Switches that only one task has.
 ONLY = {
-    "denoise": ("sigma", "half_size", "noisy_range", "tile", "tile_step", "fresh_noise", "averaged"),
+    "denoise": ("sigma", "grey", "half_size", "noisy_range", "tile", "tile_step", "fresh_noise", "averaged"),
     "sr": ("scale", "downscale", "colour"),
 }
 
@@ -65,6 +66,7 @@ class Protocol(Config):
     sigma: Positive | None = None  # denoise: standard deviation of the noise, 0-255 grey levels
     scale: Literal[2, 3, 4] | None = None  # sr
     seed: Natural = 0  # of the noise
+    grey: Literal["pillow"] | None = None  # denoise: None is MATLAB's rgb2gray, pillow its mode L (some pixels by 1)
     half_size: bool = False  # denoise: shrink the photograph by 2 first, as RED did with BSD200
     noisy_range: Literal["clipped", "8-bit"] | None = None  # denoise: None leaves the noisy image as floats
     tile: Annotated[int, Field(ge=8)] | None = None  # denoise: pixels; None restores the whole image at once
@@ -116,6 +118,7 @@ class Protocol(Config):
     def describe(self) -> str:
         """One line for tables: all that departs from the standard of the task, or `standard`."""
         departures = [
+            (self.grey, "grey by Pillow"),
             (self.half_size, "photographs at half size"),
             (self.noisy_range, f"noisy image {self.noisy_range}"),
             (self.tile, f"tiles of {self.tile} px every {self._step} px, overlaps averaged"),
@@ -186,7 +189,7 @@ class Protocol(Config):
         return values | {"border": self.scored_border, "tile_step": self._step}
 
     def _clean_grey(self, image: UInt8[Tensor, "channel height width"]) -> Clean:
-        grey = data.grey(image)
+        grey = _pillow_grey(image) if self.grey == "pillow" else data.grey(image)
         return (data.bicubic(grey, 0.5) if self.half_size else grey)[None].float() / 255
 
     def _shrunk(self, clean: UInt8[Tensor, "channel height width"]) -> Float[Tensor, "channel low_h low_w"]:
@@ -203,6 +206,14 @@ class Protocol(Config):
 def round8(image: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Clipped to 0-1 and rounded to 256 levels, halves upwards as MATLAB and image files do."""
     return (image.clamp(0, 1) * 255 + 0.5).floor() / 255
+
+
+def _pillow_grey(image: UInt8[Tensor, "channel height width"]) -> UInt8[Tensor, "1 height width"]:
+    """As released: `convert("L")`, luma in 16-bit fixed point; one channel passes through."""
+    if image.shape[0] == 1:
+        return image
+    picture = PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+    return torch.from_numpy(np.array(picture.convert("L")))[None]
 
 
 def _pillow(channel: UInt8[Tensor, "height width"], height: int, width: int) -> Float[Tensor, "low_h low_w"]:

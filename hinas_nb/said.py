@@ -23,7 +23,7 @@ COLLAPSED_BY_CHANCE = 0.025  # by the definition of `agreement.collapse`
 
 @dataclass(frozen=True)
 class Finding:
-    """A difference and what has to be known about it. images: its bootstrap interval over images."""
+    """A difference and what has to be known about it. images: its interval over images."""
 
     effect: Effect
     note: str = ""

@@ -22,6 +22,7 @@ from hinas_nb.supernet import Supernet
 
 PHASES = {"W": "weights", "A": "architecture"}
 PEAK = "matrix product"  # the arm that shows what the machine can do
+STEP, BATCH = "a training step", "making its batch"  # arms of `batches`
 #: Every node takes conv_3 from h_{l-1} and sep_3 from h_{l-2}; 257,769 parameters at base width 20.
 GENOTYPE = Genotype((0, 1, 2), ((((("conv_3", 0), ("sep_3", 1)),) * 4),) * 3)
 #: Ways to compute one step of a search; settings of an `Arm`, `space` of its space.
@@ -220,6 +221,14 @@ def trainings(sized: Shapes) -> TimingConfig:
     hows = [(name, ENGINES[name]) for name in ("plain, system's allocator", "plain", "ours")]
     arms = [Arm(label=name, subject="training step", network=GENOTYPE, **how, **size) for name, how in hows]
     return _timing("a training step", [*arms, _product(sized)], sized, sized.rounds)
+
+
+def batches(sized: Shapes) -> TimingConfig:
+    """A training step of ours, and the making of the batch that it learns from."""
+    batch, side = sized.training
+    size = {"batch": batch, "height": side, "width_px": side}
+    step = Arm(label=STEP, subject="training step", network=GENOTYPE, base_width=sized.base_width, **size)
+    return _timing("a batch", [step, Arm(label=BATCH, subject="training batch", **size)], sized, sized.rounds)
 
 
 def compared(config: TimingConfig, records: list[dict], baseline: str | None = None) -> pd.DataFrame:

@@ -12,11 +12,13 @@ A margin of 0 says "better". A negative margin says "not worse by more than that
 of no loss is tested, since no finite sample shows a loss of exactly nothing. Direction 0 says "no difference beyond
 the margin" (equivalence): supported by an interval inside (-margin, margin), contradicted by one wholly outside.
 So where the truth lies on the margin, each wrong verdict comes in at most 2.5 % of experiments (5 % for equivalence
-in both directions together). Of many claims judged at once some will be wrong: nothing here corrects for their number.
+in both directions together). Welch's intervals, of arms without common seeds, are approximate with so few: 3 seeds each
+cover 0.94 to 0.97, and 4 against 2 as little as 0.90 where the 2 vary far more. Of many claims judged at once some will
+be wrong: nothing here corrects for their number.
 
 **Units.** What is repeated independently is a seed; images are not, they are the same in every arm. Differences are
 paired by seed: with a search of its own for each seed, training seeds are averaged inside it before the interval.
-The bootstrap over images answers another question (other photographs, same networks) and is shown apart.
+The interval over images answers another question (other photographs, same networks) and is shown apart.
 """
 
 import math
@@ -25,10 +27,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv, nctdtrinc, stdtrit
+from scipy.optimize import brentq
+from scipy.special import betaincinv, chdtri, nctdtrinc, ndtr, roots_legendre, stdtrit
 
 CONFIDENCE = 0.95
 POWER = 0.8
+NODES = 40  # of the quadrature over each arm's sample variance: powers to 1e-5, see the tests
 SUPPORTS, CONTRADICTS, UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contradicts", "undecided", "no evidence yet")
 
 
@@ -69,8 +73,7 @@ def verdict(effect: Effect | None, direction: int, margin: float = 0.0) -> str:
 def paired(differences: Sequence[float]) -> Effect:
     """Student's t interval of per-seed differences. Raises StatsError without any."""
     values = _numbers(differences, "differences")
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-    return _effect(float(values.mean()), deviation / math.sqrt(len(values)), len(values) - 1, len(values))
+    return _effect(float(values.mean()), _error(values), len(values) - 1, len(values))
 
 
 def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
@@ -99,15 +102,14 @@ def borrowed(treatment: float, control: float, deviation: float, seeds: int = 3)
     return _effect(treatment - control, deviation * math.sqrt(2), seeds - 1, 1)
 
 
-def over_images(differences: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean over images; NaN for fewer than two images."""
+def over_images(differences: Sequence[float]) -> tuple[float, float]:
+    """Return Student's 95 % interval of the mean over images; NaN for fewer than two images.
+
+    A percentile bootstrap would be too narrow: over 2, 5 and 14 images it covers 0.49, 0.83 and 0.90.
+    """
     values = _numbers(differences, "differences")
-    if len(values) < 2:
-        return math.nan, math.nan
-    chosen = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(values[chosen].mean(axis=1), [tail, 100 - tail])
-    return float(low), float(high)
+    mean, half = float(values.mean()), float(_half_width(_error(values), len(values) - 1))
+    return mean - half, mean + half
 
 
 def share(hits: int, count: int, chance: float = 0.0) -> Effect:
@@ -140,7 +142,7 @@ def smallest_effect(deviation: float, seeds: int, power: float = POWER) -> float
 
     deviation: standard deviation of a per-seed difference. From the noncentral t distribution.
     """
-    return _detectable(deviation / math.sqrt(seeds), seeds - 1, power) if seeds > 1 else math.nan
+    return _detectable(deviation / math.sqrt(seeds), seeds - 1, power)
 
 
 def seed_differences(
@@ -176,24 +178,60 @@ def image_differences(scores: pd.DataFrame, arm: str, treatment, control, metric
 
 
 def _welch(treatment: tuple[float, float, int], control: tuple[float, float, int]) -> Effect:
-    """Each side: mean, sample deviation, seeds. Degrees of freedom after Welch and Satterthwaite."""
-    squares = [(deviation**2 / seeds, seeds - 1) for _, deviation, seeds in (treatment, control)]
-    variance = sum(square for square, _ in squares)
-    parts = sum(square**2 / freedom for square, freedom in squares if freedom and square > 0)
-    freedom = variance**2 / parts if parts else treatment[2] + control[2] - 2
-    return _effect(treatment[0] - control[0], math.sqrt(variance), freedom, min(treatment[2], control[2]))
+    """Return Welch's interval; each side: mean, sample deviation, seeds."""
+    squares, freedoms = zip(*((deviation**2 / seeds, seeds - 1) for _, deviation, seeds in (treatment, control)))
+    mean, seeds = treatment[0] - control[0], min(treatment[2], control[2])
+    if not all(squares):  # an exact side: the interval is the other's own
+        freedom = max((own for square, own in zip(squares, freedoms) if square), default=min(freedoms))
+        return _effect(mean, math.sqrt(sum(squares)), freedom, seeds)
+    half = float(_half_width(math.sqrt(sum(squares)), _satterthwaite(squares, freedoms))) if seeds > 1 else math.nan
+    return Effect(mean, mean - half, mean + half, seeds, _welch_detectable(squares, freedoms, POWER))
+
+
+def _satterthwaite(squares, freedoms):
+    """Return the degrees of freedom of a sum of squared standard errors (numbers or arrays)."""
+    return sum(squares) ** 2 / sum(square**2 / freedom for square, freedom in zip(squares, freedoms))
+
+
+def _welch_detectable(squares: Sequence[float], freedoms: Sequence[int], power: float) -> float:
+    """Return the effect that Welch's interval finds with that probability; NaN where a side has one seed.
+
+    squares: the true squared standard errors. No noncentral t has this power: the degrees of freedom are as random as
+    the sample variances, and are few just when one arm seems to vary most. So it is the mean, over both sample
+    variances, of the normal probability that the difference exceeds the half width they give.
+    """
+    if min(freedoms) < 1 or not all(map(math.isfinite, squares)):
+        return math.nan
+    nodes, weights = roots_legendre(NODES)
+    sampled = [square * chdtri(freedom, (1 + nodes) / 2) / freedom for square, freedom in zip(squares, freedoms)]
+    sampled = sampled[0][:, None], sampled[1][None]
+    half = _half_width(np.sqrt(sum(sampled)), _satterthwaite(sampled, freedoms))
+    error, threshold = math.sqrt(sum(squares)), half / math.sqrt(sum(squares))
+
+    def found(effect: float) -> float:
+        return weights @ ndtr(effect - threshold) @ weights / 4
+
+    return error * brentq(lambda effect: found(effect) - power, 0, threshold.max() + 10)
 
 
 def _effect(mean: float, error: float, freedom: float, seeds: int) -> Effect:
-    """The interval of a mean with that standard error; none without degrees of freedom."""
-    if freedom < 1 or math.isnan(error):
-        return Effect(mean, math.nan, math.nan, seeds)
-    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error
+    """Return the interval of a mean with that standard error; none without degrees of freedom."""
+    half = float(_half_width(error, freedom))
     return Effect(mean, mean - half, mean + half, seeds, _detectable(error, freedom, POWER))
 
 
+def _error(values: np.ndarray) -> float:
+    """Return the standard error of the mean; NaN of one value."""
+    return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def _half_width(error, freedom):
+    """Return Student's half width for a standard error (numbers or arrays); NaN without degrees of freedom."""
+    return stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
+
+
 def _detectable(error: float, freedom: float, power: float) -> float:
-    """The effect whose t statistic, noncentral by effect / error, passes the interval's threshold."""
+    """Return the effect whose t statistic, noncentral by effect / error, passes the interval's threshold."""
     critical = stdtrit(freedom, (1 + CONFIDENCE) / 2)
     return error * float(nctdtrinc(freedom, 1 - power, critical))
 

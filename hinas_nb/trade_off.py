@@ -71,7 +71,7 @@ def printed(task: Task, level: float) -> pd.DataFrame:
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Columns: network, PSNR (dB), SSIM, and low and high of both: the 95 % bootstrap interval over images.
+    """Columns: network, PSNR (dB), SSIM, and low and high of both: the 95 % interval over images.
 
     scores: `arm`, `psnr`, `ssim`, a row per image.
     """

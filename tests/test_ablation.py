@@ -108,7 +108,10 @@ def test_differences_are_paired_by_seed():
     assert (effect["arm"], effect["seeds"]) == ("LWAS", 2)
     # Means over images differ by 0.3 dB with both seeds, though the seeds differ by 2 dB: no spread is left.
     assert [effect[name] for name in ("difference", "low", "high")] == pytest.approx([0.3] * 3)
-    assert effect["images_low"] == pytest.approx(0.1) and effect["images_high"] == pytest.approx(0.5)
+    # The two images differ by 0.1 and 0.5 dB: Student's factor of one degree of freedom is 12.706.
+    assert [effect["images_low"], effect["images_high"]] == pytest.approx(
+        [0.3 - 12.706 * 0.2, 0.3 + 12.706 * 0.2], abs=1e-4
+    )
     assert table.loc["ssim", "difference"] == pytest.approx(0.003)
 
 

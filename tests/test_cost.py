@@ -83,6 +83,7 @@ def test_an_arm_that_cannot_be_built_is_one_line():
 @pytest.mark.parametrize(
     ("arm", "line"),
     [
+        ({"subject": "loader"}, "subject: Input should be"),
         ({"subject": "search step"}, "space and phase belong to a search step, got search step 'x'"),
         ({"subject": "restoration"}, "network belongs to a training step or a restoration, got restoration 'x'"),
     ],

@@ -1,6 +1,4 @@
-"""Training pairs: what a batch holds, that it depends on nothing but its step, and what it costs."""
-
-import time
+"""Training pairs: what a batch holds, that it depends on nothing but its step."""
 
 import pytest
 import torch
@@ -150,18 +148,6 @@ def test_other_refusals():
         data.Pairs(numbered(), **SR | {"rescale": True})
     with pytest.raises(data.DataError, match=r"^images must be at least 1, got 0 of made all$"):
         data.Pairs(numbered().subset([]), **DENOISE)
-
-
-def test_a_batch_costs_little():
-    """A training step of this size takes a second and more on a CPU, of which the loader may take 5 %."""
-    pairs = data.Pairs(data.load("photos", "train"), **DENOISE | {"patch": 64, "batch": 24, "rescale": True})
-    pairs.batch(0)
-    times = []
-    for step in range(10):
-        start = time.perf_counter()
-        pairs.batch(step)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.03
 
 
 @pytest.mark.parametrize(

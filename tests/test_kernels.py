@@ -61,7 +61,8 @@ def test_depthwise_gradients_are_autograds(size, side):
     for ours, theirs in zip(found, wanted):
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     alone = kernels.depthwise_backward(gradient, images.detach(), weight.detach(), (False, True))
-    assert alone[0] is None and torch.equal(alone[1], found[1])
+    assert alone[0] is None
+    torch.testing.assert_close(alone[1], found[1], rtol=1e-12, atol=1e-12)  # other kernels may give it when asked alone
 
 
 @pytest.mark.parametrize("width", [4, 20, 50])  # all edges at once, two and one, one by one
@@ -99,7 +100,7 @@ def test_batch_norm_layer_is_torchs_in_values_gradients_and_buffers(ours, theirs
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
     for name, buffer in theirs.named_buffers():
         torch.testing.assert_close(dict(ours.named_buffers())[name], buffer, rtol=1e-12, atol=1e-12)
-    assert torch.equal(ours.eval()(images), theirs.eval()(images)) or torch.allclose(ours(images), theirs(images))
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_repetition_leaves_running_statistics_alone(dtype):
     with layers.recomputation():
         again = layer(images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
-    assert torch.equal(again, layer(images))
+    torch.testing.assert_close(again, layer(images))
     assert not torch.equal(layer.running_mean, before["running_mean"])
 
 

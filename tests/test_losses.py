@@ -39,13 +39,46 @@ def test_a_perfect_estimate_costs_nothing(images):
     assert restoration_loss(images[1], images[1]).item() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.fixture(params=["this processor's", "another's"])
+def rounding(request, monkeypatch):
+    """Matrix products as they come, and as where their last bits depend on the row and on the column."""
+    if request.param == "another's":
+        noise = torch.Generator().manual_seed(0)
+
+        def multiply(left, right, out):
+            exact = left.double() @ right.double()
+            ulps = torch.randint(-4, 5, exact.shape, generator=noise)
+            return out.copy_(exact * (1 + ulps * torch.finfo(out.dtype).eps))
+
+        monkeypatch.setattr(losses, "multiply", multiply)
+
+
+@pytest.mark.usefixtures("rounding")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_images_have_an_ssim_of_exactly_1(images, dtype):
     flat = torch.linspace(0, 1, 256, dtype=dtype).view(256, 1, 1, 1).expand(-1, -1, 21, 20)
     for image in (flat, images[0].to(dtype)):
-        ssim = losses.ssim_map(image, image, losses.gaussian_window(image))
-        assert torch.equal(ssim, torch.ones_like(ssim))
+        for padding in (0, 5):
+            ssim = losses.ssim_map(image, image, losses.gaussian_window(image), padding)
+            assert torch.equal(ssim, torch.ones_like(ssim))
         assert restoration_loss(image, image) == 0
+    for window in ("valid", "zero-padded", "uniform"):
+        rule = protocol.get("sr-standard", scale=2).but(ssim=window, round_output=False)
+        colour = images[1].to(dtype).expand(-1, 3, -1, -1)
+        again = colour.contiguous(memory_format=torch.channels_last)
+        assert metrics.ssim(colour, again, rule).tolist() == [1, 1]
+        assert metrics.psnr(colour, again, rule).tolist() == [math.inf, math.inf]
+
+
+@pytest.mark.usefixtures("rounding")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("step", [1e-1, 1e-3, 1e-5, 1e-7])
+def test_no_ssim_exceeds_1(images, dtype, step):
+    truth = torch.cat([images[1], torch.linspace(0, 1, 8).view(8, 1, 1, 1).expand(-1, -1, 24, 31)]).to(dtype)
+    noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for estimate in (truth + step, truth + step * noise, truth - step * truth):
+        for padding in (0, 5):
+            assert losses.ssim_map(estimate, truth, losses.gaussian_window(truth), padding).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 24, 31), (2, 3, 24, 31), (2, 1, 1, 31)])
@@ -86,7 +119,7 @@ def test_a_factor_of_exactly_zero_has_a_gradient():
         moments = [torch.full_like(truth, 0.5) for _ in range(6)]
         moments[factor] = torch.zeros_like(truth)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(losses, "_moments", lambda *_: moments)  # noqa: B023
+            patch.setattr(losses, "_moments", lambda *_: [one.clone() for one in moments])  # noqa: B023
             ssim, gradient = losses._ssim_and_gradient(truth, truth, losses.gaussian_window(truth), True)
         assert ssim.item() == 0 and gradient.isfinite().all() and gradient.abs().sum() > 0
 

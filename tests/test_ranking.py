@@ -4,8 +4,10 @@ import itertools
 import json
 import math
 
+import numpy as np
 import pytest
 from pictures_for_tests import image_set
+from scipy.stats import kendalltau
 
 from hinas_nb import ranking
 from hinas_nb.config import SearchConfig
@@ -24,7 +26,23 @@ def test_tau_counts_pairs():
     first, second = [3.0, 1.0, 4.0, 1.5, 9.0], [2.0, 7.0, 1.0, 8.0, 2.5]
     found = ranking.agreement(first, second)
     assert found.tau == pytest.approx(by_hand(first, second))
-    assert found.low <= found.tau <= found.high and found.architectures == 5
+    repeated = np.array([[0, 1, 1, 4, 2], [3, 3, 3, 3, 3]])
+    taus = ranking._taus(np.array(first)[repeated], np.array(second)[repeated])
+    theirs = kendalltau(np.array(first)[repeated[0]], np.array(second)[repeated[0]]).statistic
+    assert taus[0] == pytest.approx(theirs) and math.isnan(taus[1])
+    assert found.architectures == 5 and math.isnan(found.low) and math.isnan(found.high)
+    assert str(found) == f"tau {found.tau:+.2f}", "too few for an interval"
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.7, 0.95])
+def test_the_interval_of_tau_covers(correlation):
+    """Normal scores of nine architectures (three seeds, squared): their true tau is 2/pi * arcsin(correlation)."""
+    draws = np.random.default_rng(0).normal(size=(1000, 2, ranking.FEWEST))
+    draws[:, 1] = correlation * draws[:, 0] + math.sqrt(1 - correlation**2) * draws[:, 1]
+    true = 2 / math.pi * math.asin(correlation)
+    found = [ranking.agreement(*pair, draws=200) for pair in draws]
+    assert sum(one.low <= true <= one.high for one in found) / len(found) > 0.92
+    assert str(found[0]) == f"tau {found[0].tau:+.2f} [{found[0].low:+.2f}, {found[0].high:+.2f}]"
 
 
 @pytest.mark.parametrize("count", [4, 5, 6])

@@ -157,7 +157,8 @@ def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channel
     assert found.shape == (18, 30, channels) and said[-1].endswith("(30x18, 8 bits)")
     if channels == 4:
         alpha = data.bicubic(torch.from_numpy(original.pixels[None, ..., 3] / 255), 2).clamp(0, 1)
-        assert np.array_equal(found[..., 3], np.rint(alpha[0].numpy() * 255))
+        # Doubling gives many halves, which go the way that their last bit says.
+        assert np.abs(found[..., 3] - alpha[0].numpy() * 255).max() < 0.5 + 1e-6
         assert "alpha: kept, resized bicubically" in said
     if channels == 1:
         assert said[0] == "grey: restored as three equal colour channels, then averaged"

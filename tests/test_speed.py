@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
-from hinas_nb import cost, figures, speed
+from hinas_nb import benchmark, cost, figures, speed
 from hinas_nb.config import CVPR2020, SearchConfig, Space
 from hinas_nb.figures.speed import slope
 
@@ -50,6 +51,20 @@ def test_speed_is_told_as_a_share_of_the_matrix_product():
     table = speed.reached(config, [record], {"ours, W": side**3}).set_index("arm")
     assert table.loc["ours, W", "of peak"] == pytest.approx(0.5 / 4)
     assert table.loc[speed.PEAK, "GFLOP/s"] == pytest.approx(2e-9 * side**3 / 0.5)
+
+
+def test_a_batch_is_timed_beside_the_step_that_it_feeds():
+    config = speed.batches(SMALL)
+    step, making = config.arms
+    assert (step.batch, step.height, step.width_px) == (making.batch, making.height, making.width_px)
+    call = benchmark.prepared(making)
+    (noisy, clean), (other, _) = call(), call()
+    assert noisy.shape == clean.shape == (*(SMALL.training[:1]), 1, *SMALL.training[1:] * 2)
+    assert not torch.equal(noisy, other), "every call makes the next batch"
+    record = {"seconds_by_arm": {step.label: 4.0, making.label: 0.1}, "peak_mib_by_arm": dict.fromkeys(
+        (step.label, making.label), 1.0)}  # fmt: skip
+    table = speed.compared(config, [record] * 3).set_index("way")
+    assert table.loc[speed.BATCH, "times faster"] == pytest.approx(40)
 
 
 def test_spaces_and_operations_differ_in_nothing_but_themselves():

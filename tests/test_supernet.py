@@ -1,6 +1,7 @@
 """The supernet: counts, moves, sharing, restriction to one path, and what a step may change."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -198,8 +199,10 @@ def test_checkpointing_changes_no_number(sharing):
     for net in nets:
         losses.append(net.train()(image).square().mean())
         losses[-1].backward()
-    assert torch.equal(*losses)
+    # The same sums, but in other memory: a processor may take them in another order.
+    close = functools.partial(torch.testing.assert_close, rtol=1e-12, atol=1e-14)
+    close(*losses)
     for (name, ours), (_, theirs) in zip(nets[0].named_parameters(), nets[1].named_parameters()):
-        assert torch.equal(ours.grad, theirs.grad), name
+        close(ours.grad, theirs.grad, msg=name)
     for (name, ours), (_, theirs) in zip(nets[0].named_buffers(), nets[1].named_buffers()):
-        assert torch.equal(ours, theirs), name
+        close(ours, theirs, msg=name)

@@ -41,9 +41,12 @@ def bicubic(image: Shaped[Tensor, "*batch height width"], scale: float) -> Shape
     return _eight_bits(_eight_bits(rows) @ columns).to(torch.uint8)
 
 
-def _eight_bits(values: Tensor) -> Tensor:
-    """Rounded half up, as MATLAB does (torch.round goes to the even neighbour)."""
-    return (values + 0.5).floor().clamp(0, 255)
+def _eight_bits(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Round half up, as MATLAB does (torch.round goes to the even neighbour), to whole numbers of 0-255.
+
+    A half that the matrix product of another processor leaves 1e-13 too low goes up as well.
+    """
+    return (values + (0.5 + 1e-9)).floor().clamp(0, 255)
 
 
 def modcrop(image: Tensor, scale: int) -> Tensor:

@@ -28,7 +28,7 @@ def effect_plot(effects: pd.DataFrame, control: str, group: str = "group", title
     """Every arm's difference from `control` against zero, published ones as diamonds, one panel per group.
 
     effects: one row per arm and group: `arm`, `difference`, `low`, `high` (over seeds), `images_low`, `images_high`
-        (bootstrap, drawn thin) and where they exist `published`, `published_low`, `published_high`.
+        (drawn thin) and where they exist `published`, `published_low`, `published_high`.
     group: the column whose values name the panels, units included.
     """
     arms, groups = list(dict.fromkeys(effects["arm"])), list(dict.fromkeys(effects[group]))
