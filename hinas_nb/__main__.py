@@ -161,6 +161,7 @@ def _restore(options) -> int:
         scale=options.scale,
         engine=options.engine,
         device=options.device,
+        force=options.force,
     )
     print("\n".join(lines))
     return 0
@@ -282,6 +283,8 @@ def _parser() -> argparse.ArgumentParser:
     said = "compiled: torch.compile; onnx: ONNX Runtime"
     command.add_argument("--engine", choices=["torch", "compiled", "onnx"], default="torch", help=said)
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    far = "even where the noise lies far from what the network was trained for"
+    command.add_argument("--force", action="store_true", help=far)
 
     command = add("export", _export, "write a trained network as an ONNX file")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")

@@ -178,6 +178,8 @@ def _png_profile(profile: bytes | None) -> bytes:
 
 def _read_tiff(content: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
+        if not file.pages:
+            raise PictureError("must be a whole picture, got a TIFF without a page")
         pages = [page for page in file.pages if not page.is_reduced]  # others are thumbnails of the main one
         if len(pages) != 1:
             raise PictureError(f"must hold one picture, got {len(pages)} pages")
@@ -200,7 +202,9 @@ def _read_tiff(content: bytes) -> Picture:
             pixels = _straight(pixels)
         orientation = tags[ORIENTATION].value if ORIENTATION in tags else 1
         thumbnails = ("a thumbnail",) if len(file.pages) > 1 else ()
-        return Picture(_upright(pixels, orientation), tags[ICC_PROFILE].value if ICC_PROFILE in tags else None, thumbnails)
+        return Picture(
+            _upright(pixels, orientation), tags[ICC_PROFILE].value if ICC_PROFILE in tags else None, thumbnails
+        )
 
 
 def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
@@ -210,7 +214,7 @@ def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
         channels[PHOTOMETRIC.YCBCR] = 3  # the decoder makes it RGB
     if PHOTOMETRIC_TAG not in page.tags or page.photometric not in channels:
         raise PictureError(f"must be grey or RGB, got TIFF kind {page.tags.valueof(PHOTOMETRIC_TAG)!r}")
-    if page.dtype is None or page.dtype.kind not in "bu" or not isinstance(page.bitspersample, int):
+    if page.dtype is None or page.dtype.kind not in "bu" or page.bitspersample not in range(1, 17):
         raise PictureError(f"must be grey or RGB with up to 16 bits, got {page.dtype} of {page.bitspersample} bits")
     more = page.samplesperpixel - channels[page.photometric]
     if more == 0:

@@ -86,6 +86,7 @@ def test_metadata_comes_back(exported, task):
     net, path = exported[task]
     assert export.session(path).trained == net.metadata() | {
         "sigma": 25.0 if task == "denoise" else None,
+        "steps": None,
         "halo": net.halo,
         "licence": "Apache-2.0",
         "hinas_nb": __version__,
