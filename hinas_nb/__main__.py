@@ -273,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = add("restore", _restore, "apply a trained network to your own picture")
-    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, BMP or WebP; grey or colour, 8 or 16 bit")
+    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, WebP, BMP, GIF or PPM; grey or colour")
     command.add_argument("output", type=Path, help="another file, in an existing folder")
     command.add_argument("--task", choices=["denoise", "sr"], required=True, help="remove noise, or enlarge")
     command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
