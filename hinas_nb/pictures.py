@@ -104,7 +104,8 @@ def read(path: Path) -> Picture:
         raise PictureError(f"{path} must be a whole picture, got none of JPEG TIFF {' '.join(FORMATS)}") from None
     except Exception as error:  # a damaged file leads decoders anywhere
         reason = " ".join(str(error).split())[:80] or type(error).__name__
-        raise PictureError(f"{path} must be a whole picture, got {reason}") from None
+        rule = "a whole picture that fits in memory" if isinstance(error, MemoryError) else "a whole picture"
+        raise PictureError(f"{path} must be {rule}, got {reason}") from None
 
 
 def check_target(path: Path, picture: Picture, scale: int = 1) -> None:
@@ -181,10 +182,11 @@ def _read_tiff(content: bytes) -> Picture:
         if not file.pages:
             raise PictureError("must be a whole picture, got a TIFF without a page")
         pages = [page for page in file.pages if not page.is_reduced]  # others are thumbnails of the main one
-        if len(pages) != 1:
-            raise PictureError(f"must hold one picture, got {len(pages)} pages")
+        stacked = (file.imagej_metadata or {}).get("images", 1)  # ImageJ puts large stacks on one page
+        if len(pages) != 1 or stacked != 1:
+            raise PictureError(f"must hold one picture, got {max(len(pages), stacked)} pages")
         page, tags = pages[0], pages[0].tags
-        if page.imagewidth * page.imagelength * page.imagedepth > MAX_PIXELS:
+        if page.imagewidth * page.imagelength > MAX_PIXELS:
             raise PictureError(_TOO_LARGE)
         alpha = _tiff_alpha(page)
         pieces = list(zip(page.dataoffsets, page.databytecounts))  # of strips or tiles; missing ones are read as black
@@ -214,6 +216,8 @@ def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
         channels[PHOTOMETRIC.YCBCR] = 3  # the decoder makes it RGB
     if PHOTOMETRIC_TAG not in page.tags or page.photometric not in channels:
         raise PictureError(f"must be grey or RGB, got TIFF kind {page.tags.valueof(PHOTOMETRIC_TAG)!r}")
+    if page.imagedepth != 1:
+        raise PictureError(f"must hold one picture, got a volume of {page.imagedepth}")
     if page.dtype is None or page.dtype.kind not in "bu" or page.bitspersample not in range(1, 17):
         raise PictureError(f"must be grey or RGB with up to 16 bits, got {page.dtype} of {page.bitspersample} bits")
     more = page.samplesperpixel - channels[page.photometric]
@@ -221,7 +225,7 @@ def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
         return None
     kinds = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA) if page.photometric != PHOTOMETRIC.PALETTE else ()
     if more != 1 or len(page.extrasamples) != 1 or page.extrasamples[0] not in kinds:
-        named = " ".join(kind.name.lower() for kind in page.extrasamples) or "without a name"
+        named = " ".join(getattr(kind, "name", str(kind)).lower() for kind in page.extrasamples) or "without a name"
         raise PictureError(f"must hold nothing beside its colours but one alpha, got {more} more channels ({named})")
     return page.extrasamples[0]
 
@@ -261,8 +265,9 @@ def _read_pillow(content: bytes) -> Picture:
         left_out = ["further pictures (MPF)"] if "mp" in image.info else []
         if image.width * image.height > MAX_PIXELS:
             raise PictureError(_TOO_LARGE)
-        if getattr(image, "n_frames", 1) != 1:
-            raise PictureError(f"must hold one picture, got {image.n_frames} frames")
+        frames = getattr(image, "n_frames", 1)
+        if frames != 1:
+            raise PictureError(f"must hold one picture, got {frames} frames")
         if image.format == "PPM" and not _has_8_bits(image.tile[0].args):
             raise PictureError("must have 8 bits as PPM, got more: save it as PNG or TIFF")
         image.load()

@@ -239,7 +239,7 @@ def _memory_of(source: Path):
     try:
         yield
     except Exception as error:
-        missing = r"out of memory|can't allocate memory|failed to allocate|bad.?alloc"
+        missing = r"out of memory|not enough memory|can't allocate|failed to allocate|alloc_failed|bad.?alloc"
         if not isinstance(error, MemoryError) and (
             isinstance(error, (ValueError, OSError)) or not re.search(missing, str(error), re.IGNORECASE)
         ):

@@ -300,6 +300,10 @@ def test_thumbnails_are_left_out_and_pages_refused(read, refusal):
     found = read(buffer.getvalue())
     assert np.array_equal(found.pixels, DEEP) and found.left_out == ("a thumbnail",)
     assert refusal(tiff(np.stack([GREY] * 3), photometric="minisblack")) == "must hold one picture, got 3 pages"
+    volume = tiff(np.stack([GREY] * 16), photometric="minisblack", volumetric=True, tile=(16, 16, 16))
+    assert refusal(volume) == "must hold one picture, got a volume of 16"
+    stack = tiff(GREY, photometric="minisblack", description="ImageJ=1.54f\nimages=5\nslices=5\n")
+    assert refusal(stack) == "must hold one picture, got 5 pages"
     frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1])]
     for kind in ("GIF", "WEBP", "PNG"):
         content = pillow(frames[0], kind, save_all=True, append_images=frames[1:])
@@ -373,7 +377,8 @@ def test_any_exception_of_a_decoder_is_one_line(refusal, monkeypatch, content, k
 
     monkeypatch.setattr(imagecodecs, "png_decode", fail)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", fail)
-    assert refusal(content).startswith("must be a whole picture, got ")
+    memory = " that fits in memory" if kind is MemoryError else ""
+    assert refusal(content).startswith(f"must be a whole picture{memory}, got ")
 
 
 def test_rows_that_are_missing_are_not_black(refusal):

@@ -241,6 +241,7 @@ def test_what_is_left_out_of_a_file_is_said(tmp_path, denoiser):
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("MPS backend out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         type("RuntimeException", (Exception,), {})("Failed to allocate memory\nfor requested buffer of size 5"),
     ],
 )
