@@ -101,7 +101,9 @@ def read(path: Path) -> Picture:
     except Image.DecompressionBombError:
         raise PictureError(f"{path} {_TOO_LARGE}") from None
     except Image.UnidentifiedImageError:
-        raise PictureError(f"{path} must be a whole picture, got none of JPEG TIFF {' '.join(FORMATS)}") from None
+        raise PictureError(
+            f"{path} must be a whole picture, got no picture of kind JPEG TIFF {' '.join(FORMATS)}"
+        ) from None
     except Exception as error:  # a damaged file leads decoders anywhere
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         rule = "a whole picture that fits in memory" if isinstance(error, MemoryError) else "a whole picture"
