@@ -161,6 +161,7 @@ def _restore(options) -> int:
         scale=options.scale,
         engine=options.engine,
         device=options.device,
+        force=options.force,
     )
     print("\n".join(lines))
     return 0
@@ -272,7 +273,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     command = add("restore", _restore, "apply a trained network to your own picture")
-    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, BMP or WebP; grey or colour, 8 or 16 bit")
+    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, WebP, BMP, GIF or PPM; grey or colour")
     command.add_argument("output", type=Path, help="another file, in an existing folder")
     command.add_argument("--task", choices=["denoise", "sr"], required=True, help="remove noise, or enlarge")
     command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
@@ -282,6 +283,8 @@ def _parser() -> argparse.ArgumentParser:
     said = "compiled: torch.compile; onnx: ONNX Runtime"
     command.add_argument("--engine", choices=["torch", "compiled", "onnx"], default="torch", help=said)
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    far = "even where the noise lies far from what the network was trained for"
+    command.add_argument("--force", action="store_true", help=far)
 
     command = add("export", _export, "write a trained network as an ONNX file")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hinas_nb import __version__, files
-from hinas_nb.network import CHANNELS, DerivedNetwork
+from hinas_nb.network import CHANNELS, DerivedNetwork, check_trained
 
 LICENCE = "Apache-2.0"  # of the network; the images it was trained on have their own
 MARK = "hinas_nb"  # the metadata entry that tells our files, with the version that wrote it
@@ -56,7 +56,7 @@ def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
         entries[MARK]
         return Session(engine, {key: value if key in TEXTS else json.loads(value) for key, value in entries.items()})
     except Exception as error:  # ONNX Runtime's have no base class of their own
-        reason = f"no {MARK} metadata" if isinstance(error, KeyError) else str(error).splitlines()[0][:80]
+        reason = f"no {MARK} metadata" if isinstance(error, KeyError) else " ".join(str(error).split())[:80]
         raise ExportError(f"{source} must be a file that hinas-nb export wrote, got: {reason}") from None
 
 
@@ -67,6 +67,9 @@ class Session:
     """
 
     def __init__(self, engine, trained: dict):
+        check_trained(trained)
+        if trained["task"] not in CHANNELS or not isinstance(trained["halo"], int) or not 0 <= trained["halo"] < 2**16:
+            raise ValueError(f"task {str(trained['task'])[:20]} and halo {str(trained['halo'])[:20]}")
         self.engine, self.trained = engine, trained
         self.task, self.halo, self.scale = trained["task"], trained["halo"], trained["scale"] or 1
 
@@ -99,7 +102,8 @@ def _model(network: DerivedNetwork) -> bytes:
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         part.ClearField("metadata_props")  # stack traces with the paths of this machine
     trained = getattr(network, "trained", {})
-    about = network.metadata() | {"sigma": trained.get("sigma"), "halo": network.halo, "licence": LICENCE}
+    learned = {"sigma": trained.get("sigma"), "steps": trained.get("steps")}
+    about = network.metadata() | learned | {"halo": network.halo, "licence": LICENCE}
     for key, value in ({MARK: __version__} | about).items():
         model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))
     return model.SerializeToString()

@@ -66,11 +66,18 @@ def unwritable(path: Path, error: OSError) -> StoreError:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises StoreError."""
+    """Return what a regular file holds; devices and pipes may never end. Raises StoreError."""
+    check_regular(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def check_regular(path: Path) -> None:
+    """Refuse devices, pipes and sockets, where reading may never end. Raises StoreError."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise StoreError(f"cannot read {path}: must be a regular file")
 
 
 def read_json(path: Path, advice: str = "delete it") -> dict:
@@ -105,6 +112,7 @@ def read_meta(path: Path) -> dict:
 
 @contextmanager
 def _opened(path: Path):
+    check_regular(path)
     advice = "delete it if it stands in a store, the Run then starts anew"
     try:
         with safe_open(path, framework="pt") as file:

@@ -17,6 +17,8 @@ def validate(
 ) -> tuple[float, float]:
     """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored.
 
+    Patches restored exactly, as black ones easily are, have an infinite PSNR and are left out of its mean, unless all
+    are such.
     Raises ValueError if they are not numbers.
     """
     psnr, ssim = [], []
@@ -28,7 +30,9 @@ def validate(
         psnr.append(-10 * error.log10())
         window = gaussian_window(clean)
         ssim.append(ssim_map(restored, clean, window).mean(dim=(1, 2, 3)))
-    means = float(torch.cat(psnr).double().mean()), float(torch.cat(ssim).double().mean())
+    decibels = torch.cat(psnr).double()
+    inexact = decibels[~decibels.isposinf()]
+    means = float((inexact if len(inexact) else decibels).mean()), float(torch.cat(ssim).double().mean())
     if any(math.isnan(mean) for mean in means):
         raise ValueError(f"validation must score images of numbers, got PSNR {means[0]} and SSIM {means[1]}")
     return means

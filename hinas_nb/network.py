@@ -192,19 +192,49 @@ def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
 
 
 def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | str = "cpu") -> Any:
-    """`rebuild(metadata)` with the weights of the file; see `load`."""
+    """`rebuild(metadata)` with the weights of the file; see `load`.
+
+    It is first built without memory: a small file can declare a network that fits nowhere.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} must be a readable weights file, got: no regular file")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["hinas"])
+        check_trained(metadata)
+        weights = load_file(path)
+        with torch.device("meta"):
+            _check_fits(weights, rebuild(metadata).state_dict())
         network = rebuild(metadata)
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(weights)
     except OSError as error:
         raise ValueError(f"{path} must be a readable weights file, got: {error.strerror or error}") from None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except Exception as error:  # what a file declares may go wrong anywhere while a network is built from it
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(f"{path} must be weights written by a hinas-nb training Run, got: {reason}") from None
     network.trained = metadata
     return network.to(device).eval()
+
+
+def check_trained(metadata: dict) -> None:
+    """Refuse what a file says of its training where it is no noise level or scale there is. Raises ValueError."""
+    sigma, scale = metadata.get("sigma"), metadata.get("scale")
+    if sigma is not None and not (isinstance(sigma, (int, float)) and 0 <= sigma <= 255):
+        raise ValueError(f"sigma must be in [0, 255], got {str(sigma)[:20]}")
+    if scale not in (None, 2, 3, 4):
+        raise ValueError(f"scale must be 2, 3 or 4, got {str(scale)[:20]}")
+
+
+def _check_fits(weights: dict[str, Tensor], network: dict[str, Tensor]) -> None:
+    """Raise ValueError unless names, shapes and kinds of numbers are those of the network; nothing is cast."""
+    if weights.keys() != network.keys():
+        raise ValueError(f"weights of another network, {sorted(weights.keys() ^ network.keys())[0]} is in one only")
+    for name, tensor in network.items():
+        found = weights[name]
+        if (found.dtype, found.shape) != (tensor.dtype, tensor.shape):
+            raise ValueError(
+                f"{name} must be {tensor.dtype} {tuple(tensor.shape)}, got {found.dtype} {tuple(found.shape)}"
+            )
 
 
 def rebuilt(metadata: dict) -> DerivedNetwork:

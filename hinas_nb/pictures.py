@@ -1,38 +1,57 @@
 """The user's own pictures: read and written with their bit depth, transparency and colour profile.
 
-Data sets are read by `hinas_nb.data`; this is the boundary for files nobody prepared.
+One rule: what a file holds is kept, or the file is refused with the reason. Data sets are read by `hinas_nb.data`;
+this is the boundary for files nobody prepared.
 """
 
 import io
 import logging
+import math
 import struct
 import warnings
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
+import imagecodecs
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from hinas_nb import files
 
-#: What each kind of file can hold: largest bit depth, and whether it knows transparency.
-KINDS = {
-    ".png": (16, True),
-    ".tif": (16, True),
-    ".tiff": (16, True),
-    ".webp": (8, True),
-    ".jpg": (8, False),
-    ".jpeg": (8, False),
-    ".bmp": (8, False),
-}
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PNG_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: colour type
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs what we say in one line of our own
 
-MODES = {"1": "L", "L": "L", "LA": "LA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
+class Kind(NamedTuple):
+    """What a kind of file can hold; side: its largest height and width in pixels."""
+
+    bits: int
+    alpha: bool = False
+    profile: bool = True
+    side: int = 2**31 - 1
+
+
+KINDS = {
+    ".png": Kind(16, alpha=True),
+    ".tif": Kind(16, alpha=True),
+    ".tiff": Kind(16, alpha=True),
+    ".webp": Kind(8, alpha=True, side=16383),
+    ".jpg": Kind(8, side=65500),
+    ".jpeg": Kind(8, side=65500),
+    ".bmp": Kind(8, profile=False),
+}
+#: What Pillow reads, besides JPEG; of others (SGI, JPEG 2000, AVIF) it keeps 8 bits and does not tell of more.
+FORMATS = ("PNG", "WEBP", "BMP", "GIF", "PPM")
+JPEG_SIGNATURE = b"\xff\xd8\xff"
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
+ICC_PROFILE, ORIENTATION, PHOTOMETRIC_TAG = 34675, 274, 262  # tags of TIFF and EXIF
+MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
 CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of any file: where Pillow stops by itself
+for _library in ("tifffile", "imagecodecs"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)  # they log what we say in one line of our own
 
 
 class PictureError(ValueError):
@@ -41,10 +60,14 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then alpha if any."""
+    """pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then straight alpha if any.
+
+    left_out: what else its file held, a few words each.
+    """
 
     pixels: np.ndarray
     profile: bytes | None = None
+    left_out: tuple[str, ...] = ()
 
     @property
     def bits(self) -> int:
@@ -67,33 +90,41 @@ class Picture:
 
 
 def read(path: Path) -> Picture:
-    """Raises PictureError, OSError."""
+    """Return the one picture of a file, upright and with full range of values. Raises PictureError, StoreError."""
     content = files.read_bytes(path)
     try:
-        if content[:4] in (b"II*\0", b"MM\0*"):
-            return _checked(_read_tiff(content))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _checked(_read_pillow(content))
+            warnings.simplefilter("ignore")
+            return _checked(_read_tiff(content) if content[:4] in TIFF_SIGNATURES else _read_pillow(content))
     except PictureError as error:
         raise PictureError(f"{path} {error}") from None
     except Image.DecompressionBombError:
-        raise PictureError(f"{path} must have fewer pixels than {2 * Image.MAX_IMAGE_PIXELS:,}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error) as error:
-        reason = "no picture" if isinstance(error, Image.UnidentifiedImageError) else str(error).splitlines()[0][:80]
-        raise PictureError(f"{path} must be a whole picture, got {reason}") from None
+        raise PictureError(f"{path} {_TOO_LARGE}") from None
+    except Image.UnidentifiedImageError:
+        raise PictureError(
+            f"{path} must be a whole picture, got no picture of kind JPEG TIFF {' '.join(FORMATS)}"
+        ) from None
+    except Exception as error:  # a damaged file leads decoders anywhere
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        rule = "a whole picture that fits in memory" if isinstance(error, MemoryError) else "a whole picture"
+        raise PictureError(f"{path} must be {rule}, got {reason}") from None
 
 
-def check_target(path: Path, picture: Picture) -> None:
-    """Refuse, before the work, a file that could not hold the result. Raises PictureError."""
+def check_target(path: Path, picture: Picture, scale: int = 1) -> None:
+    """Refuse, before the work, a file that could not hold the picture `scale` times larger. Raises PictureError."""
     kind = path.suffix.lower()
     if kind not in KINDS:
         raise PictureError(f"output must end in one of {' '.join(KINDS)}, got {path.name}")
-    bits, alpha = KINDS[kind]
-    if picture.bits > bits or (picture.has_alpha and not alpha):
-        holds = f"{bits} bits{'' if alpha else ' without alpha'}"
+    holds = KINDS[kind]
+    if picture.bits > holds.bits or (picture.has_alpha and not holds.alpha):
+        held = f"{holds.bits} bits{'' if holds.alpha else ' without alpha'}"
         got = f"{picture.bits} bits{' with alpha' if picture.has_alpha else ''}"
-        raise PictureError(f"output must be .png or .tif for {got}: {kind} holds {holds}")
+        raise PictureError(f"output must be .png or .tif for {got}: {kind} holds {held}")
+    if picture.profile and not holds.profile:
+        raise PictureError(f"output must be .png or .tif for a picture with a colour profile: {kind} holds none")
+    height, width = (scale * side for side in picture.pixels.shape[:2])
+    if max(height, width) > holds.side:
+        raise PictureError(f"output must be .png or .tif for {width}x{height}: {kind} holds sides of {holds.side}")
 
 
 def write(path: Path, picture: Picture) -> None:
@@ -106,95 +137,176 @@ def write(path: Path, picture: Picture) -> None:
     files.write_atomic(path, _encoded(path.suffix.lower(), picture))
 
 
+_TOO_LARGE = f"must have at most {MAX_PIXELS:,} pixels"
+
+
 def _encoded(kind: str, picture: Picture) -> bytes:
     buffer = io.BytesIO()
     channels = picture.pixels.shape[2]
+    pixels = picture.pixels[..., 0] if channels == 1 else picture.pixels
+    if kind == ".png":
+        content = imagecodecs.png_encode(np.ascontiguousarray(pixels))
+        return content[:_PNG_HEAD] + _png_profile(picture.profile) + content[_PNG_HEAD:]
     if kind in (".tif", ".tiff"):
         alpha = {"extrasamples": ["unassalpha"]} if picture.has_alpha else {}
         photometric = "rgb" if channels > 2 else "minisblack"
-        pixels = picture.pixels[..., 0] if channels == 1 else picture.pixels
         tifffile.imwrite(
             buffer, pixels, photometric=photometric, planarconfig="contig" if channels > 1 else None,
-            compression="zlib", iccprofile=picture.profile, metadata=None, **alpha,
+            compression="zlib", iccprofile=picture.profile, metadata=None,
+            bigtiff=pixels.nbytes > _CLASSIC_TIFF, **alpha,
         )  # fmt: skip
         return buffer.getvalue()
-    if picture.bits == 16:
-        return _png16(picture)
-    image = Image.fromarray(picture.pixels[..., 0] if channels == 1 else picture.pixels)
-    options = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}.get(kind, {})
+    options = {
+        ".jpg": {"quality": 95},
+        ".jpeg": {"quality": 95},
+        ".webp": {"lossless": True, "exact": True},  # exact: colours where alpha is 0 too
+    }.get(kind, {})
     names = {".jpg": "JPEG", ".jpeg": "JPEG"}
-    profile = {"icc_profile": picture.profile} if picture.profile and kind != ".bmp" else {}
-    image.save(buffer, names.get(kind, kind[1:].upper()), **options, **profile)
+    profile = {"icc_profile": picture.profile} if picture.profile else {}
+    Image.fromarray(pixels).save(buffer, names.get(kind, kind[1:].upper()), **options, **profile)
     return buffer.getvalue()
+
+
+_PNG_HEAD = 33  # bytes of signature and IHDR; a colour profile comes next
+_CLASSIC_TIFF = 2**32 - 2**25  # bytes that surely fit, whatever the compression makes of them
+
+
+def _png_profile(profile: bytes | None) -> bytes:
+    """The iCCP chunk, which png_encode does not write."""
+    if profile is None:
+        return b""
+    body = b"iCCP" + b"profile\0\0" + zlib.compress(profile)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _read_tiff(content: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        if len(file.pages) > 1:
-            raise PictureError(f"must hold one picture, got {len(file.pages)} pages")
-        page = file.pages[0]
-        profile = page.tags[34675].value if 34675 in page.tags else None
-        if page.dtype == np.uint8 and page.compression not in (1, 8, 32946):
-            return _read_pillow(content)  # tifffile itself decodes deflate only
-        grey_or_rgb = page.photometric in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-        orientation = page.tags[274].value if 274 in page.tags else 1
-        if orientation != 1:
-            raise PictureError(f"must be stored upright (orientation 1), got orientation {orientation}")
-        if not grey_or_rgb or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-            raise PictureError(f"must be grey or RGB, channels together, got TIFF kind {page.photometric!r}")
-        return Picture(page.asarray(), profile)
+        if not file.pages:
+            raise PictureError("must be a whole picture, got a TIFF without a page")
+        pages = [page for page in file.pages if not page.is_reduced]  # others are thumbnails of the main one
+        stacked = (file.imagej_metadata or {}).get("images", 1)  # ImageJ puts large stacks on one page
+        if len(pages) != 1 or stacked != 1:
+            raise PictureError(f"must hold one picture, got {max(len(pages), stacked)} pages")
+        page, tags = pages[0], pages[0].tags
+        if page.imagewidth * page.imagelength > MAX_PIXELS:
+            raise PictureError(_TOO_LARGE)
+        alpha = _tiff_alpha(page)
+        pieces = list(zip(page.dataoffsets, page.databytecounts))  # of strips or tiles; missing ones are read as black
+        if len(pieces) < math.prod(page.chunked) or not all(o and n and o + n <= len(content) for o, n in pieces):
+            raise PictureError("must be a whole picture, got strips or tiles that are missing")
+        separate = page.asarray(squeeze=False)[:, 0]  # (separate sample, height, width, sample)
+        pixels = np.moveaxis(separate, 0, 2).reshape(page.imagelength, page.imagewidth, -1)
+        if page.photometric == PHOTOMETRIC.PALETTE:
+            pixels = _from_palette(page.colormap, pixels[..., 0])
+        else:
+            pixels = _full_range(pixels, page.bitspersample)
+        if page.photometric == PHOTOMETRIC.MINISWHITE:
+            pixels[..., 0] = np.iinfo(pixels.dtype).max - pixels[..., 0]
+        if alpha == EXTRASAMPLE.ASSOCALPHA:
+            pixels = _straight(pixels)
+        orientation = tags[ORIENTATION].value if ORIENTATION in tags else 1
+        thumbnails = ("a thumbnail",) if len(file.pages) > 1 else ()
+        return Picture(
+            _upright(pixels, orientation), tags[ICC_PROFILE].value if ICC_PROFILE in tags else None, thumbnails
+        )
+
+
+def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
+    """Return which alpha a TIFF holds; refuse, before anything is decoded, what is not grey or RGB."""
+    channels = {PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.PALETTE: 1, PHOTOMETRIC.RGB: 3}
+    if page.compression in (COMPRESSION.OJPEG, COMPRESSION.JPEG):
+        channels[PHOTOMETRIC.YCBCR] = 3  # the decoder makes it RGB
+    if PHOTOMETRIC_TAG not in page.tags or page.photometric not in channels:
+        raise PictureError(f"must be grey or RGB, got TIFF kind {page.tags.valueof(PHOTOMETRIC_TAG)!r}")
+    if page.imagedepth != 1:
+        raise PictureError(f"must hold one picture, got a volume of {page.imagedepth}")
+    if page.dtype is None or page.dtype.kind not in "bu" or page.bitspersample not in range(1, 17):
+        raise PictureError(f"must be grey or RGB with up to 16 bits, got {page.dtype} of {page.bitspersample} bits")
+    more = page.samplesperpixel - channels[page.photometric]
+    if more == 0:
+        return None
+    kinds = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA) if page.photometric != PHOTOMETRIC.PALETTE else ()
+    if more != 1 or len(page.extrasamples) != 1 or page.extrasamples[0] not in kinds:
+        named = " ".join(getattr(kind, "name", str(kind)).lower() for kind in page.extrasamples) or "without a name"
+        raise PictureError(f"must hold nothing beside its colours but one alpha, got {more} more channels ({named})")
+    return page.extrasamples[0]
+
+
+def _from_palette(colours: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Look colours up, (3, count) of 16 bits; of 8 where they are such, which writers spread in two ways."""
+    for shallow, spread in ((colours >> 8, 257), (colours >> 8, 256)):
+        if np.array_equal(shallow * spread, colours):
+            colours = shallow.astype(np.uint8)
+            break
+    return colours.T[indices]
+
+
+def _full_range(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """Spread values of `bits` bits over 8, or over 16 where there are more than 8; different ones stay different."""
+    kind = np.uint8 if bits <= 8 else np.uint16
+    if bits in (8, 16):
+        return pixels.astype(kind)
+    top, full = np.iinfo(kind).max, 2**bits - 1
+    return ((pixels.astype(np.uint32) * top + full // 2) // full).astype(kind)
+
+
+def _straight(pixels: np.ndarray) -> np.ndarray:
+    """Divide colours by the alpha they are stored multiplied with; multiplied again they round to what was stored."""
+    colour, alpha = pixels[..., :-1].astype(np.uint64), pixels[..., -1:].astype(np.uint64)
+    if (colour > alpha).any():
+        raise PictureError("must have premultiplied colours of at most their alpha, got larger ones")
+    divided = (colour * np.iinfo(pixels.dtype).max + alpha // 2) // np.maximum(alpha, 1)
+    return np.concatenate([divided, alpha], axis=2).astype(pixels.dtype)
 
 
 def _read_pillow(content: bytes) -> Picture:
-    with Image.open(io.BytesIO(content)) as image:
+    file = io.BytesIO(content)
+    # Image.open would take further pictures in a JPEG (MPF), as phones add them, for frames; the first is the main one.
+    is_jpeg = content.startswith(JPEG_SIGNATURE)
+    with JpegImageFile(file) if is_jpeg else Image.open(file, formats=FORMATS) as image:
+        left_out = ["further pictures (MPF)"] if "mp" in image.info else []
+        if image.width * image.height > MAX_PIXELS:
+            raise PictureError(_TOO_LARGE)
         frames = getattr(image, "n_frames", 1)
         if frames != 1:
             raise PictureError(f"must hold one picture, got {frames} frames")
-        profile = image.info.get("icc_profile")
-        deep = image.format == "PNG" and str(image.tile[0].args) in ("RGB;16B", "RGBA;16B")
-        if image.format == "PNG" and str(image.tile[0].args) == "LA;16B":
-            raise PictureError("must not be 16-bit grey with alpha, save it as RGBA; got that")
-        if deep:
-            return Picture(_both_bytes(content), profile)
-        if "transparency" in image.info and image.mode in CLEAR:
-            image = image.convert(CLEAR[image.mode])
-        elif image.mode == "P":
-            image = image.convert("RGB")
-        if image.mode not in MODES:
-            raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
-        return Picture(np.array(ImageOps.exif_transpose(image).convert(MODES[image.mode])), profile)
+        if image.format == "PPM" and not _has_8_bits(image.tile[0].args):
+            raise PictureError("must have 8 bits as PPM, got more: save it as PNG or TIFF")
+        image.load()
+        if image.format == "PNG":
+            pixels = imagecodecs.png_decode(content)  # Pillow keeps neither 16 bits nor tRNS beside them
+        else:
+            pixels = _pixels(image)
+        try:
+            orientation = image.getexif().get(ORIENTATION, 1)
+        except Exception:  # as for damaged files
+            orientation = 1
+            left_out.append("damaged EXIF")
+        return Picture(_upright(pixels, orientation), image.info.get("icc_profile"), tuple(left_out))
 
 
-def _both_bytes(content: bytes) -> np.ndarray:
-    """A 16-bit colour PNG: Pillow keeps high bytes only, so it decodes again as if they were the low ones."""
-    halves = []
-    for order in ("16B", "16L"):
-        with Image.open(io.BytesIO(content)) as image:
-            tile = image.tile[0]
-            image.tile = [tile._replace(args=tile.args.replace("16B", order))]
-            halves.append(np.array(image).astype(np.uint16))
-    return (halves[0] << 8) | halves[1]
+def _pixels(image: Image.Image) -> np.ndarray:
+    if "transparency" in image.info and image.mode in CLEAR:
+        return np.array(image.convert(CLEAR[image.mode]))
+    if image.mode not in MODES:
+        raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
+    return np.array(image.convert(MODES[image.mode]))
 
 
-def _png16(picture: Picture) -> bytes:
-    """A 16-bit PNG, each row as its difference to the one above; Pillow writes such only in grey."""
-    height, width, channels = picture.pixels.shape
-    rows = picture.pixels.astype(">u2").reshape(height, -1).view(np.uint8)
-    above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
-    filtered = np.concatenate([np.full((height, 1), 2, np.uint8), rows - above], axis=1)
-    head = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR[channels], 0, 0, 0)
-    profile = b"profile\0\0" + zlib.compress(picture.profile) if picture.profile else None
-    chunks = [
-        (b"IHDR", head),
-        (b"iCCP", profile),
-        (b"IDAT", zlib.compress(filtered.tobytes())),
-        (b"IEND", b""),
-    ]
-    return PNG_SIGNATURE + b"".join(_chunk(name, body) for name, body in chunks if body is not None)
+def _has_8_bits(arguments) -> bool:
+    """Whether Pillow decodes a PPM with these arguments, its mode and largest value if that is not 255, in full."""
+    return not isinstance(arguments, tuple) or arguments[1] <= 255
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn and mirror as the tag Orientation (1 to 8) of TIFF and EXIF asks; other values mean nothing."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def _checked(picture: Picture) -> Picture:

@@ -5,7 +5,9 @@ colour: a grey picture goes in as three equal channels, and the mean of the thre
 kept (resized bicubically where the picture grows), and so are bit depth and size.
 """
 
+import re
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ TASKS = ("denoise", "sr")
 ENGINES = ("torch", "compiled", "onnx")
 #: Budgets from the best to the least trained; others stand before smoke.
 PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
+SMOKE_STEPS = 300  # at most, of a training of the smoke budget
 
 
 class RestoreError(ValueError):
@@ -55,6 +58,7 @@ def restore(
     scale: int | None = None,
     engine: str = "torch",
     device: str = "auto",
+    force: bool = False,
 ) -> list[str]:
     """Restore one picture and return what there is to say about it, a line each.
 
@@ -62,28 +66,32 @@ def restore(
     engine: "compiled" is torch.compile, worth its seconds for large pictures; "onnx" runs on the CPU and takes
     what `export.to_onnx` wrote as weights too.
     sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
+    force: restore even where the noise lies far from what the network was trained for.
     Raises RestoreError, PictureError, ExportError, OSError.
     """
     _check(source, target, task, weights, run, sigma, scale, engine, device)
-    picture = pictures.read(source)
-    pictures.check_target(target, picture)
-    colour, alpha = picture.split()
-    said = []
-    if task == "denoise" and sigma is None:
-        sigma = estimated_sigma(colour)
-        said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
-    if weights is None:
-        chosen = choose(candidates(results), task, sigma, scale, run, results)
-        weights = chosen.path / "weights.safetensors"
-        said.append(f"network: Run {chosen}")
-    network = _network(weights, task, scale, engine, device)
-    said += _doubts(network.trained, sigma)
-    said += _treatment(task, colour.shape[2], alpha is not None)
-    restored = _apply(network, colour, task)
-    if alpha is not None and task == "sr":
-        alpha = _larger(alpha, network.scale)
-    result = picture.like(restored, alpha)
-    pictures.write(target, result)
+    with _memory_of(source):
+        picture = pictures.read(source)
+        pictures.check_target(target, picture, scale or 1)
+        colour, alpha = picture.split()
+        said = [f"left out: {what}" for what in picture.left_out]
+        if task == "denoise" and sigma is None:
+            sigma = estimated_sigma(colour)
+            said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
+        if weights is None:
+            chosen = choose(candidates(results), task, sigma, scale, run, results)
+            weights = chosen.path / "weights.safetensors"
+            said.append(f"network: Run {chosen}")
+        network = _network(weights, task, scale, engine, device)
+        pictures.check_target(target, picture, network.scale)
+        said += _budget(network.trained, task)
+        said += _doubts(network.trained, sigma, force)
+        said += _treatment(task, colour.shape[2], alpha is not None)
+        restored = _apply(network, colour, task)
+        if alpha is not None and task == "sr":
+            alpha = _larger(alpha, network.scale)
+        result = picture.like(restored, alpha)
+        pictures.write(target, result)
     height, width = result.pixels.shape[:2]
     return [*said, f"wrote {target} ({width}x{height}, {result.bits} bits)"]
 
@@ -202,12 +210,42 @@ def _network(weights: Path, task: str, scale: int | None, engine: str, device: s
     return found
 
 
-def _doubts(trained: dict, sigma: float | None) -> list[str]:
+def _budget(trained: dict, task: str) -> list[str]:
+    """Say where a network was trained too little to be of use."""
+    steps = trained.get("steps")
+    if not isinstance(steps, int) or steps > SMOKE_STEPS:
+        return []
+    gives = "can give less than bicubic up-sampling" if task == "sr" else "gives far less than one of a larger budget"
+    return [f"warning: the network is of the smoke budget ({steps} steps, to try things out): it {gives}"]
+
+
+def _doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
+    """Refuse a picture with another noise than the network was trained for; with `force`, only say so."""
     known = trained.get("sigma")
-    if sigma is None or not isinstance(known, (int, float)) or not is_far(known, sigma):
+    if sigma is None or known is None or not is_far(known, sigma):
         return []
     effect = "leave noise" if sigma > known else "smooth detail away"
+    if not force:
+        raise RestoreError(
+            f"noise must be near sigma {known:g}, for which the network was trained, got sigma {sigma:.1f}: "
+            f"it would {effect}; --sigma corrects the estimate, --force restores all the same"
+        )
     return [f"warning: trained at sigma {known:g}, the picture has {sigma:.1f}: the network may {effect}"]
+
+
+@contextmanager
+def _memory_of(source: Path):
+    """Say in one line that memory was missing: NumPy, torch on each device and ONNX Runtime have their own ways."""
+    try:
+        yield
+    except Exception as error:
+        missing = r"out of memory|not enough memory|can't allocate|failed to allocate|alloc_failed|bad.?alloc"
+        if not isinstance(error, MemoryError) and (
+            isinstance(error, (ValueError, OSError)) or not re.search(missing, str(error), re.IGNORECASE)
+        ):
+            raise
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise RestoreError(f"{source} must fit in memory with what restoring it needs, got: {reason}") from None
 
 
 def _treatment(task: str, channels: int, alpha: bool) -> list[str]:

@@ -5,11 +5,13 @@ scores = collect(runs, store)
 """
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pandas
 from filelock import FileLock, Timeout
 
@@ -83,12 +85,14 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
 
     Columns: the labels, then for evaluations image, psnr (dB) and ssim, a row per image; for searches and
     trainings the plain values of their records, a row per epoch or interval; then hash (16 digits).
-    Raises RunsFailed.
+    An image that a Run restores exactly has an infinite PSNR, which no mean or difference survives: it is left out
+    of all Runs on its data set, and a warning names it.
+    Raises RunsFailed, ValueError where no image is left.
     """
     failures = execute(runs, store, workers=workers, **how)
     if failures:
         raise RunsFailed(failures, len(runs))
-    tables = [_table(run, store.folder(run.config)) for run in runs]
+    tables = _without_exact(runs, [_table(run, store.folder(run.config)) for run in runs])
     return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
 
 
@@ -141,6 +145,24 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))
     return table.assign(hash=folder.hash[:16])
+
+
+def _without_exact(runs: Sequence[Run], tables: list[pandas.DataFrame]) -> list[pandas.DataFrame]:
+    """Tables of scores without the images whose PSNR is infinite in one of them; see `collect`."""
+    data = [run.config.data if isinstance(run.config, EvaluateConfig) else None for run in runs]
+    exact = {(name, image) for name, table in zip(data, tables) if name
+             for image in table.loc[numpy.isposinf(table["psnr"]), "image"]}  # fmt: skip
+    if not exact:
+        return tables
+    named = ", ".join(sorted(image for _, image in exact))
+    warnings.warn(f"left out, as restored exactly (PSNR inf): {named}", stacklevel=3)
+    kept = [
+        table[[(name, image) not in exact for image in table["image"]]] if name else table
+        for name, table in zip(data, tables)
+    ]
+    if any(table.empty for table in kept):
+        raise ValueError(f"scores must hold an image that is not restored exactly (PSNR inf), got only {named}")
+    return kept
 
 
 def _state(folder: Path) -> dict:

@@ -86,6 +86,7 @@ def test_metadata_comes_back(exported, task):
     net, path = exported[task]
     assert export.session(path).trained == net.metadata() | {
         "sigma": 25.0 if task == "denoise" else None,
+        "steps": None,
         "halo": net.halo,
         "licence": "Apache-2.0",
         "hinas_nb": __version__,
@@ -122,6 +123,14 @@ def test_what_hinas_did_not_export_is_refused_in_one_line(exported, tmp_path):
         with pytest.raises(ExportError, match=re.escape(line)) as refused:
             export.session(tmp_path / "x.onnx")
         assert "\n" not in str(refused.value)
+    for key, value in (("sigma", "1e999"), ("sigma", "1" + "0" * 400), ("halo", "Infinity"), ("halo", "-1"),
+                       ("scale", "1e999"), ("task", "deblur")):  # fmt: skip
+        model = onnx.load(path)
+        (entry,) = (entry for entry in model.metadata_props if entry.key == key)
+        entry.value = value
+        (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ExportError, match=f"x.onnx must be a file that hinas-nb export wrote, got: .*{key}"):
+            export.session(tmp_path / "x.onnx")
     with pytest.raises(OSError, match=r"cannot read .*none.onnx: No such file"):
         export.session(tmp_path / "none.onnx")
     line = "image must be of shape (batch, 3, height, width) for sr, got (1, 1, 8, 8)"

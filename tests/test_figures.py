@@ -412,3 +412,42 @@ def test_save_that_fails_leaves_the_old_files_and_no_others(tmp_path, monkeypatc
         "old.svg": "old",
         "old.png": "old",
     }
+
+
+# Names of a user's files
+
+NAMES = [r"$\input{x}$ & 100%", "$", "a_1$b^{", "<b>&amp;"]
+
+
+def named_figures():
+    """Figures that print a user's names, each with what it must print."""
+    scores = pd.DataFrame(
+        {"image": name, "model": model, "psnr": 20.0 + place, "ssim": 0.5}
+        for place, name in enumerate(NAMES)
+        for model in ("input", NAMES[0])
+    )
+    panel = [(name, np.zeros((8, 8))) for name in NAMES]
+    yield figures.image_panel(panel, (0, 0, 4, 4), NAMES, NAMES[0]), {f"{name}\n{name}" for name in NAMES}
+    yield figures.score_pairs(scores, title=NAMES[1]), {*NAMES}
+    effects = pd.DataFrame({"arm": NAMES, "mean": 1.0, "low": 0.0, "high": 2.0, "group": NAMES[0]})
+    yield figures.ablation_plot(effects, NAMES[2], title=NAMES[0]), {*NAMES}
+    curves = pd.DataFrame({"panel": NAMES[0], "series": NAMES[1], "x": [1, 2], "value": [1, 4]})
+    yield figures.growth_curves(curves, NAMES[2], NAMES[3]), {NAMES[0], NAMES[2]}
+
+
+def test_names_are_printed_as_they_are_never_as_formulas():
+    for figure, names in named_figures():
+        assert figure.png().startswith(b"\x89PNG") and b"</svg>" in figure.svg()
+        printed = figure.findobj(Text)
+        assert not any(text.get_parse_math() for text in printed)
+        assert names <= {text.get_text() for text in printed}
+
+
+def test_ticks_of_logarithmic_axes_are_no_formulas():
+    steps = [{"step": step, "loss": 10.0**-step, "lr": 0.1, "validation_psnr": 20, "validation_ssim": 0.5, "best": True}
+             for step in range(1, 6)]  # fmt: skip
+    curves = pd.DataFrame({"panel": "p", "series": "s", "x": [1, 1e6], "value": [1, 1e6]})
+    for figure in (figures.training_curves(steps), figures.growth_curves(curves, "y")):
+        figure.png()
+        printed = [text.get_text() for text in figure.findobj(Text)]
+        assert any(text for text in printed) and not any("$" in text for text in printed)

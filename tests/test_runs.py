@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from hinas_nb import data, evaluate, pool
+from hinas_nb import data, evaluate, pool, stats
 from hinas_nb.compute import LOOPS, genotype_of
 from hinas_nb.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype, random_genotype
@@ -406,3 +406,36 @@ def test_a_matched_perturbation_is_nearer_in_parameters(store):
     assert apart[0] == apart[1] > apart[2]
     moved = genotype_of(TRAIN.but(genotype=Perturbed(search=SEARCH, kind="R2")), store)
     assert moved != found and size(moved) == size(found), "other connections weigh nothing"
+
+
+# -- exactly restored images
+
+
+def exact_scores(store, psnr, images="abc"):
+    """Finished evaluations with these PSNR values, a list per sigma."""
+    runs = grid(NOISY, sigma=[25, 50])
+    for run, values in zip(runs, psnr):
+        folder = store.folder(run.config)
+        folder.begin("cpu", 1)
+        rows = [f"{image},{value},0.5,8,8,0.1" for image, value in zip(images, values)]
+        folder.write_text("scores.csv", "\n".join(["image,psnr,ssim,height,width,seconds", *rows]))
+        folder.finish({})
+    return runs
+
+
+def test_an_exactly_restored_image_is_left_out_of_all_runs_and_named(store):
+    runs = exact_scores(store, [[20, float("inf"), 22], [23, 24, 25]])
+    with pytest.warns(UserWarning, match=r"^left out, as restored exactly \(PSNR inf\): b$"):
+        scores = collect(runs, store)
+    assert scores["image"].tolist() == ["a", "c"] * 2
+    effect = stats.paired(scores.pivot(index="image", columns="sigma", values="psnr").diff(axis=1)[50])
+    assert effect.mean == pytest.approx(3)
+    means = scores.groupby("sigma")["psnr"].mean()
+    assert means.tolist() == [21, 24]
+
+
+def test_only_exactly_restored_images_are_one_line(store):
+    runs = exact_scores(store, [[float("inf")] * 3, [20, 21, 22]])
+    line = r"^scores must hold an image that is not restored exactly \(PSNR inf\), got only a, b, c$"
+    with pytest.warns(UserWarning, match="a, b, c"), pytest.raises(ValueError, match=line):
+        collect(runs, store)

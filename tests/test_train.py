@@ -1,5 +1,6 @@
 """The training loop: golden steps, schedules, what decays, what is kept."""
 
+import math
 from unittest.mock import Mock
 
 import pytest
@@ -89,6 +90,19 @@ def test_the_weights_best_on_v_are_written(tmp_path):
     found = validate(net, state().validation, torch.device("cpu"), 2)
     assert found == pytest.approx((best.validation_psnr, best.validation_ssim), rel=1e-5)
     assert net.trained["sigma"] == 50 and net.trained["task"] == "denoise" and net.genotype == GENOTYPE
+
+
+def test_patches_restored_exactly_are_left_out_of_the_mean():
+    clean = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    degraded = clean + 0.1
+    degraded[1] = clean[1]
+
+    def mean(pairs):
+        return validate(lambda images: images, pairs, torch.device("cpu"), 2)[0]
+
+    pairs = clean / 2, degraded / 2
+    assert mean(pairs[::-1]) == pytest.approx(-20 * math.log10(0.05), abs=1e-4)
+    assert mean((clean, clean)) == math.inf
 
 
 def test_learning_rates():

@@ -109,15 +109,21 @@ def divide(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Imag
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """The pixels of a file as uint8 or uint16, (height, width) if grey, else (height, width, 3); no alpha.
+    """Return the pixels of a file as uint8 or uint16, (height, width) if grey, else (height, width, 3).
 
-    Raises DataError for a truncated file or one that is no picture, OSError for one that is not there.
+    An alpha that is opaque everywhere is left out, another is refused: what colour would the picture have?
+    Raises DataError for a damaged file or one that is no picture, OSError for one that is not there.
     """
     try:
-        pixels = pictures.read(Path(path)).pixels
+        picture = pictures.read(Path(path))
     except pictures.PictureError as error:
         raise DataError(str(error)) from None
-    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., 0]
+    pixels = picture.pixels
+    if picture.has_alpha:
+        if (pixels[..., -1] < np.iinfo(pixels.dtype).max).any():
+            raise DataError(f"{path} must be opaque as an image of a data set, got transparent pixels")
+        pixels = pixels[..., :-1]
+    return pixels if pixels.shape[2] == 3 else pixels[..., 0]
 
 
 def write_image(path: str | Path, pixels: np.ndarray) -> None:

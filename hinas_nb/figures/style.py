@@ -62,6 +62,7 @@ THEME = (
         "legend.framealpha": 0.8,
         "legend.title_fontsize": 8,
         "lines.linewidth": 1.6,
+        "text.parse_math": False,  # names of a user's images and folders may hold dollars
         "xtick.color": MUTED,
         "xtick.labelcolor": INK,
         "ytick.color": MUTED,

@@ -176,5 +176,5 @@ def _plain_ticks(axis) -> None:
     decades = np.log10(high / low)
     if decades < 3:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.6 else (1, 3)))
-        axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.12g}"))

@@ -4,6 +4,7 @@ Drawn in notebook `05_train_and_restore`. Records are what `train.train` yields,
 """
 
 import pandas as pd
+from matplotlib.ticker import LogFormatter
 
 from hinas_nb.figures.style import ACCENT, SERIES, FigureError, Picture, themed
 
@@ -34,6 +35,8 @@ def training_curves(records, title: str | None = None) -> Picture:
     for axes in panels[1]:
         axes.set_xlabel("step")
     panels[0, 0].set_yscale("log")
+    panels[0, 0].yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))  # the default writes formulas
+    panels[0, 0].yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
     if len(kept):
         best = kept.iloc[0]
         panels[1, 0].set_title(f"PSNR on V: {best['validation_psnr']:.2f} at step {best['step']}")
