@@ -77,7 +77,9 @@ def test_a_printed_claim_has_cells(name):
         assert f"{treatment} - {control}" in set(table["comparison"]), "no cell that both arms have"
 
 
-@pytest.mark.parametrize("profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "paper"))])
+@pytest.mark.parametrize(
+    "profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "paper"))]
+)
 def test_every_arm_can_be_built(profile):
     budget = load_profile(profile)
     for one in claims.questions(budget):
@@ -381,7 +383,9 @@ def test_what_is_missing_says_how_to_get_it(budget):
     assert table.loc["trade-off", ["Runs to do", "made by none", "command"]].tolist() == [0, 0, ""]
 
 
-@pytest.mark.parametrize("profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "paper"))])
+@pytest.mark.parametrize(
+    "profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "paper"))]
+)
 def test_runs_to_do_are_those_that_the_command_does(tmp_path, monkeypatch, profile):
     """Planned as the command line plans them; that no notebook makes the others holds for all their Runs."""
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path / "results"))
