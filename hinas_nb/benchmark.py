@@ -21,7 +21,7 @@ from torch import Tensor
 from hinas_nb import cost, parts
 from hinas_nb.config import Arm, TimingConfig
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
-from hinas_nb.workers import ALLOCATOR
+from hinas_nb.workers import ALLOCATOR, caller_left_out
 
 #: Read by the libraries below torch when a process starts.
 LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -183,7 +183,7 @@ def _process(arm: Arm, threads: int, device: str):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
-    with _environment(ALLOCATOR if arm.allocator else dict.fromkeys(ALLOCATOR), threads):
+    with _environment(ALLOCATOR if arm.allocator else dict.fromkeys(ALLOCATOR), threads), caller_left_out():
         process.start()
     theirs.close()
 

@@ -7,8 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hinas_nb import contract
 from hinas_nb.contract import Notebook
 
 PLANNED_TAGS = ("imports", "parameters", "runs")
@@ -63,6 +65,24 @@ def plan(job: Job) -> Plan:
                 return Plan(name, [], f"cell {number}: runs must be a list of Run, got {got}")
             return Plan(name, runs)
     return Plan(name, [])
+
+
+def configs(path: Path, values: dict[str, Any]) -> set:
+    """What computing a notebook with these parameters computes: its Runs and what they rest on.
+
+    Raises NotebookError.
+    """
+    from hinas_nb.identity import producer_of
+
+    planned = plan(Job(contract.read(path), values))
+    if planned.error:
+        raise contract.NotebookError(f"{planned.notebook}: {planned.error}")
+    found = set()
+    for config in (run.config for run in planned.runs):
+        while config is not None:
+            found.add(config)
+            config = producer_of(config)
+    return found
 
 
 def tally(plans: list[Plan], store) -> tuple[list[Tally], Tally]:

@@ -6,7 +6,9 @@ One that dies takes no other Run with it; Ctrl-C, and even a kill of their paren
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -70,7 +72,7 @@ class _Worker:
     def __init__(self):
         before = set(multiprocessing.active_children())
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare)
-        with _environment(ALLOCATOR):
+        with _environment(ALLOCATOR), caller_left_out():
             self.pool.submit(os.getpid)  # starts the process
         self._process = next(iter(set(multiprocessing.active_children()) - before), None)
 
@@ -89,6 +91,21 @@ def _follow_parent() -> None:
     """End with the parent: a worker left behind would hold its Run's lock for hours."""
     wait_for([multiprocessing.parent_process().sentinel])
     os._exit(1)
+
+
+@contextmanager
+def caller_left_out():
+    """Processes started here do not import the caller's script again, as `spawn` does.
+
+    They need this package only; a script without `if __name__ == "__main__"` would ask for its Runs in each of
+    them, and one that was piped in has no file to import.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import pytest
 
 from hinas_nb.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
-from hinas_nb.genotype import Genotype
+from hinas_nb.genotype import CANDIDATES, Genotype
 from hinas_nb.protocol import get
 from hinas_nb.settings import LONGEST, ConfigError
 
@@ -35,7 +35,7 @@ def train(**changes) -> TrainConfig:
         ),
         (
             lambda: Space(operations=("none",)),
-            "operations must be different ones of conv_3 sep_3 sep_5 dil_3 dil_5 def_3 skip",
+            f"operations must be different ones of {' '.join(CANDIDATES)}, got",
         ),
         (
             lambda: SearchConfig(strategy="random", candidates=None),

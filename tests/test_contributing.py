@@ -1,6 +1,5 @@
-"""The walk-throughs of CONTRIBUTING.md do what they say, and are short."""
+"""The walk-throughs of CONTRIBUTING.md do what they say, and are short; followed as a reader follows them."""
 
-import functools
 import os
 import re
 import shutil
@@ -10,13 +9,14 @@ from pathlib import Path
 
 import numpy
 import pytest
+import yaml
 from PIL import Image
-
-from hinas_nb import profile, runs
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = dict(re.findall(r"^## (.+?)\n\n(.*?)(?=\n\n## |\Z)", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S))
 WALKS = ("Add an operation", "Add an ablation")
+#: What an operation can change; the rest of the suite knows operations by the networks that hold them.
+AFFECTED = "genotype supercell supernet network config decode deformable cost agreement figures"
 
 
 @pytest.mark.parametrize("title", WALKS)
@@ -28,39 +28,28 @@ def blocks(title: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", SECTIONS[title], re.M | re.S)
 
 
+@pytest.mark.slow
 def test_an_operation_is_added_as_described(tmp_path):
-    shutil.copytree(ROOT / "hinas_nb", tmp_path / "hinas_nb", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "tests").mkdir()
-    for name in ("reference.py", "test_supercell.py"):
-        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
+    """In a copy of the tree, whose tests of all that knows operations still pass."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "results", "*.egg-info")
+    shutil.copytree(ROOT, tmp_path / "tree", ignore=left_out)
     (changes,) = blocks("Add an operation", "diff")
     for name, change in re.findall(r"^=== (.+)\n((?:[ +-].*\n)+)", changes, re.M):
-        apply(change, tmp_path / name)
-
-    program = """if True:
+        apply(change, tmp_path / "tree" / name)
+    python(tmp_path / "tree", "-c", """if True:
         import torch
         from hinas_nb.config import Space
         from hinas_nb.figures.style import OPERATION_COLOURS
-        from hinas_nb.genotype import OPERATIONS, Genotype
+        from hinas_nb.genotype import CANDIDATES, OPERATIONS, Genotype
         from hinas_nb.network import DerivedNetwork
         from hinas_nb.supernet import Supernet
-        assert "sep_7" not in Space().operations and "sep_7" in OPERATION_COLOURS
-        assert Supernet(Space(operations=OPERATIONS)).op_weights().shape[-1] == 8
+        assert Space().operations == OPERATIONS and "sep_7" in CANDIDATES and "sep_7" in OPERATION_COLOURS
+        assert Supernet(Space(operations=(*OPERATIONS, "sep_7"))).op_weights().shape[-1] == 8
         found = Genotype((0,), [[[["sep_7", 0], ["skip", 1]]]])
         assert DerivedNetwork(found)(torch.zeros(1, 1, 16, 16)).shape == (1, 1, 16, 16)
-    """
-    python(tmp_path, "-c", program)
-    python(
-        tmp_path,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "tests/test_supercell.py",
-        "-k",
-        "one_by_one",
-    )
+    """)  # fmt: skip
+    suite = [f"tests/test_{name}.py" for name in AFFECTED.split()]
+    python(tmp_path / "tree", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *suite)
 
 
 def apply(change: str, path: Path) -> None:
@@ -73,32 +62,39 @@ def apply(change: str, path: Path) -> None:
     path.write_text(text.replace(before, after))
 
 
-def python(folder: Path, *arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+def python(folder: Path, *arguments: str, **environment: str) -> str:
+    """What a Python that finds the package in `folder` first prints; it must end well."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"} | environment
     result = subprocess.run([sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
-def test_an_ablation_is_added_as_described(tmp_path, monkeypatch):
-    """With small pictures and the smallest budget that still searches, trains and scores, in this process."""
-    trained, scored = pictures(tmp_path / "trained", 6), pictures(tmp_path / "scored", 2)
-    tiny = {"seeds": [0], "denoise.evaluate": {"data": scored, "split": "all"}}
-    for kind, budget in {
-        "search": {"batch": 2, "epochs": 2, "warmup_epochs": 1, "space": {"base_width": 2, "layers": 1}},
-        "train": {"batch": 2, "steps": 2, "validate_every": 2, "base_width": 4},
-    }.items():
-        tiny[f"denoise.{kind}"] = budget | {"data": trained, "split": "all", "patch": 16}
-    tiny["denoise.search.validate_from"] = 1
-    monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
-    monkeypatch.setattr(profile, "load_profile", functools.partial(profile.load_profile, overrides=tiny))
-    monkeypatch.setattr(runs, "collect", functools.partial(runs.collect, in_process=True, progress=False))
+@pytest.mark.slow
+def test_an_ablation_is_added_as_described(tmp_path):
+    """As a script, with small pictures and the smallest budget that still searches, trains and scores."""
+    learned, scored = pictures(tmp_path / "learned", 6), pictures(tmp_path / "scored", 2)
+    common = {"data": learned, "split": "all", "patch": 16, "batch": 2}
+    short = {"epochs": 2, "warmup_epochs": 1, "validate_from": 1}
+    task = {
+        "search": common | short | {"space": {"base_width": 2, "layers": 1}},
+        "train": common | {"steps": 2, "validate_every": 2, "base_width": 4},
+        "evaluate": {"data": scored, "split": "all"},
+    }
+    (tmp_path / "params").mkdir()
+    (tmp_path / "params" / "smoke.yaml").write_text(yaml.safe_dump({"seeds": [0], "denoise": task, "sr": task}))
+    script = tmp_path / "ablation.py"
+    script.write_text("\n".join([*blocks("Add an ablation", "python"), SHOWN]))
+    where = {"HINAS_HOME": str(tmp_path), "HINAS_RESULTS": str(tmp_path / "results")}
+    shown = python(ROOT, str(script), **where).splitlines()
+    assert shown[-3:] == ["[{'nodes': 3, 'seed': 0}, {'nodes': 4, 'seed': 0}]", "[2, 2]", "[True]"]
 
-    names: dict = {}
-    for block in blocks("Add an ablation", "python"):
-        exec(block, names)
-    assert [run.labels for run in names["runs"]] == [{"nodes": 3, "seed": 0}, {"nodes": 4, "seed": 0}]
-    assert names["scores"].groupby(["nodes", "seed"]).image.nunique().tolist() == [2, 2]
-    assert names["gain"].notna().all()
+
+SHOWN = """
+print([run.labels for run in runs])
+print(scores.groupby(["nodes", "seed"]).image.nunique().tolist())
+print(gain.notna().tolist())
+"""
 
 
 def pictures(folder: Path, count: int) -> str:
