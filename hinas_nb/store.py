@@ -196,7 +196,7 @@ class RunFolder:
 
     def read_text(self, name: str) -> str:
         """A file of the Run; once it is finished, as it left it. Raises StoreError, FileContentError."""
-        self.finished()
+        self._check_known(name)
         return files.read_bytes(self.path / name).decode(errors="replace")
 
     def write_tensors(self, name: str, tensors: dict[str, Tensor], meta: dict) -> None:
@@ -204,7 +204,7 @@ class RunFolder:
         files.write_tensors(self.path / name, tensors, meta)
 
     def read_tensors(self, name: str) -> State:
-        self.finished()
+        self._check_known(name)
         return files.read_tensors(self.path / name)
 
     def finish(self, summary: dict) -> None:
@@ -228,6 +228,13 @@ class RunFolder:
         with suppress(OSError):
             note = {"reason": " ".join(reason.split()), "failed": _now(), **self._cost()}
             self.write_text("failed.json", json.dumps(note, indent=1))
+
+    def _check_known(self, name: str) -> None:
+        """Refuse a file that a finished Run has no sum of: it came later."""
+        found = self.finished()
+        if found and name not in (record.DONE, *found.files):
+            raise FileContentError(f"{self.path / name} must be a file that the Run left, got one without a sum in "
+                                   f"{record.DONE}; delete {self.path} to compute it anew")  # fmt: skip
 
     def _cost(self) -> dict[str, float]:
         seconds = self._seconds + time.monotonic() - self._clock
