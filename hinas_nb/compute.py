@@ -90,7 +90,9 @@ def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
         if epoch is None:
             return Genotype.from_json(folder.read_text(name), task)
         return Genotype.from_json(folder.records()[epoch - 1]["genotype"])
-    except (ValueError, LookupError, RecursionError) as error:
+    except files.FileContentError:
+        raise
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
 
 

@@ -181,13 +181,13 @@ class RunFolder:
         self._write_lines(self._lines() + lines)
 
     def records(self) -> list[dict]:
-        path = self.path / "records.jsonl"
+        path, lines = self.path / "records.jsonl", self._lines()
         try:
-            records = [json.loads(line) for line in self._lines()]
+            records = [json.loads(line) for line in lines]
             if not all(isinstance(record, dict) for record in records):
                 raise ValueError("not all are objects")
             return records
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
                                    f"delete {self.path} to start anew") from None  # fmt: skip
 

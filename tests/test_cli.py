@@ -133,7 +133,7 @@ def test_status_of_a_run_without_cost_and_of_a_profile_without_runs(tmp_path, ca
     (folder / "run.json").unlink()
     assert code("status", "--profile", "params/mine.yaml") == 0
     said = capsys.readouterr()
-    assert said.out.startswith("mine: 1 interrupted, 1 done\n") and "nan" not in said.out.lower() and said.err == ""
+    assert said.out.startswith("mine: 1 done, 1 interrupted\n") and "nan" not in said.out.lower() and said.err == ""
     for wanted in ("nope", "/absolute/nope", "../nope"):
         assert code("status", "--profile", wanted) == 2
         line = f"hinas-nb: no Runs in {tmp_path}/results/nope; hinas-nb run all --profile nope makes some\n"

@@ -219,15 +219,15 @@ def test_a_recorded_sum_is_checked(server, tmp_path):
         (b"<html>not found</html>", "must be whole, got"),
         (tar(dict(list(WHOLE.items())[:2])), "Urban100 test must come whole, got 1 of 3 images are missing"),
         (tar(WHOLE | {"Urban100/HR/img002.png": b"x"}), "img002.png must be a whole picture, got no picture"),
-        (marked(zipped(WHOLE), flags=1), "must be whole, got File 'benchmark/Urban100/HR/img001.png' is encrypted"),
+        (marked(zipped(WHOLE), flags=1), "is encrypted, password required for extraction at benchmark"),
         (marked(zipped(WHOLE), method=97), "must be whole, got That compression method is not supported at benchmark"),
         (damaged(zipped(WHOLE)), "must be whole, got Bad CRC-32 for file 'benchmark/Urban100/HR/img001.png'"),
-        (zipped(WHOLE, zipfile.ZIP_LZMA)[:40] + b"\xff" * 60 + zipped(WHOLE, zipfile.ZIP_LZMA)[100:], "must be whole, got"),
+        (damaged(zipped(WHOLE, zipfile.ZIP_LZMA)), "must be whole, got"),
         (damaged(zipped(WHOLE, zipfile.ZIP_BZIP2)), "must be whole, got"),
         (tar(WHOLE | {f"Urban100/HR/{'a' * 300}.png": png(1)}), "must hold names that can be written, got aaaa"),
     ],
-    ids=["up", "root", "backslash", "link", "cut", "page", "few", "damaged", "encrypted", "method", "crc", "lzma", "bzip2",
-         "long"],
+    ids=["up", "root", "backslash", "link", "cut", "page", "few", "damaged", "encrypted", "method", "crc", "lzma",
+         "bzip2", "long"],
 )  # fmt: skip
 def test_harmful_and_broken_archives_leave_no_images(server, tmp_path, content, text):
     server.content = content
@@ -245,7 +245,7 @@ def test_members_left_out_count_as_well(server, tmp_path, monkeypatch, pack):
     monkeypatch.setattr(sys.modules[fetch.__module__], "MAX_UNPACKED", 100_000)
     for others in ({"benchmark/readme.txt": b"0" * 200_000}, {f"{index}": b"" for index in range(300)}):
         server.content = pack(others | WHOLE)
-        with pytest.raises(data.DataError, match="archive members must have at most .* and 100000 in all, got"):
+        with pytest.raises(data.DataError, match=r"archive members must have at most .* and 100000 in all, got"):
             fetch("Urban100", tmp_path)
 
 

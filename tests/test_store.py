@@ -259,7 +259,7 @@ def test_records_of_a_finished_run_are_all_there_or_refused(folder, damage):
         path.unlink()
     else:
         (folder.path / "later.json").write_text("{}")
-    with pytest.raises((files.FileContentError, files.StoreError), match="records.jsonl|later.json"):
+    with pytest.raises((files.FileContentError, files.StoreError), match=r"records\.jsonl|later\.json"):
         folder.read_text("later.json") if damage == "later" else folder.records()
 
 
