@@ -88,6 +88,8 @@ def finished(folder: Path) -> Finished | None:
     if not path.exists():
         return None
     found = _finished(path, _stamp(path))
+    if not found.hash.startswith(folder.name):
+        raise FileContentError(f"{path} must be of Run {folder.name}, got one of {found.hash}; {_anew(folder)}")
     for name, known in found.files.items():
         neighbour = folder / name
         if neighbour.exists() and _sum(neighbour, _stamp(neighbour)) != known:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hinas_nb import data, files, runs
+from hinas_nb import data, files, places, record, runs
 from hinas_nb.compute import compute
 from hinas_nb.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype
@@ -261,6 +261,26 @@ def test_records_of_a_finished_run_are_all_there_or_refused(folder, damage):
         (folder.path / "later.json").write_text("{}")
     with pytest.raises((files.FileContentError, files.StoreError), match=r"records\.jsonl|later\.json"):
         folder.read_text("later.json") if damage == "later" else folder.records()
+
+
+def test_a_run_in_the_folder_of_another_is_refused(folder, tmp_path):
+    other = Store(tmp_path).folder(SEARCH.but(seed=1))
+    other.begin("cpu", 1)
+    other.finish({})
+    finished(folder).path.rename(folder.path.with_name("aside"))
+    other.path.rename(folder.path)
+    with pytest.raises(
+        files.FileContentError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash}; delete"
+    ):
+        folder.finished()
+
+
+def test_every_committed_run_is_as_it_was_left_and_says_under_which_revisions():
+    folders = [path.parent for path in (places.PACKAGE.parent / "results").glob("*/runs/*/*/run.json")]
+    notes = {folder: record.finished(folder) for folder in folders}
+    assert len(notes) > 70
+    for folder, note in notes.items():
+        assert note.revisions[folder.parent.name] and {"start.json", "records.jsonl"} <= note.files.keys()
 
 
 @pytest.mark.parametrize("change", [{"seconds": 3.0}, {"summary": {"psnr": 30.0}}, {"revisions": {"search": 9}}])
