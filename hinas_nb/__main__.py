@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 
 from hinas_nb import __version__, contract, places
+from hinas_nb.files import one_line, printable
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
@@ -73,9 +74,9 @@ def _run(options) -> int:
         if outcome.error:
             failed[outcome.notebook] = outcome.error
     for name, error in failed.items():
-        print(f"{name}: {error}", file=sys.stderr)
+        _warn(f"{name}: {error}")
     for line in runs_failed:
-        print(f"Run failed: {line}", file=sys.stderr)
+        _warn(f"Run failed: {line}")
     _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}")
     return 1 if failed or runs_failed else 0
 
@@ -89,7 +90,7 @@ def _plan(options) -> int:
         _say(line)
     failed = [plan for plan in plans if plan.error]
     for plan in failed:
-        print(f"{plan.notebook}: {plan.error}", file=sys.stderr)
+        _warn(f"{plan.notebook}: {plan.error}")
     return 1 if failed else 0
 
 
@@ -107,7 +108,8 @@ def _status(options) -> int:
         counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         print(f"{folder.parent.name}: {counts or 'no Runs'}")
         if len(table):
-            print(table.to_string(index=False, na_rep=""))
+            for line in table.to_string(index=False, na_rep="").split("\n"):
+                _say(line)
     return 0
 
 
@@ -130,7 +132,8 @@ def _data_fetch(options) -> int:
             bar.update(done - bar.n)
 
         lines = fetch(options.name, progress=show)
-    print("\n".join(lines))
+    for line in lines:
+        _say(line)
     return 0
 
 
@@ -143,7 +146,7 @@ def _data_check(options) -> int:
         raise DataError(f"data set must be one of {', '.join(CATALOG)}, got {sorted(unknown)[0]!r}")
     rows = check(names=tuple(options.names) or tuple(CATALOG))
     for row in rows:
-        print(f"{row['set']:10} {row['split']:10} {row['state']:8} {row['images']:5}  {row['note']}")
+        _say(f"{row['set']:10} {row['split']:10} {row['state']:8} {row['images']:5}  {row['note']}")
     return 1 if any(row["state"] == "corrupt" for row in rows) else 0
 
 
@@ -163,7 +166,8 @@ def _restore(options) -> int:
         device=options.device,
         force=options.force,
     )
-    print("\n".join(lines))
+    for line in lines:
+        _say(line)
     return 0
 
 
@@ -171,11 +175,14 @@ def _export(options) -> int:
     *weights, output = options.files
     if len(weights) + (options.run is not None) != 1:
         raise ValueError("export takes WEIGHTS OUTPUT.onnx or --run HASH OUTPUT.onnx")
-    from hinas_nb import export, network, restore
+    from hinas_nb import export, network, record, restore
 
     if options.run is not None:
-        chosen = restore.choose(restore.candidates(places.results()), "", None, None, options.run)
+        known = restore.candidates(places.results(), _warn)
+        chosen = restore.choose(known, "", None, None, options.run)
         weights = [chosen.path / "weights.safetensors"]
+        _say(f"network: Run {chosen}")
+    record.check_beside(Path(weights[0]))
     export.to_onnx(network.load(weights[0]), output)
     print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
     return 0
@@ -196,7 +203,7 @@ def _prepared(options):
     jobs = batch.prepare(options.notebooks, options.parameters, settings)
     for job in jobs:
         if job.notebook.has_outputs:
-            print(f"note: {job.notebook.name} is stored with outputs; nbstripout removes them", file=sys.stderr)
+            _warn(f"note: {job.notebook.name} is stored with outputs; nbstripout removes them")
     return settings, jobs
 
 
@@ -208,11 +215,16 @@ def _many(count: int, what: str) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)
+
+
+def _warn(line: str) -> None:
+    """One line on stderr, whatever stands in the names it quotes."""
+    print(one_line(line), file=sys.stderr)
 
 
 def _complain(line: str) -> int:
-    print(f"hinas-nb: {' '.join(line.split())}", file=sys.stderr)
+    _warn(f"hinas-nb: {line}")
     return 2
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import Tensor
 
-from hinas_nb import data, files, showcase
+from hinas_nb import data, showcase
 from hinas_nb.ablation import GROUP, AblationError, level
 from hinas_nb.compute import genotype_of, restorer
 from hinas_nb.config import EvaluateConfig
@@ -51,7 +51,7 @@ def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
         )  # fmt: skip
         counts = {"live": net.parameters_live, "released": net.parameters_released}
         producer = producer_of(training)
-        spent = files.read_json(store.folder(producer).path / "run.json")["seconds"] if producer else math.nan
+        spent = store.folder(producer).note().seconds if producer else math.nan
         rows[training] = run.labels | {"network": net, "search": spent} | counts
     return pd.DataFrame(rows.values())
 

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
-from hinas_nb import places
+from hinas_nb import files, places
 from hinas_nb.config import Comparator, Epoch, Perturbed, Task
 from hinas_nb.settings import Config, ConfigError
 
@@ -118,13 +117,12 @@ def chosen(names: Sequence[str] | None) -> dict[str, Claim]:
 @functools.cache
 def _load(path: Path) -> ClaimFile:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-            raise ConfigError(f"claims must be settings by name, got {str(content)[:40]!r}")
-        file = ClaimFile(**content)
+        file = ClaimFile(**files.read_yaml(path))
         _check(file)
-    except (ConfigError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except ConfigError as error:
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    except files.FileContentError as error:
+        raise ConfigError(str(error)) from None
     return file
 
 

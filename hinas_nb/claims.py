@@ -21,7 +21,9 @@ import pandas as pd
 from hinas_nb import ablation, claim_file, comparison, evidence, places, planning, said, stats
 from hinas_nb.claim_file import CHANCE, METRICS, PUBLISHED_ONLY, Claim, Judged, chosen
 from hinas_nb.config import Comparator, EvaluateConfig, Task
+from hinas_nb.pool import WAVES
 from hinas_nb.profile import OURS, Profile, load_profile
+from hinas_nb.record import all_finished
 from hinas_nb.runs import Run
 from hinas_nb.said import Finding, Place
 from hinas_nb.stats import Effect
@@ -229,6 +231,16 @@ def missing(
 def _command(numbers: Sequence[str], profile: str, overrides: Mapping[str, Any] | None) -> str:
     changed = f" -p {shlex.quote(f'overrides={json.dumps(dict(overrides))}')}" if overrides else ""
     return f"hinas-nb run {' '.join(numbers)} --profile {profile}{changed}"
+
+
+def outdated(budget: Profile) -> str:
+    """How many finished Runs of older revisions the store holds, in a sentence: no verdict counts them."""
+    notes = [note.outdated for kind in WAVES for _, note in all_finished(budget.store().root, kind)]
+    old = [note for note in notes if note]
+    if not old:
+        return "Every finished Run of this budget is of today's revisions."
+    kinds = ", ".join(dict.fromkeys(old))
+    return f"{len(old)} of {len(notes)} finished Runs rest on {kinds}: they can be read, and no verdict counts them."
 
 
 def arms(question: Question, budget: Profile) -> tuple[list[Run], list[Run]] | None:

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hinas_nb import ablation, benchmark, comparators, cost, files, speed
+from hinas_nb import ablation, benchmark, comparators, cost, speed
 from hinas_nb.comparators import TABLE
 from hinas_nb.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
 from hinas_nb.genotype import Genotype
@@ -70,8 +70,8 @@ def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
     """What the trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
     found = []
     for arm, config in configs.items():
-        run = files.read_json(store.folder(config).path / "run.json")
-        found.append({"arm": arm, "steps": config.steps, "seconds": run["seconds"], "threads": run["threads"]})
+        run = store.folder(config).note()
+        found.append({"arm": arm, "steps": config.steps, "seconds": run.seconds, "threads": run.threads})
     table = pd.DataFrame(found)
     return table.assign(over=table["seconds"] / table.loc[table["arm"] == HINAS, "seconds"].item())
 

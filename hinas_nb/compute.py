@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hinas_nb import data
+from hinas_nb import data, files
 from hinas_nb.config import Comparator, Epoch, EvaluateConfig, Perturbed, SearchConfig, TimingConfig, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import RunConfig, data_key, describe, own_data, producer_of
@@ -50,7 +50,7 @@ def compute(
     if folder.done:
         return
     with folder.lock():
-        if folder.done:
+        if folder.finished():  # refuses a damaged one
             return
         try:
             device = resolve_device(device)
@@ -90,7 +90,9 @@ def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
         if epoch is None:
             return Genotype.from_json(folder.read_text(name), task)
         return Genotype.from_json(folder.records()[epoch - 1]["genotype"])
-    except (ValueError, LookupError, RecursionError) as error:
+    except files.FileContentError:
+        raise
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
 
 
@@ -112,7 +114,7 @@ def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
 
 def one_line(error: BaseException) -> str:
     """Ours as they are, others with their type."""
-    text = " ".join(str(error).split()) or "no message"
+    text = files.one_line(str(error)) or "no message"
     return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
 
 
@@ -197,7 +199,7 @@ def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Calla
 def _producer(config: RunConfig, store: Store) -> RunFolder:
     producer = producer_of(config)
     folder = store.folder(producer)
-    if not folder.done:
+    if not folder.finished():
         raise ValueError(
             f"{describe(config)} needs the Run {describe(producer)}, got none that is done ({folder.path})"
         )

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -15,10 +16,10 @@ from hinas_nb import few_steps
 from hinas_nb.children import child
 from hinas_nb.compute import genotype_of
 from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
-from hinas_nb.files import FileContentError, read_json
 from hinas_nb.genotype import OPERATIONS
 from hinas_nb.identity import KINDS, RunConfig, canonical, kind_of, producer_of
 from hinas_nb.provenance import provenance
+from hinas_nb.record import all_finished
 from hinas_nb.store import Store
 
 PATIENCE = 90.0  # seconds until a shape is given up
@@ -93,17 +94,14 @@ def _operations(search: SearchConfig | None) -> str:
 
 
 def finished(store: Store, threads: int) -> dict[str, list[float]]:
-    """Seconds of the store's finished Runs by shape, made on this machine with so many threads."""
+    """Seconds of the store's finished Runs by shape, made on this machine with so many threads, by today's code."""
     found: dict[str, list[float]] = {}
     machine = provenance()["machine"]
     for kind in KINDS.values():
-        for path in (store.root / kind).glob("*/run.json"):
-            try:
-                run = read_json(path)
-                if (run["machine"], run["threads"]) == (machine, threads):
-                    found.setdefault(shape(run["config"], kind), []).append(float(run["seconds"]))
-            except (FileContentError, LookupError, TypeError, ValueError):
-                continue  # `status` tells of damaged Runs
+        for _, run in all_finished(store.root, kind):
+            if (run.machine, run.threads) == (machine, threads) and not run.outdated:
+                with suppress(LookupError, TypeError, AttributeError, RecursionError):  # a config of nobody here
+                    found.setdefault(shape(run.config, kind), []).append(run.seconds)
     return found
 
 

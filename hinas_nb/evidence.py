@@ -5,8 +5,9 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from hinas_nb import data, stats
 from hinas_nb.claim_file import INSTEAD, METRICS
 from hinas_nb.compute import genotype_of
 from hinas_nb.config import Arm, Comparator, EvaluateConfig
-from hinas_nb.files import read_json
 from hinas_nb.identity import RunConfig, canonical, producer_of
+from hinas_nb.record import all_finished
 from hinas_nb.runs import Run, collect, vary
 from hinas_nb.said import Finding, chance, change, counted
 from hinas_nb.store import Store
@@ -160,13 +161,12 @@ def _restored(treatment: Run, control: Run, store: Store) -> Finding | None:
     Of several timings the one of the largest image.
     """
     wanted, found = [_as_timed(run) for run in (treatment, control)], {}
-    for path in sorted((store.root / "timing").glob("*/run.json")):
-        arms = [arm for arm in read_json(path)["config"]["arms"] if arm["subject"] == "restoration"]
+    for path, arms in _timings(store, "restoration"):
         sides = [next((arm for arm in arms if {key: arm.get(key) for key in one} == one), None) for one in wanted]
         if all(sides):
             pixels = [side["height"] * side["width_px"] for side in sides]
             size = f"{sides[0]['height']}x{sides[0]['width_px']}"
-            found[pixels[0], path.parent] = [side["label"] for side in sides], pixels, size
+            found[pixels[0], path] = [side["label"] for side in sides], pixels, size
     if not found:
         return None
     (_, folder), (labels, pixels, size) = max(found.items())
@@ -193,14 +193,13 @@ def _timed(treatment: Sequence[Run], control: Sequence[Run], metric: str, store:
     """
     wanted = _unlike(*(canonical(_search_of(side[0]).space.identity()) for side in (treatment, control)))
     found: dict[tuple, list[tuple[str, str]]] = {}
-    for path in sorted((store.root / "timing").glob("*/run.json")):
-        arms = [arm for arm in read_json(path)["config"]["arms"] if arm["subject"] == "search step"]
+    for path, arms in _timings(store, "search step"):
         for first, second in itertools.permutations(arms, 2):
             how = [{key: one[key] for key in one.keys() - {"label", "space"}} for one in (first, second)]
             if how[0] == how[1] and _unlike(first["space"], second["space"]) == wanted:
                 size = first["batch"] * first["height"] * first["width_px"]
                 same = json.dumps([first["space"], how[0] | {"phase": ""}], sort_keys=True)
-                found.setdefault((size, path.parent, same), []).append((first["label"], second["label"]))
+                found.setdefault((size, path, same), []).append((first["label"], second["label"]))
     if not found:
         return None
     (_, folder, _), pairs = max(found.items())
@@ -209,6 +208,13 @@ def _timed(treatment: Sequence[Run], control: Sequence[Run], metric: str, store:
     sides = [[together(values[pair[side]] for pair in pairs) for values in rounds] for side in (0, 1)]
     changes = [change(first, second) for first, second in zip(*sides)]
     return Finding(stats.paired(changes), f"timed steps, {len(rounds)} rounds")
+
+
+def _timings(store: Store, subject: str) -> Iterator[tuple[Path, list[dict]]]:
+    """Folder and arms of the finished timings of such a subject, of today's revisions alone."""
+    for folder, note in all_finished(store.root, "timing"):
+        if not note.outdated:
+            yield folder, [arm for arm in note.config["arms"] if arm["subject"] == subject]
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple]:

@@ -4,15 +4,20 @@ Tensors and their JSON meta go into one safetensors file: nothing here unpickles
 """
 
 import json
+import math
 import os
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+
+if TYPE_CHECKING:  # takes seconds: only those who have tensors wait for it
+    from torch import Tensor
 
 METADATA_KEY = "hinas"  # of the JSON inside a safetensors file
+MAX_YAML = 100_000  # bytes of a settings file, and its values once all aliases are written out
 
 
 class StoreError(OSError):
@@ -80,6 +85,48 @@ def check_regular(path: Path) -> None:
         raise StoreError(f"cannot read {path}: must be a regular file")
 
 
+def one_line(text: str) -> str:
+    """A message in one line that a terminal shows and does not obey, see `printable`."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Control characters, of foreign names as a rule, as escapes: `\\x1b`."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Settings by name. Raises StoreError, FileContentError; also for a file that aliases make endless."""
+    content = read_bytes(path)
+    try:
+        if len(content) > MAX_YAML:
+            raise ValueError(f"{len(content)} bytes, more than {MAX_YAML}")
+        loader = yaml.SafeLoader(content.decode())
+        root = loader.get_single_node()
+        if _size(root, {}) > MAX_YAML:
+            raise ValueError(f"aliases that stand for more than {MAX_YAML} values")
+        settings = loader.construct_document(root) if root else None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise FileContentError(f"{path} must be YAML, got {one_line(str(error))}") from None
+    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
+        raise FileContentError(f"{path} must hold settings by name, got {str(settings)[:40]!r}")
+    return settings
+
+
+def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
+    """How many values a node holds with every alias written out; without end where it holds itself."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        known[id(node)] = 1 + sum(
+            _size(part, known)
+            for value in node.value
+            for part in (value if isinstance(node, yaml.MappingNode) else [value])
+        )
+    return known[id(node)]
+
+
 def read_json(path: Path, advice: str = "delete it") -> dict:
     """advice: what a damaged file's error tells to do. Raises StoreError, FileContentError."""
     try:
@@ -91,13 +138,15 @@ def read_json(path: Path, advice: str = "delete it") -> dict:
     return content
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], meta: dict) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict) -> None:
     """One safetensors file; `meta` is JSON-able. Raises StoreError."""
+    from safetensors.torch import save
+
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomic(path, save(plain, {METADATA_KEY: json.dumps(meta)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict]":
     """Tensors (on the CPU) and meta of what `write_tensors` wrote. Raises StoreError, FileContentError."""
     with _opened(path) as file:
         # Cloned: memory mapped from a file isn't aligned as torch's own, and a sum may then differ.
@@ -121,7 +170,7 @@ def _opened(path: Path):
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
     except SafetensorError as error:
         raise FileContentError(f"{path} must be a whole safetensors file, got {error}; {advice}") from None
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, RecursionError):
         raise FileContentError(
             f"{path} must be a file this package wrote (meta under {METADATA_KEY!r}); {advice}"
         ) from None

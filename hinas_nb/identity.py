@@ -46,6 +46,12 @@ def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def revisions(config: RunConfig) -> dict[str, int]:
+    """The revision of its kind and of the kinds of its producers, which its numbers rest on."""
+    producer = producer_of(config)
+    return (revisions(producer) if producer else {}) | {kind_of(config): REVISIONS[kind_of(config)]}
+
+
 def kind_of(config: RunConfig) -> str:
     """search, train, evaluate or timing. Raises ConfigError for anything else."""
     if type(config) not in KINDS:

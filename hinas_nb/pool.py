@@ -16,6 +16,7 @@ from textwrap import shorten
 from tqdm import tqdm
 
 from hinas_nb.compute import compute, one_line
+from hinas_nb.files import printable
 from hinas_nb.identity import Run, RunConfig, describe, kind_of, producer_of
 from hinas_nb.store import RunFolder, Store
 from hinas_nb.workers import Here, Local
@@ -218,7 +219,7 @@ class _Progress:
             self.say(str(failure))
 
     def say(self, line: str) -> None:
-        self._bar.write(line, file=sys.stdout)
+        self._bar.write(printable(line), file=sys.stdout)
         sys.stdout.flush()
 
     def close(self) -> None:

@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
-from hinas_nb import places, protocol
+from hinas_nb import files, places, protocol
 from hinas_nb.config import (
     Comparator,
     Count,
@@ -148,11 +147,9 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     if not path.is_file():
         raise ConfigError(f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}")
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} must be YAML, got {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(field, str) for field in content):
-        raise ConfigError(f"{path} must hold settings by name, got {str(content)[:40]!r}")
+        content = files.read_yaml(path)
+    except files.FileContentError as error:
+        raise ConfigError(str(error)) from None
     try:
         for field, value in (overrides or {}).items():
             names = str(field).split(".")

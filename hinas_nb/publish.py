@@ -17,6 +17,7 @@ import pandas as pd
 
 from hinas_nb import figures, files, places, provenance
 from hinas_nb.figures.style import Drawing
+from hinas_nb.identity import REVISIONS
 
 
 class Publisher:
@@ -28,6 +29,7 @@ class Publisher:
         self.folder = Path(staged) if staged else places.results() / _checked(profile)
         self.notebook = _checked(notebook)
         self._page = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+        self._page["revisions"] = REVISIONS  # what is shown was made under
 
     def figure(self, figure: Drawing, name: str, caption: str) -> Drawing:
         """Save as SVG and PNG; returns the figure, so that the cell shows it."""

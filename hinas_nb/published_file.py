@@ -10,10 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import yaml
 from pydantic import Field, model_validator
 
-from hinas_nb import places
+from hinas_nb import files, places
 from hinas_nb.config import Count, Positive, Scale, Task
 from hinas_nb.settings import Config, ConfigError
 
@@ -230,12 +229,8 @@ def _folder() -> Path:
 @cache
 def _parsed(model: type[Config], path: Path):
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} must be YAML, got {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
-        raise ConfigError(f"{path} must hold settings by name, got {str(content)[:40]!r}")
-    try:
-        return model(**content)
+        return model(**files.read_yaml(path))
+    except files.FileContentError as error:
+        raise ConfigError(str(error)) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None

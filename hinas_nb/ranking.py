@@ -97,10 +97,10 @@ def scored_by(search: SearchConfig, store: Store) -> pd.DataFrame:
     """
     folder = store.folder(search)
     path = folder.path / "candidates.json"
+    text = folder.read_text(path.name)
     try:
-        rows = json.loads(folder.read_text(path.name))
-        table = pd.DataFrame(rows)[["genotype", "psnr", "ssim"]]
+        table = pd.DataFrame(json.loads(text))[["genotype", "psnr", "ssim"]]
         return table.assign(genotype=table["genotype"].map(Genotype.from_json))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileContentError(f"{path} must hold scored genotypes ({error}); delete {folder.path} to search anew") \
             from None  # fmt: skip

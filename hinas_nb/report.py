@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from hinas_nb import files, runs
+from hinas_nb import files, record, runs
 from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
 from hinas_nb.profile import load_profile
 from hinas_nb.report_style import CSS
@@ -25,6 +25,7 @@ SHOWN_ROWS = 300
 LONG_TEXT = 50  # characters; a longer cell is broken into lines
 BROAD = 2  # width by height; a broader figure takes the whole row, or its words would be too small to read
 PROVENANCE = {"commit", "dirty", "machine", "versions"}
+FIRST = {"revisions": {"search": 1}}  # of what was published before revisions were noted
 VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
 LICENCE = (
     "Code, figures and tables: Apache-2.0. Photographs keep the licence of their data set (notebook "
@@ -68,18 +69,20 @@ def write(folder: Path) -> Path:
 
 def _answer(folder: Path, name: str) -> dict:
     path = folder / "answers" / f"{name}.json"
-    nothing = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+    nothing = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}, "revisions": {}}
     if not path.exists():
         return nothing
     try:
-        answer = nothing | json.loads(path.read_text(encoding="utf-8"))
+        answer = nothing | FIRST | json.loads(path.read_text(encoding="utf-8"))
         known = answer["provenance"]
         kinds = all(isinstance(answer[key], type(value)) for key, value in nothing.items())
         texts = [*answer["figures"].values(), *answer["tables"].values()] if kinds else [None]
-        if not all(isinstance(text, str) for text in texts) or (known and not known.keys() >= PROVENANCE):
+        words = all(isinstance(text, str) for text in texts)
+        numbers = all(isinstance(number, int) for number in answer["revisions"].values())
+        if not words or not numbers or (known and not known.keys() >= PROVENANCE):
             raise ValueError("published by nobody here")
         return answer
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
 
 
@@ -113,7 +116,7 @@ def _overview(folder: Path, answers: dict) -> str:
         cards.append(
             f'<a class="card" href="#{quote(name)}"><span class="number">{escape(_title(name))}</span>'
             f"<h3>{escape(answer['question'])}</h3><p>{escape(answer['answer'])}</p>"
-            f"{failed if _failed(folder, name).exists() else ''}</a>"
+            f"{_older(answer)}{failed if _failed(folder, name).exists() else ''}</a>"
         )
     return f'<section><h2>What was asked, what came out</h2><div class="cards">{"".join(cards)}</div></section>'
 
@@ -132,7 +135,13 @@ def _section(folder: Path, name: str, answer: dict) -> str:
     tables = "".join(_table(folder, f"{name}__{key}", text) for key, text in answer["tables"].items())
     return f"""<section id="{quote(name)}"><h2>{escape(_title(name))}</h2>
 <p class="question">{escape(answer["question"])}</p><p class="answer">{_badged(answer["answer"])}</p>
-<p class="links">{" · ".join(links)}</p><div class="figures">{figures}</div>{tables}</section>"""
+{_older(answer)}<p class="links">{" · ".join(links)}</p><div class="figures">{figures}</div>{tables}</section>"""
+
+
+def _older(answer: dict) -> str:
+    """What to know of numbers that today's code would not give again."""
+    old = record.outdated(answer["revisions"])
+    return f'<p class="outdated">As of {escape(old)}: no Run of it is mixed with new ones.</p>' if old else ""
 
 
 def _figure(folder: Path, stem: str, caption: str) -> str:

@@ -7,13 +7,14 @@ kept (resized bicubically where the picture grows), and so are bit depth and siz
 
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hinas_nb import files, pictures
+from hinas_nb import files, pictures, record
 
 TASKS = ("denoise", "sr")
 ENGINES = ("torch", "compiled", "onnx")
@@ -30,7 +31,8 @@ class RestoreError(ValueError):
 class Candidate:
     """A finished training Run: sigma in grey levels (0-255), psnr on its validation images in dB.
 
-    other: which comparator was trained; such a Run is taken only where it is asked for.
+    other: which comparator was trained; such a Run is taken only where it is asked for. outdated: revisions of
+    before that it rests on, in words; one of today's is preferred.
     """
 
     path: Path
@@ -40,11 +42,13 @@ class Candidate:
     scale: int | None
     psnr: float
     other: str = ""
+    outdated: str = ""
 
     def __str__(self):
         what = f"scale {self.scale}" if self.task == "sr" else f"sigma {self.sigma:g}"
         other = f"{self.other}, " if self.other else ""
-        return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget)"
+        old = f", {self.outdated}" if self.outdated else ""
+        return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget{old})"
 
 
 def restore(
@@ -67,7 +71,7 @@ def restore(
     what `export.to_onnx` wrote as weights too.
     sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
     force: restore even where the noise lies far from what the network was trained for.
-    Raises RestoreError, PictureError, ExportError, OSError.
+    Raises RestoreError, PictureError, ExportError, FileContentError, OSError.
     """
     _check(source, target, task, weights, run, sigma, scale, engine, device)
     with _memory_of(source):
@@ -79,9 +83,10 @@ def restore(
             sigma = estimated_sigma(colour)
             said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
         if weights is None:
-            chosen = choose(candidates(results), task, sigma, scale, run, results)
+            chosen = choose(candidates(results, said.append), task, sigma, scale, run, results)
             weights = chosen.path / "weights.safetensors"
             said.append(f"network: Run {chosen}")
+        record.check_beside(weights)
         network = _network(weights, task, scale, engine, device)
         pictures.check_target(target, picture, network.scale)
         said += _budget(network.trained, task)
@@ -109,23 +114,33 @@ def estimated_sigma(colour: np.ndarray) -> float:
     return float(np.nan_to_num(sigma)) * 255
 
 
-def candidates(results: Path) -> list[Candidate]:
-    """All finished training Runs below a results folder that still have their weights."""
+def candidates(results: Path, note: Callable[[str], None] = lambda line: None) -> list[Candidate]:
+    """All finished training Runs below a results folder that still have their weights.
+
+    note: told of each that is damaged and therefore left out.
+    """
     found = []
-    for record in sorted(results.glob("*/runs/train/*/run.json")):
-        if (record.parent / "weights.safetensors").exists():
-            content = files.read_json(record)
-            try:
-                config, psnr = content["config"], content["summary"].get("validation_psnr")
-                task = config.get("task", "denoise")
-                profile = record.parents[3].name
-                sigma, scale = (float(config["sigma"]), None) if task == "denoise" else (None, int(config["scale"]))
-                origin = config.get("genotype", {})
-                other = origin["name"] if origin.get("kind") == "Comparator" else ""
-                found.append(Candidate(record.parent, profile, task, sigma, scale, float(psnr or 0), other))
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise RestoreError(f"{record} must be of a finished training Run; delete {record.parent}") from None
+    for path in sorted(results.glob("*/runs/train/*/weights.safetensors")):
+        try:
+            run = record.finished(path.parent)
+            if run:
+                found.append(_candidate(path.parent, run))
+        except (files.StoreError, files.FileContentError) as error:
+            note(f"left out: {error}")
     return found
+
+
+def _candidate(folder: Path, run: record.Finished) -> Candidate:
+    config, psnr = run.config, run.summary.get("validation_psnr")
+    try:
+        task = config.get("task", "denoise")
+        sigma, scale = (float(config["sigma"]), None) if task == "denoise" else (None, int(config["scale"]))
+        origin = config.get("genotype", {})
+        other = origin["name"] if origin.get("kind") == "Comparator" else ""
+        profile = folder.parents[2].name
+        return Candidate(folder, profile, task, sigma, scale, float(psnr or 0), other, run.outdated)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise files.FileContentError(f"{folder / record.DONE} must be of a training Run; delete {folder}") from None
 
 
 def choose(
@@ -157,7 +172,7 @@ def choose(
     def merit(candidate: Candidate) -> tuple:
         away = abs(candidate.sigma - sigma) if task == "denoise" else 0
         far = task == "denoise" and is_far(candidate.sigma, sigma)
-        return far, PROFILES.get(candidate.profile, 2), away, -candidate.psnr
+        return far, PROFILES.get(candidate.profile, 2), away, bool(candidate.outdated), -candidate.psnr
 
     return min(fits, key=merit)
 

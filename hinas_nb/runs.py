@@ -15,7 +15,7 @@ import numpy
 import pandas
 from filelock import FileLock, Timeout
 
-from hinas_nb import files
+from hinas_nb import files, record
 from hinas_nb.compute import COSTS, compute
 from hinas_nb.config import EvaluateConfig, Perturbed
 from hinas_nb.identity import KINDS, Run, RunConfig, kind_of
@@ -97,12 +97,12 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
 
 
 def status(store: Store) -> pandas.DataFrame:
-    """Every Run in the store: kind, hash, state (done, running, interrupted, failed), what, reason, seconds,
-    peak_memory_mib, started (UTC)."""
+    """Every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), what, reason, seconds,
+    peak_memory_mib, started (UTC), outdated (revisions of before that it rests on)."""
     rows = [
         _state(folder) for kind in KINDS.values() for folder in sorted((store.root / kind).glob("*")) if folder.is_dir()
     ]
-    columns = ["kind", "hash", "state", "what", "reason", "seconds", "peak_memory_mib", "started"]
+    columns = ["kind", "hash", "state", "what", "reason", "seconds", "peak_memory_mib", "started", "outdated"]
     return pandas.DataFrame(rows, columns=columns)
 
 
@@ -166,29 +166,34 @@ def _without_exact(runs: Sequence[Run], tables: list[pandas.DataFrame]) -> list[
 
 
 def _state(folder: Path) -> dict:
-    row = {"kind": folder.parent.name, "hash": folder.name, "reason": ""}
+    row = {"kind": folder.parent.name, "hash": folder.name, "what": "", "started": "", "reason": "", "outdated": ""}
     try:
-        start = files.read_json(folder / "start.json") if (folder / "start.json").exists() else {}
-        row |= {"what": start.get("what", ""), "started": start.get("started", "")}
-        if (folder / "run.json").exists():
-            return row | {"state": "done"} | _cost(files.read_json(folder / "run.json"))
+        done = record.finished(folder)
+        if done:
+            known = {"what": done.what, "started": done.started, "outdated": done.outdated}
+            return row | known | {"state": "done"} | _cost(done)
+        if (folder / "start.json").exists():
+            start = record.read(folder / "start.json", record.Start)
+            row |= {"what": start.what, "started": start.started}
         if _locked(folder):
             return row | {"state": "running"} | _cost_so_far(folder)
         if (folder / "failed.json").exists():
-            failed = files.read_json(folder / "failed.json")
-            return row | {"state": "failed", "reason": failed.get("reason", "")} | _cost(failed)
+            failed = record.read(folder / "failed.json", record.Failed)
+            return row | {"state": "failed", "reason": failed.reason} | _cost(failed)
         return row | {"state": "interrupted"} | _cost_so_far(folder)
     except (OSError, ValueError) as error:
-        return row | {"state": "failed", "reason": str(error)}
+        return row | {"state": "damaged", "reason": files.one_line(str(error))}
 
 
-def _cost(content: dict) -> dict:
-    return {name: content.get(name) for name in COSTS}
+def _cost(note: record.Cost) -> dict:
+    return {name: getattr(note, name) for name in COSTS}
 
 
 def _cost_so_far(folder: Path) -> dict:
-    checkpoint = folder / CHECKPOINT
-    return _cost(files.read_meta(checkpoint)) if checkpoint.exists() else {}
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return {}
+    return _cost(record.typed(files.read_meta(path), record.Cost, path, "delete it to start the Run anew"))
 
 
 def _locked(folder: Path) -> bool:

@@ -5,7 +5,7 @@
         checkpoint.safetensors   the state to resume from; gone when the Run is done
         records.jsonl            one line per epoch, interval or image
         failed.json              why it stopped, if it failed
-        run.json                 written last: summary, cost, provenance; its presence means done
+        run.json                 written last: summary, cost, provenance, and the sums of its neighbours; means done
 
 A process can be killed at any instant: every file is written beside its place and moved there.
 """
@@ -15,7 +15,7 @@ import hashlib
 import json
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -24,11 +24,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from hinas_nb import data, files
+from hinas_nb import data, files, record
 from hinas_nb.data.images import digest, image_files, named_images
 from hinas_nb.files import FileContentError, read_json
-from hinas_nb.identity import RunConfig, all_data, canonical, data_key, describe, kind_of, run_hash
+from hinas_nb.identity import RunConfig, all_data, canonical, data_key, describe, kind_of, revisions, run_hash
 from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory, resolve_device
+from hinas_nb.record import Finished, Start
 
 CHECKPOINT = "checkpoint.safetensors"
 STATE = {"hash", "meta", "records", "sum", "seconds", "peak_memory_mib"}  # of a checkpoint's meta
@@ -74,17 +75,10 @@ class Store:
 
     def _noted_hashes(self) -> dict[str, str]:
         path = self.root / "data.json"
-        with suppress(FileContentError):  # a damaged note is written anew
-            return read_json(path) if path.exists() else {}
+        with suppress(FileContentError, files.StoreError):  # a damaged note is written anew
+            noted = read_json(path) if path.exists() else {}
+            return {key: value for key, value in noted.items() if isinstance(value, str)}
         return {}
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a Run was started with, and keeps when it is resumed."""
-
-    device: str
-    threads: int
 
 
 class RunFolder:
@@ -97,7 +91,21 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        return (self.path / "run.json").exists()
+        """Whether the Run is finished and its files are as it left them; `compute` refuses one that is damaged."""
+        with suppress(files.StoreError, FileContentError):
+            return self.finished() is not None
+        return False
+
+    def finished(self) -> Finished | None:
+        """What the Run says of itself once it is finished. Raises StoreError, FileContentError for a damaged one."""
+        return record.finished(self.path)
+
+    def note(self) -> Finished:
+        """As `finished`, of a Run that has to be: raises FileContentError where it is not."""
+        found = self.finished()
+        if not found:
+            raise FileContentError(f"{self.path} must be a finished Run, got one that is not computed yet")
+        return found
 
     @contextmanager
     def lock(self):
@@ -123,12 +131,7 @@ class RunFolder:
             content = started | what | provenance()
             self.write_text("start.json", json.dumps(content, indent=1))
         anew = f"delete {self.path} to start anew"
-        content = read_json(path, anew)
-        start = Start(content.get("device"), content.get("threads"))
-        if not isinstance(start.device, str) or not isinstance(start.threads, int) or start.threads < 1:
-            raise FileContentError(
-                f"{path} must hold device and threads, got {start.device!r}, {start.threads!r}; {anew}"
-            )
+        start = record.read(path, Start, anew)
         try:
             resolve_device(start.device)
         except ValueError:
@@ -152,18 +155,25 @@ class RunFolder:
             raise FileContentError(f"{path} must hold {' '.join(sorted(STATE))}, got {str(content)[:40]}; "
                                    "delete it to start the Run anew")  # fmt: skip
         if content.get("hash") != self.hash:
-            raise FileContentError(f"{path} must be of Run {self.hash[:16]}, got one of "
-                                   f"{str(content.get('hash'))[:16]}; delete it to start anew")  # fmt: skip
-        if content["sum"] != _sum(tensors):
-            raise FileContentError(f"{path} must match its checksum; delete it to start the Run anew")
+            raise FileContentError(f"{path} must be of Run {self.hash}, got one of "
+                                   f"{str(content.get('hash'))[:80]}; delete it to start anew")  # fmt: skip
+        state = {name: value for name, value in content.items() if name != "sum"}
+        lines, count = self._lines(), content["records"]
+        if isinstance(count, int) and len(lines) < count:
+            raise FileContentError(f"{self.path / 'records.jsonl'} must hold at least {count} records, got "
+                                   f"{len(lines)}; delete {self.path} to start anew")  # fmt: skip
+        if not isinstance(count, int) or content["sum"] != _sum(tensors, state, lines[:count]):
+            raise FileContentError(f"{path} and the records beside it must match its checksum; "
+                                   "delete it to start the Run anew")  # fmt: skip
         self._seconds, self._peak = content["seconds"], content["peak_memory_mib"]
         self._keep_records(content["records"])
         return tensors, content["meta"]
 
     def save_checkpoint(self, tensors: dict[str, Tensor], meta: dict) -> None:
         """Replace the checkpoint in one step. Append the records it stands for before."""
-        state = {"hash": self.hash, "meta": meta, "records": len(self._lines()), "sum": _sum(tensors)}
-        self.write_tensors(CHECKPOINT, tensors, state | self._cost())
+        lines = self._lines()
+        state = {"hash": self.hash, "meta": meta, "records": len(lines), **self._cost()}
+        self.write_tensors(CHECKPOINT, tensors, state | {"sum": _sum(tensors, state, lines)})
 
     def append_records(self, records: list) -> None:
         """Add records (dicts or dataclasses of JSON-able values) to `records.jsonl`."""
@@ -171,13 +181,13 @@ class RunFolder:
         self._write_lines(self._lines() + lines)
 
     def records(self) -> list[dict]:
-        path = self.path / "records.jsonl"
+        path, lines = self.path / "records.jsonl", self._lines()
         try:
-            records = [json.loads(line) for line in self._lines()]
+            records = [json.loads(line) for line in lines]
             if not all(isinstance(record, dict) for record in records):
                 raise ValueError("not all are objects")
             return records
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
                                    f"delete {self.path} to start anew") from None  # fmt: skip
 
@@ -185,6 +195,8 @@ class RunFolder:
         files.write_atomic(self.path / name, text.encode())
 
     def read_text(self, name: str) -> str:
+        """A file of the Run; once it is finished, as it left it. Raises StoreError, FileContentError."""
+        self._check_known(name)
         return files.read_bytes(self.path / name).decode(errors="replace")
 
     def write_tensors(self, name: str, tensors: dict[str, Tensor], meta: dict) -> None:
@@ -192,21 +204,23 @@ class RunFolder:
         files.write_tensors(self.path / name, tensors, meta)
 
     def read_tensors(self, name: str) -> State:
+        self._check_known(name)
         return files.read_tensors(self.path / name)
 
     def finish(self, summary: dict) -> None:
         """Write `run.json`, which makes the Run done, and drop the checkpoint."""
-        start = read_json(self.path / "start.json")
+        start = record.read(self.path / "start.json", Start).model_dump()
         here = provenance()
         content = {
             "hash": self.hash, "what": describe(self.config), "config": _dump(self.config),
-            "data": self.data_hashes, "summary": summary, "seed": getattr(self.config, "seed", None),
+            "revisions": revisions(self.config), "data": self.data_hashes, "summary": summary,
+            "seed": getattr(self.config, "seed", None),
             **{key: start[key] for key in ("device", "threads", "started")}, "finished": _now(),
             **self._cost(), **here,
         }  # fmt: skip
         if any(start[key] != here[key] for key in here):
             content["started_with"] = {key: start[key] for key in here}
-        self.write_text("run.json", json.dumps(content, indent=1))
+        self.write_text("run.json", record.sealed(self.path, content))
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
@@ -215,20 +229,25 @@ class RunFolder:
             note = {"reason": " ".join(reason.split()), "failed": _now(), **self._cost()}
             self.write_text("failed.json", json.dumps(note, indent=1))
 
+    def _check_known(self, name: str) -> None:
+        """Refuse a file that a finished Run has no sum of: it came later."""
+        found = self.finished()
+        if found and name not in (record.DONE, *found.files):
+            raise FileContentError(f"{self.path / name} must be a file that the Run left, got one without a sum in "
+                                   f"{record.DONE}; delete {self.path} to compute it anew")  # fmt: skip
+
     def _cost(self) -> dict[str, float]:
         seconds = self._seconds + time.monotonic() - self._clock
         peak = max(self._peak, peak_memory_mib(self._device))
         return {"seconds": round(seconds, 3), "peak_memory_mib": round(peak, 1)}
 
     def _lines(self) -> list[str]:
-        path = self.path / "records.jsonl"
-        return files.read_bytes(path).decode(errors="replace").splitlines() if path.exists() else []
+        if not (self.path / "records.jsonl").exists() and not self.finished():
+            return []
+        return self.read_text("records.jsonl").splitlines()
 
     def _keep_records(self, count: int) -> None:
         lines = self._lines()
-        if len(lines) < count:
-            raise FileContentError(f"{self.path / 'records.jsonl'} must hold at least {count} records, got "
-                                   f"{len(lines)}; delete {self.path} to start anew")  # fmt: skip
         if len(lines) > count:
             self._write_lines(lines[:count])
 
@@ -246,9 +265,12 @@ def _dump(config: RunConfig) -> dict:
     return json.loads(json.dumps(canonical(config.identity())))
 
 
-def _sum(tensors: dict[str, Tensor]) -> str:
-    """Checksum of names and bytes: a flipped bit must not become a slightly different result."""
-    digest = hashlib.sha256()
+def _sum(tensors: dict[str, Tensor], state: dict, lines: list[str]) -> str:
+    """Checksum of a checkpoint's tensors, of all that its meta says and of its records, line by line.
+
+    A flipped bit must not become a slightly different result.
+    """
+    digest = hashlib.sha256(record.digest([state, lines]).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

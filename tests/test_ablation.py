@@ -6,6 +6,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from made_up_runs import noted
 from safetensors.torch import save_file
 
 from hinas_nb import ablation, arms, claim_file, claims, contract, data, metrics, places, planning, protocol, showcase
@@ -174,7 +175,7 @@ def test_every_arm_restores_the_same_degraded_image(tmp_path):
         folder = store.folder(config.model).path
         folder.mkdir(parents=True)
         save_file(net.state_dict(), folder / "weights.safetensors", {"hinas": json.dumps(net.metadata())})
-        (folder / "run.json").write_text("{}")  # done
+        noted(folder)  # done
     shown = arms.across(both, store, showcase.cut(data.load("photos", "test"), "camera", 64, 64, 48), "camera")
     names, pictures = zip(*shown.columns)
     assert names == ("clean", "noisy, sigma 50", "first", "second")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, output_from_msg
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, output_from_msg
 
 from hinas_nb import __main__, batch, contract, offline, parameters, places, planning
 from hinas_nb.parameters import NotebookError
@@ -394,6 +394,56 @@ def test_a_page_loads_nothing(tmp_path):
     assert 'href="https://example.org"' in page
     assert "interactive()" not in page and "<title>n</title>" in page
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in page
+
+
+REMOTE = "//evil.example/x"
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        f'<img src="https:{REMOTE}.png">',
+        f'<img src="data:image/png;base64,AA" srcset="data:image/png;base64,AA 1x, https:{REMOTE} 2x">',
+        '<img src="file:///etc/x.png">',
+        f'<picture><source srcset="{REMOTE}.png"></picture>',
+        f'<iframe src="{REMOTE}"></iframe><iframe srcdoc="<img src=https:{REMOTE}>"></iframe>',
+        f'<video src="{REMOTE}" poster="{REMOTE}"><source src="{REMOTE}"><track src="{REMOTE}"></video>',
+        f'<audio src="{REMOTE}"></audio><embed src="{REMOTE}"><object data="{REMOTE}"></object>',
+        f'<link rel="stylesheet" href="{REMOTE}.css"><base href="https:{REMOTE}">',
+        f'<meta http-equiv="refresh" content="0; url=https:{REMOTE}">',
+        f"<style>@import '{REMOTE}'; p {{ background: URL( '{REMOTE}' ) }}</style>",
+        f'<p style="background: url({REMOTE})">x</p><table background="{REMOTE}"><tr><td>1</td></tr></table>',
+        f'<svg><image href="{REMOTE}"/><image xlink:href="{REMOTE}"/><rect fill="url({REMOTE}#a)"/></svg>',
+        f'<svg><use href="{REMOTE}#a"/><style>@import url({REMOTE});</style></svg>',
+        f'<input type="image" src="{REMOTE}"><form action="{REMOTE}"><button formaction="{REMOTE}">x</button></form>',
+        f"<img src=x onerror=\"fetch('https:{REMOTE}')\"><script>fetch('ht'+'tps:{REMOTE}')</script>",
+        f'<a href="#here" ping="{REMOTE}">x</a>',
+    ],
+)
+@pytest.mark.parametrize("place", ["markdown", "output", "svg"])
+def test_a_foreign_notebooks_page_loads_nothing(markup, place):
+    kind = {"output": "text/html", "svg": "image/svg+xml"}.get(place)
+    shown = (
+        new_output("display_data", data={kind: f"<svg>{markup}</svg>" if place == "svg" else markup}) if kind else None
+    )
+    cell = new_code_cell("1", outputs=[shown]) if kind else new_markdown_cell(f"text\n\n{markup}\n\ntext")
+    page = offline.html(new_notebook(cells=[cell]), "n")
+    assert page.index("default-src 'none'") < page.index("<title>"), "before anything that could load"
+    assert "evil.example" not in page and "file:///" not in page and "<script" not in page
+
+
+def test_pictures_of_markdown_are_not_loaded():
+    page = offline.html(
+        new_notebook(cells=[new_markdown_cell(f"![a](https:{REMOTE}.png) ![b][c]\n\n[c]: {REMOTE}")]), "n"
+    )
+    assert "evil.example" not in page and 'alt="a"' in page and 'alt="b"' in page
+
+
+def test_what_a_page_holds_and_links_to_stays():
+    dot = "data:image/png;base64,iVBORw0KGgo="
+    text = f'<img src="{dot}"> <p style="background: url({dot})">x</p> <a href="https://example.org/a">a</a> [b](#T)'
+    page = offline.html(new_notebook(cells=[new_markdown_cell(text)]), "n")
+    assert page.count(dot) == 2 and 'href="https://example.org/a"' in page and 'href="#T"' in page
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from hinas_nb.claim_file import METRICS, PUBLISHED_ONLY
 from hinas_nb.claims import Question
 from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import producer_of
+from hinas_nb.identity import REVISIONS, producer_of
 from hinas_nb.profile import load_profile
 from hinas_nb.settings import ConfigError
 
@@ -485,3 +486,14 @@ def test_another_collection_may_have_other_claims(tmp_path, monkeypatch):
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     assert set(claims.printed()["claim"]) == {"mine"}
     assert places.home() == tmp_path
+
+
+def test_runs_of_older_revisions_are_told_and_not_counted(budget, monkeypatch):
+    score(budget, LWAS, 0.5)
+    assert claims.outdated(budget) == "Every finished Run of this budget is of today's revisions."
+    assert row(budget, LWAS)["verdict"] == stats.SUPPORTS
+    before = REVISIONS["evaluate"]
+    monkeypatch.setitem(REVISIONS, "evaluate", before + 1)
+    line = rf"(\d+) of \1 finished Runs rest on evaluate revision {before} \(now {before + 1}\): .*"
+    assert re.fullmatch(line, claims.outdated(budget))
+    assert row(budget, LWAS)["verdict"] == stats.NO_EVIDENCE

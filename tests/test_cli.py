@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from made_up_runs import noted
 from PIL import Image
 
 from hinas_nb import __main__, __version__, places
@@ -126,14 +127,13 @@ def test_module_and_help_work_without_torch():
 
 
 def test_status_of_a_run_without_cost_and_of_a_profile_without_runs(tmp_path, capsys):
-    for name, content in (("done", {"what": "a", "started": "now"}), ("other", {"what": "b"})):
+    for name in ("done", "other"):
         folder = tmp_path / "results" / "mine" / "runs" / "search" / name
-        folder.mkdir(parents=True)
-        (folder / "start.json").write_text(json.dumps(content))
-    (folder / "run.json").write_text('{"seconds": 3.5, "peak_memory_mib": 100.0}')
+        noted(folder, seconds=3.5)
+    (folder / "run.json").unlink()
     assert code("status", "--profile", "params/mine.yaml") == 0
     said = capsys.readouterr()
-    assert said.out.startswith("mine: 1 interrupted, 1 done\n") and "nan" not in said.out.lower() and said.err == ""
+    assert said.out.startswith("mine: 1 done, 1 interrupted\n") and "nan" not in said.out.lower() and said.err == ""
     for wanted in ("nope", "/absolute/nope", "../nope"):
         assert code("status", "--profile", wanted) == 2
         line = f"hinas-nb: no Runs in {tmp_path}/results/nope; hinas-nb run all --profile nope makes some\n"

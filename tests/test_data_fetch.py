@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import struct
 import sys
 import tarfile
 import threading
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
-from hinas_nb import data
+from hinas_nb import __main__, data
 from hinas_nb.data.catalog import CATALOG
 from hinas_nb.data.check import PINNED, SUMS_FILE, check
 from hinas_nb.data.fetch import fetch
@@ -45,12 +46,31 @@ def tar(members: dict[str, bytes | str]) -> bytes:
     return buffer.getvalue()
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
+    with zipfile.ZipFile(buffer, "w", method) as file:
         for name, content in members.items():
             file.writestr(name, content)
     return buffer.getvalue()
+
+
+def marked(archive: bytes, flags: int = 0, method: int = 0) -> bytes:
+    """All members as encrypted, or as packed by a method, in their own headers and in the directory."""
+    content = bytearray(archive)
+    for signature, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.find(signature)
+        while start >= 0:
+            content[start + place : start + place + 4] = struct.pack("<HH", flags, method)
+            start = content.find(signature, start + 4)
+    return bytes(content)
+
+
+def damaged(archive: bytes) -> bytes:
+    """The first wanted member's bytes, changed."""
+    content = bytearray(archive)
+    at = content.find(b"img001.png") + 10 + 30
+    content[at] ^= 0xFF
+    return bytes(content)
 
 
 WHOLE = {f"benchmark/Urban100/HR/{name}": png(index) for index, name in enumerate(NAMES)}
@@ -199,8 +219,15 @@ def test_a_recorded_sum_is_checked(server, tmp_path):
         (b"<html>not found</html>", "must be whole, got"),
         (tar(dict(list(WHOLE.items())[:2])), "Urban100 test must come whole, got 1 of 3 images are missing"),
         (tar(WHOLE | {"Urban100/HR/img002.png": b"x"}), "img002.png must be a whole picture, got no picture"),
+        (marked(zipped(WHOLE), flags=1), "is encrypted, password required for extraction at benchmark"),
+        (marked(zipped(WHOLE), method=97), "must be whole, got That compression method is not supported at benchmark"),
+        (damaged(zipped(WHOLE)), "must be whole, got Bad CRC-32 for file 'benchmark/Urban100/HR/img001.png'"),
+        (damaged(zipped(WHOLE, zipfile.ZIP_LZMA)), "must be whole, got"),
+        (damaged(zipped(WHOLE, zipfile.ZIP_BZIP2)), "must be whole, got"),
+        (tar(WHOLE | {f"Urban100/HR/{'a' * 300}.png": png(1)}), "must hold names that can be written, got aaaa"),
     ],
-    ids=["up", "root", "backslash", "link", "cut", "page", "few", "damaged"],
+    ids=["up", "root", "backslash", "link", "cut", "page", "few", "damaged", "encrypted", "method", "crc", "lzma",
+         "bzip2", "long"],
 )  # fmt: skip
 def test_harmful_and_broken_archives_leave_no_images(server, tmp_path, content, text):
     server.content = content
@@ -208,6 +235,34 @@ def test_harmful_and_broken_archives_leave_no_images(server, tmp_path, content, 
         fetch("Urban100", tmp_path / "data")
     assert text in str(error.value) and "\n" not in str(error.value)
     assert files(tmp_path) == ["data/.downloads/benchmark.tar.bad"]
+    assert "benchmark.tar.bad" in str(error.value), "the archive is named"
+    server.content = tar(WHOLE)
+    fetch("Urban100", tmp_path / "data")  # and fetched again, not left to fail again
+
+
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_members_left_out_count_as_well(server, tmp_path, monkeypatch, pack):
+    monkeypatch.setattr(sys.modules[fetch.__module__], "MAX_UNPACKED", 100_000)
+    for others in ({"benchmark/readme.txt": b"0" * 200_000}, {f"{index}": b"" for index in range(300)}):
+        server.content = pack(others | WHOLE)
+        with pytest.raises(data.DataError, match=r"archive members must have at most .* and 100000 in all, got"):
+            fetch("Urban100", tmp_path)
+
+
+def test_names_in_archives_do_not_reach_the_terminal(server, tmp_path, monkeypatch, capsys):
+    server.content = tar(WHOLE | {"../\x1b[2J\x07evil\r\n\u202e.png": b"x"})
+    monkeypatch.setenv("HINAS_DATA", str(tmp_path))
+    assert __main__.main(["data", "fetch", "Urban100"]) == 2
+    said = capsys.readouterr()
+    assert (said.out + said.err).removesuffix("\n").isprintable()
+    assert r"got ../\x1b[2J\x07evil \u202e.png" in said.err
+
+
+@pytest.mark.parametrize("noted", ["[]", "{", '{"Urban100 test": 3}', '{"Urban100 test": []}', '{"http://x/y": [1]}'])
+def test_a_damaged_list_of_sums_is_one_line(server, tmp_path, noted):
+    (tmp_path / SUMS_FILE).write_text(noted)
+    with pytest.raises(ValueError, match=rf"{SUMS_FILE} must .*delete it$"):
+        fetch("Urban100", tmp_path)
 
 
 def test_unpacked_sizes_are_bounded(server, tmp_path, monkeypatch):

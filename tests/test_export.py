@@ -1,11 +1,11 @@
 """The exported file is the network: equal, in tiles too, with all that is known of it; what is not is refused."""
 
-import json
 import re
 
 import numpy as np
 import pytest
 import torch
+from made_up_runs import noted
 
 from hinas_nb import __main__, __version__, evaluate, export, files, network, pictures
 from hinas_nb.export import ExportError
@@ -145,10 +145,10 @@ def test_a_run_is_named_by_the_start_of_its_hash(exported, tmp_path, monkeypatch
     for name, task in (("ab12", "denoise"), ("ac34", "sr")):
         folder = tmp_path / "smoke" / "runs" / "train" / name
         weights(folder / "weights.safetensors", task)
-        record = {"config": {"task": task, "sigma": 25, "scale": 3}, "summary": {}}
-        (folder / "run.json").write_text(json.dumps(record))
+        noted(folder, config={"task": task, "sigma": 25, "scale": 3}, revisions={"search": 1})
     assert __main__.main(["export", "--run", "ac", str(tmp_path / "x.onnx")]) == 0
-    assert re.fullmatch(r"wrote .*x\.onnx \(\d\.\d MiB\)\n", capsys.readouterr().out)
+    network = r"network: Run ac34 \(sr, scale 3, smoke budget, search revision 1 \(now \d\)\)\n"
+    assert re.fullmatch(network + r"wrote .*x\.onnx \(\d\.\d MiB\)\n", capsys.readouterr().out)
     assert (tmp_path / "x.onnx").read_bytes() == model
 
 

@@ -1,11 +1,10 @@
 """What `hinas-nb plan` foretells: hours follow from steps and from finished Runs, smallest effects from deviations."""
 
 import itertools
-import json
 import math
 
 import pytest
-from made_up_runs import finish, score
+from made_up_runs import finish, rewritten, score
 
 from hinas_nb import batch, claim_file, claims, design, durations, few_steps, forecast, planning, stats
 from hinas_nb.config import CVPR2020, Arm, Comparator, TimingConfig
@@ -79,14 +78,19 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
     for seed, seconds in enumerate((10.0, 30.0, 20.0)):
         search, *_ = chain(budget, seed)
         finish(budget, search)
-        path = budget.store().folder(search).path / "run.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": seconds}))
+        path = budget.store().folder(search).path
+        rewritten(path, seconds=seconds)
     other = chain(budget, 9)[0]
     assert list(durations.estimate([other], budget.store())) == [(durations.shape(other), Estimate(20.0, "finished"))]
     assert not durations.finished(budget.store(), threads=2), "other threads take another time"
-    path.write_text("{}")
-    ((key, seconds),) = durations.finished(budget.store(), 1).items()
-    assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0], "a damaged Run says nothing"
+    for wrong in ({"seconds": "abc"}, {"seconds": 10**400}, {"config": {"space": []}}, {"revisions": {"search": 1}}):
+        rewritten(path, **({"seconds": 20.0} | wrong))
+        found = durations.finished(budget.store(), 1)[durations.shape(other)]
+        assert sorted(found) == [10.0, 30.0], "a damaged Run says nothing, nor does one of an older revision"
+    for text in ("{}", "[]", '{"seconds": 1', "[" * 100_000):
+        (path / "run.json").write_text(text)
+        ((key, seconds),) = durations.finished(budget.store(), 1).items()
+        assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0]
 
 
 def test_what_cannot_be_foretold_says_so(budget):

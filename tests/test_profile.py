@@ -17,6 +17,10 @@ def test_there_are_three():
     assert {"smoke", "laptop", "paper"} <= set(NAMES)
 
 
+#: Nine values, each nine times the one before: 400 million when written out.
+BOMB = "a0: &a0 [x, x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("task", TASKS)
 def test_every_profile_makes_every_run(name, task):
@@ -111,6 +115,12 @@ def test_profile_by_path_and_wrong_files(tmp_path):
         ("about:\n\tx: 1", "must be YAML, got .*character '.t' that cannot start any token"),
         ("about: !!python/object/apply:os.abort []", "must be YAML, got could not determine a constructor"),
         ("a: " + "[" * 5000, "must be YAML, got maximum recursion depth exceeded"),
+        (BOMB, "must be YAML, got aliases that stand for more than 100000 values"),
+        (BOMB.replace("[", "{x: ").replace("]", "}").replace(", *", ", y: *"), "must be YAML, got "),
+        ("about: &a [*a]", "must be YAML, got aliases that stand for more than 100000 values"),
+        ("about: " + "x" * 200_000, "must be YAML, got 200007 bytes, more than 100000"),
+        ("about: " + "9" * 5000, "must be YAML, got Exceeds the limit"),
+        ("about: 2024-99-99", "must be YAML, got month must be in 1..12"),
         ("name: other", "name must be the file's, letters and digits joined by . _ or -, got 'other'"),
     ):
         path.write_text(text)

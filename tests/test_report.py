@@ -6,9 +6,11 @@ import re
 import pandas as pd
 import pytest
 import torch
+from made_up_runs import noted
 
 from hinas_nb import __main__, files, report
 from hinas_nb.figures import Picture
+from hinas_nb.identity import REVISIONS
 from hinas_nb.publish import Publisher
 from hinas_nb.report import ReportError
 from hinas_nb.store import Store
@@ -122,12 +124,28 @@ def test_a_failed_run_is_shown_as_such(folder):
 def test_runs_and_their_cost_are_listed(folder):
     publish()
     run = Store(folder / "runs").root / "train" / "0123456789abcdef"
-    start = {"what": "train denoise sigma 50 seed 0", "started": "2024-01-01T00:00:00+00:00"}
-    files.write_atomic(run / "start.json", json.dumps(start).encode())
-    files.write_atomic(run / "run.json", json.dumps({"seconds": 7201.0, "peak_memory_mib": 512.0}).encode())
+    noted(run, what="train denoise sigma 50 seed 0", seconds=7201.0, revisions={"search": 1})
+    damaged = run.with_name("fedcba9876543210")
+    noted(damaged, seconds="abc")
     page = report.write(folder).read_text()
-    assert "<b>1</b> Runs" in page and "<b>2.0 h</b> of computing" in page
+    assert "<b>2</b> Runs" in page and "<b>2.0 h</b> of computing" in page
     assert "0123456789abcdef" in page and "train denoise sigma 50 seed 0" in page
+    assert "search revision 1 (now" in page, "a Run of before is marked"
+    assert "seconds: Input should be a valid number" in page, "a damaged one is told, and counts nothing"
+
+
+def test_what_was_published_under_older_revisions_is_marked(folder):
+    publish()
+    assert 'class="outdated"' not in report.write(folder).read_text()
+    path = folder / "answers" / f"{NOTEBOOK}.json"
+    answer = json.loads(path.read_text())
+    assert answer.pop("revisions") == REVISIONS
+    for older in ({}, {"revisions": {"search": 1}}):
+        path.write_text(json.dumps(answer | older))
+        page = report.write(folder).read_text()
+        assert page.count(f"As of search revision 1 (now {REVISIONS['search']})") == 2, (
+            "on the card and beside the answer"
+        )
 
 
 def test_a_long_table_is_folded_and_cut(folder):

@@ -1,16 +1,17 @@
 """The user's own pictures: kept whole (depth, alpha, size), restored by the right network, or refused."""
 
-import json
 import re
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from made_up_runs import noted
 from PIL import Image
 
 from hinas_nb import __main__, comparators, data, evaluate, files, loops, network, pictures, provenance, restore
 from hinas_nb.genotype import random_genotype
+from hinas_nb.identity import REVISIONS
 from hinas_nb.pictures import Picture, PictureError
 from hinas_nb.profile import load_profile
 from hinas_nb.restore import Candidate, RestoreError
@@ -325,8 +326,7 @@ def test_runs_are_found_in_the_results(tmp_path):
         folder = tmp_path / profile / "runs" / "train" / f"{sigma:016x}"
         weights(folder / "weights.safetensors", sigma=sigma)
         if done:
-            record = {"config": {"task": "denoise", "sigma": sigma}, "summary": {"validation_psnr": 21.5}}
-            files.write_atomic(folder / "run.json", json.dumps(record).encode())
+            noted(folder, config={"task": "denoise", "sigma": sigma}, summary={"validation_psnr": 21.5})
     assert [str(found) for found in restore.candidates(tmp_path)] == [
         "000000000000001e (denoise, sigma 30, laptop budget)",
         "0000000000000032 (denoise, sigma 50, smoke budget)",
@@ -436,13 +436,57 @@ def test_damaged_weights_write_no_picture(tmp_path, denoiser):
     assert not (tmp_path / "out.png").exists()
 
 
-@pytest.mark.parametrize("content", ["{}", '{"config": 3, "summary": {}}', '{"config": {}, "summary": {}}'])
-def test_a_damaged_run_is_one_line(tmp_path, content):
-    record = tmp_path / "smoke" / "runs" / "train" / "0123456789abcdef" / "run.json"
-    weights(record.parent / "weights.safetensors")
-    record.write_text(content)
-    with pytest.raises(RestoreError, match=f"{record} must be of a finished training Run; delete {record.parent}"):
-        restore.candidates(tmp_path)
+@pytest.mark.parametrize("wrong", [{}, {"config": 3}, {"config": {}}, {"config": {"sigma": "x"}}, "weights", "text"])
+def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wrong):
+    whole, damaged = (tmp_path / "smoke" / "runs" / "train" / name for name in ("ab", "cd"))
+    for folder in (whole, damaged):
+        weights(folder / "weights.safetensors")
+        noted(folder, config={"task": "denoise", "sigma": 50}, summary={"validation_psnr": 20.0 + (folder == damaged)})
+    if wrong == "weights":
+        path = damaged / "weights.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    elif wrong == "text":
+        (damaged / "run.json").write_text("[")
+    else:
+        noted(damaged, **(wrong or {"hash": 3}))
+    notes = []
+    assert [found.path for found in restore.candidates(tmp_path, notes.append)] == [whole]
+    (note,) = notes
+    assert note.startswith(f"left out: {damaged}") and "delete" in note and "\n" not in note
+    pictures.write(tmp_path / "in.png", picture(1, 8))
+    said = restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
+    assert note in said and any(line.startswith("network: Run ab ") for line in said)
+
+
+def test_weights_of_a_run_that_are_not_as_it_left_them_are_refused_by_name_too(tmp_path, capsys):
+    folder = tmp_path / "smoke" / "runs" / "train" / "ab"
+    weights(folder / "weights.safetensors")
+    noted(folder)
+    weights(folder / "weights.safetensors", sigma=30)
+    pictures.write(tmp_path / "in.png", picture(1, 8))
+    line = "weights.safetensors must be as the Run left it"
+    with pytest.raises(files.FileContentError, match=line):
+        restore.restore(
+            tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, folder / "weights.safetensors", sigma=50
+        )
+    assert __main__.main(["export", str(folder / "weights.safetensors"), str(tmp_path / "x.onnx")]) == 2
+    assert line in capsys.readouterr().err and not (tmp_path / "x.onnx").exists()
+
+
+def test_a_network_of_an_older_revision_serves_and_says_so(tmp_path):
+    old, new = (tmp_path / "smoke" / "runs" / "train" / name for name in ("ab", "cd"))
+    for folder, revision, psnr in ((old, 1, 30.0), (new, REVISIONS["search"], 20.0)):
+        weights(folder / "weights.safetensors")
+        noted(
+            folder,
+            config={"task": "denoise", "sigma": 50},
+            summary={"validation_psnr": psnr},
+            revisions={"search": revision},
+        )
+    known = restore.candidates(tmp_path)
+    assert restore.choose(known, "denoise", 50, None).path == new, "their PSNR are not compared"
+    chosen = restore.choose(known, "denoise", 50, None, run="ab")
+    assert str(chosen).endswith(f"smoke budget, search revision 1 (now {REVISIONS['search']}))")
 
 
 def test_a_device_that_computes_nothing_is_refused():

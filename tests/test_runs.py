@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_up_runs import noted, rewritten
 
-from hinas_nb import data, evaluate, pool, stats
+from hinas_nb import data, evaluate, files, pool, stats
 from hinas_nb.compute import LOOPS, genotype_of
 from hinas_nb.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype, random_genotype
@@ -346,12 +347,18 @@ def session_members(leader: int) -> list[int]:
 def test_damaged_tables_of_finished_runs_are_one_line(store, small):
     collect([Run(small)], store, in_process=True)
     folder = store.folder(small)
+
+    def rewrite(name: str, content: str) -> None:
+        """By a hostile hand, with the right sums."""
+        folder.write_text(name, content)
+        rewritten(folder.path)
+
     for content in ("", "a,b\n1,2\n", "image,psnr,ssim\nx,y,z\n", "\0"):
-        folder.write_text("scores.csv", content)
+        rewrite("scores.csv", content)
         with pytest.raises(ValueError, match=f"scores.csv must be a table of scores; delete {folder.path}") as error:
             collect([Run(small)], store)
         assert "\n" not in str(error.value)
-    folder.write_text("scores.csv", "image,psnr,ssim\nNA,inf,1\n")
+    rewrite("scores.csv", "image,psnr,ssim\nNA,inf,1\n")
     table = collect([Run(small)], store)
     assert (table.image[0], table.psnr[0]) == ("NA", float("inf"))
 
@@ -362,9 +369,49 @@ def test_damaged_tables_of_finished_runs_are_one_line(store, small):
         ("3\n", "must hold one JSON record per line"),
         ("", "must hold the records of a finished Run"),
     ):
-        folder.write_text("records.jsonl", content)
+        rewrite("records.jsonl", content)
         with pytest.raises(ValueError, match=f"records.jsonl {line}.*delete {folder.path}"):
             collect([Run(SEARCH)], store)
+
+
+def test_a_damaged_run_fails_alone(store, small):
+    """What needs it is not run, everything else is; once the file is back, nothing was lost."""
+    other = small.but(every=2)
+    collect([Run(small)], store, in_process=True)
+    path = store.folder(small).path / "scores.csv"
+    text = path.read_text()
+    path.write_text(text.replace("1", "2"))
+    (failure,) = execute([Run(small), Run(other)], store, in_process=True)
+    assert failure.config == small and failure.reason.startswith(f"{path} must be as the Run left it")
+    assert store.folder(other).done and set(status(store)["state"]) == {"done", "damaged"}
+    path.write_text(text)
+    assert len(collect([Run(small), Run(other)], store)) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("start.json", "[]"),
+        ("start.json", '{"threads": "1"}'),
+        ("failed.json", '{"seconds": "abc", "peak_memory_mib": 1, "reason": "x"}'),
+        ("failed.json", '{"seconds": 1, "peak_memory_mib": 1, "reason": ["x"]}'),
+        ("checkpoint.safetensors", [1, 2]),
+        ("checkpoint.safetensors", {"seconds": 10**400, "peak_memory_mib": 1.0}),
+    ],
+)
+def test_status_bears_notes_of_any_shape(store, name, content):
+    noted(store.root / "search" / "0123456789abcdef")
+    folder = store.folder(SEARCH)
+    folder.begin("cpu", 1)
+    if isinstance(content, str):
+        folder.write_text(name, content)
+    else:
+        files.write_tensors(folder.path / name, {}, content)
+    table = status(store).set_index("hash")
+    assert table.loc["0123456789abcdef", "state"] == "done"
+    damaged = table.loc[folder.path.name]
+    assert damaged["state"] == "damaged" and name in damaged["reason"] and "\n" not in damaged["reason"]
+    assert table["seconds"].sum() == 1.0
 
 
 def test_a_damaged_genotype_names_its_file(store):
@@ -373,6 +420,7 @@ def test_a_damaged_genotype_names_its_file(store):
     folder.finish({})
     for content in ("{", "[" * 100_000, '{"version": 1, "levels": [0], "cells": [], "task": "sr"}'):
         folder.write_text("genotype.json", content)
+        rewritten(folder.path)
         with pytest.raises(ValueError, match=f"{folder.path}/genotype.json: .*; delete {folder.path} to search anew"):
             genotype_of(TRAIN, store)
 

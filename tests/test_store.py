@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hinas_nb import data, files
+from hinas_nb import data, files, places, record, runs
+from hinas_nb.compute import compute
 from hinas_nb.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import REVISIONS, run_hash
@@ -160,7 +161,7 @@ def test_foreign_checkpoint_is_refused(folder, tmp_path):
     other.begin("cpu", 1)
     other.save_checkpoint({"a": torch.ones(2)}, {})
     os.replace(other.path / CHECKPOINT, folder.path / CHECKPOINT)
-    with pytest.raises(ValueError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash[:16]}; delete it"):
+    with pytest.raises(ValueError, match=f"must be of Run {folder.hash}, got one of {other.hash}; delete it"):
         folder.load_checkpoint()
 
 
@@ -177,26 +178,173 @@ def test_a_checkpoint_without_its_state_is_refused(folder, key):
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ("{}", "start.json must hold device and threads, got None, None; delete .* to start anew"),
-        ('{"device": "cpu", "threads": 0}', "start.json must hold device and threads, got 'cpu', 0; delete"),
-        (
-            '{"device": "tpu", "threads": 1}',
-            "must go on where it was started, on tpu, got a machine without it; delete",
-        ),
+        ("{}", "start.json must be the note of a Run, got hash: Field required, got {}; delete .* to start anew"),
+        ({"threads": 0}, "start.json must be the note of a Run, got threads: Input should be .*, got 0; delete"),
+        ({"device": 3}, "start.json must be the note of a Run, got device: .* valid string, got 3; delete"),
+        ({"device": "tpu"}, "must go on where it was started, on tpu, got a machine without it; delete"),
     ],
 )
 def test_a_start_that_cannot_go_on_here_is_refused(folder, content, line):
-    (folder.path / "start.json").write_text(content)
+    path = folder.path / "start.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content))
     with pytest.raises(files.FileContentError, match=line):
         folder.begin("cpu", 1)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000])
+@pytest.mark.parametrize("change", [{"meta": {"steps_done": 9}}, {"seconds": "abc"}, {"records": 0}, {"records": None}])
+def test_what_a_checkpoint_says_is_part_of_its_sum(folder, change):
+    folder.append_records([{"epoch": 1}, {"epoch": 2}])
+    folder.save_checkpoint({"a": torch.ones(2)}, {"steps_done": 2})
+    tensors, content = files.read_tensors(folder.path / CHECKPOINT)
+    files.write_tensors(folder.path / CHECKPOINT, tensors, content | change)
+    with pytest.raises(files.FileContentError, match=r"checkpoint.* must match its checksum; delete it"):
+        folder.load_checkpoint()
+
+
+def test_records_are_part_of_a_checkpoints_sum(folder):
+    folder.append_records([{"epoch": 1}, {"epoch": 2}])
+    folder.save_checkpoint({}, {})
+    path = folder.path / "records.jsonl"
+    path.write_text(path.read_text().replace("2", "3"))
+    with pytest.raises(files.FileContentError, match=r"and the records beside it must match its checksum"):
+        folder.load_checkpoint()
+    path.write_text('{"epoch": 1}\n')
+    with pytest.raises(files.FileContentError, match=r"records.jsonl must hold at least 2 records, got 1; delete"):
+        folder.load_checkpoint()
+
+
+def finished(folder):
+    """With a file of every kind that Runs leave."""
+    folder.append_records([{"epoch": 1}, {"epoch": 2}])
+    for name in ("scores.csv", "genotype.json", "candidates.json", "images/a.png"):
+        folder.write_text(name, f"content of {name}")
+    folder.write_tensors("weights.safetensors", {"a": torch.ones(8)}, {})
+    folder.finish({"psnr": float("inf")})
+    assert folder.done
+    return folder
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+NEIGHBOURS = ["records.jsonl", "scores.csv", "genotype.json", "candidates.json", "images/a.png", "weights.safetensors"]
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_a_flipped_bit_in_a_finished_run_is_refused_by_every_reader(folder, name):
+    path = finished(folder).path / name
+    flipped(path)
+    line = f"^{path} must be as the Run left it, got another SHA-256 than run.json holds; delete {folder.path} to"
+    store = Store(folder.path.parents[1])
+    readers = [folder.finished, folder.note, folder.records, lambda: folder.read_text("scores.csv")]
+    readers += [lambda: folder.read_tensors("weights.safetensors"), lambda: list(compute(SEARCH, store))]
+    for reader in readers:
+        with pytest.raises(files.FileContentError, match=line):
+            reader()
+    assert not folder.done and list(runs.status(store)["state"]) == ["damaged"], "said alike by all"
+    assert (folder.path / "run.json").exists() and not (folder.path / "failed.json").exists(), "nothing is lost"
+    flipped(path)
+    assert folder.done, "as soon as the file is back"
+
+
+@pytest.mark.parametrize("damage", ["row", "gone", "later"])
+def test_records_of_a_finished_run_are_all_there_or_refused(folder, damage):
+    path = finished(folder).path / "records.jsonl"
+    if damage == "row":
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    elif damage == "gone":
+        path.unlink()
+    else:
+        (folder.path / "later.json").write_text("{}")
+    with pytest.raises((files.FileContentError, files.StoreError), match=r"records\.jsonl|later\.json"):
+        folder.read_text("later.json") if damage == "later" else folder.records()
+
+
+def test_a_run_in_the_folder_of_another_is_refused(folder, tmp_path):
+    other = Store(tmp_path).folder(SEARCH.but(seed=1))
+    other.begin("cpu", 1)
+    other.finish({})
+    finished(folder).path.rename(folder.path.with_name("aside"))
+    other.path.rename(folder.path)
+    with pytest.raises(
+        files.FileContentError, match=f"must be of Run {folder.hash[:16]}, got one of {other.hash}; delete"
+    ):
+        folder.finished()
+
+
+def test_every_committed_run_is_as_it_was_left_and_says_under_which_revisions():
+    folders = [path.parent for path in (places.PACKAGE.parent / "results").glob("*/runs/*/*/run.json")]
+    notes = {folder: record.finished(folder) for folder in folders}
+    assert len(notes) > 70
+    for folder, note in notes.items():
+        assert note.revisions[folder.parent.name] and {"start.json", "records.jsonl"} <= note.files.keys()
+
+
+@pytest.mark.parametrize("change", [{"seconds": 3.0}, {"summary": {"psnr": 30.0}}, {"revisions": {"search": 9}}])
+def test_a_changed_note_does_not_match_its_own_sum(folder, change):
+    path = finished(folder).path / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(
+        files.FileContentError, match=r"run.json must match its own checksum; delete .* compute it anew"
+    ):
+        folder.finished()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "3",
+        '{"seconds": "abc"}',
+        f'{{"seconds": {10**400}}}',
+        f'{{"seconds": {"9" * 5000}}}',
+        "[" * 100_000,
+        None,
+    ],
+)
+def test_a_note_of_another_shape_is_damaged_for_all_and_stops_only_its_run(folder, text, tmp_path):
+    path = finished(folder).path / "run.json"
+    path.unlink()
+    path.mkdir() if text is None else path.write_text(text)
+    store = Store(tmp_path)
+    (row,) = runs.status(store).to_dict("records")
+    assert row["state"] == "damaged" and str(path) in row["reason"] and "\n" not in row["reason"]
+    failures = runs.execute([runs.Run(SEARCH)], store, in_process=True)
+    assert [failure.reason for failure in failures] == [row["reason"]], "status and run say the same"
+
+
+def test_a_run_says_which_revisions_it_rests_on(tmp_path, pixels, monkeypatch):
+    store = Store(tmp_path)
+    for config in (SEARCH, TRAIN, EVALUATE):
+        store.folder(config).begin("cpu", 1)
+        store.folder(config).finish({})
+    notes = [store.folder(config).note() for config in (SEARCH, TRAIN, EVALUATE)]
+    assert [list(note.revisions) for note in notes] == [
+        ["search"], ["search", "train"], ["search", "train", "evaluate"],
+    ]  # fmt: skip
+    assert not any(note.outdated for note in notes)
+    before = REVISIONS["search"]
+    monkeypatch.setitem(REVISIONS, "search", before + 1)
+    assert {note.outdated for note in notes} == {f"search revision {before} (now {before + 1})"}
+    assert set(runs.status(store)["outdated"]) == {notes[0].outdated}, "readable, and marked"
+    assert not any(store.folder(config).done for config in (SEARCH, TRAIN, EVALUATE)), "not mixed with new ones"
+    assert runs.missing([runs.Run(EVALUATE)], store) == [SEARCH, TRAIN, EVALUATE]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"photos/train": 3}', None])
 def test_a_damaged_note_of_the_data_costs_nothing(tmp_path, pixels, content):
     """And nobody is told to delete the store, or the data, that it stands in."""
     before = hash_of(SEARCH, tmp_path)
-    (tmp_path / "data.json").write_text(content)
+    note = tmp_path / "data.json"
+    note.unlink()
+    note.mkdir() if content is None else note.write_text(content)
     assert hash_of(SEARCH, tmp_path) == before
+    if content is None or ":" in content:
+        return
     (tmp_path / "other.json").write_text(content)
     with pytest.raises(files.FileContentError, match=r"other.json must be .*; delete it$"):
         files.read_json(tmp_path / "other.json")

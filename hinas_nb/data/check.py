@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hinas_nb.data.catalog import CATALOG, DataError
 from hinas_nb.data.images import data_root, digest, image_files, named_images
-from hinas_nb.files import read_json
+from hinas_nb.files import FileContentError, read_json
 
 SUMS_FILE = "checksums.json"
 SCALES = (2, 3, 4)
@@ -82,9 +82,14 @@ def sums(name: str, split: str, root: Path) -> dict[str, tuple[str, str]]:
 
 
 def recorded(root: Path) -> dict[str, list[str]]:
-    """What `fetch` wrote down here, by key or address of an archive. Raises FileContentError."""
+    """What `fetch` wrote down here, by key or address of an archive. Raises StoreError, FileContentError."""
     path = root / SUMS_FILE
-    return read_json(path) if path.exists() else {}
+    noted = read_json(path) if path.exists() else {}
+    for key, value in noted.items():
+        of_images = 1 if "://" in key else 2  # an archive has one sum, images those of their names and pixels
+        if not isinstance(value, list) or len(value) != of_images or not all(isinstance(one, str) for one in value):
+            raise FileContentError(f"{path} must hold SHA-256 sums, got {str(value)[:40]} for {key}; delete it")
+    return noted
 
 
 def _row(name: str, split: str, root: Path) -> dict:

@@ -5,13 +5,15 @@ and only then moved there: a file appears whole or not at all. Sums that no sour
 use.
 """
 
-import gzip
+import errno
 import http.client
 import json
+import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import urllib.error
 import urllib.request
@@ -36,6 +38,11 @@ ATTEMPTS = 3  # connections that may break off in one call
 TIMEOUT = 60  # seconds of silence
 MAX_FILE = 64 << 20  # bytes of one unpacked image; those of DIV2K have up to 10 MB
 MAX_UNPACKED = 8 << 30  # bytes of one unpacked archive; DIV2K has 4 GB
+MEMBER = 512  # bytes that a member counts beside its content, so that empty ones have an end as well
+#: What the standard library raises for archives that are damaged, encrypted or packed by a method it does not know.
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError)
+BROKEN += (RuntimeError, ValueError, LookupError, OverflowError)  # NotImplementedError is a RuntimeError
+IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL, errno.EILSEQ}
 
 Progress = Callable[[int, int | None], None]
 
@@ -127,42 +134,59 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
 
 def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
     """Write the wanted members under `staging`; the paths come from our template, not from the archive."""
+    for path, content in _contents(archive, origin):
+        target = staging / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except OSError as error:
+            if error.errno not in IMPOSSIBLE:
+                raise
+            raise DataError(f"archive {origin.url} must hold names that can be written, got {target.name} "
+                            f"({error.strerror}); {_put_aside(archive)}") from None  # fmt: skip
+
+
+def _contents(archive: Path, origin: Origin) -> Iterator[tuple[str, bytes]]:
+    """Path and bytes of the wanted members. Raises DataError for an archive that is harmful or not whole."""
     left = MAX_UNPACKED
+    name = ""
     try:
-        for name, regular, opened in _members(archive):
+        for name, regular, size, opened in _members(archive):
             path = PurePosixPath(name.replace("\\", "/"))
             if path.is_absolute() or ".." in path.parts:
                 raise DataError(f"archive members must stay inside the archive, got {name}; {_put_aside(archive)}")
             match = re.fullmatch(origin.take, name)
-            if not match:
-                continue
-            if not regular:
+            if match and not regular:
                 raise DataError(f"archive members must be files, got the link {name}; {_put_aside(archive)}")
-            target = staging / origin.put.format(**match.groupdict())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with opened() as source:
-                content = source.read(min(MAX_FILE, left) + 1)
-            left -= len(content)
+            content = b""
+            if match:
+                with opened() as source:
+                    content = source.read(min(MAX_FILE, max(left, 0)) + 1)
+            left -= MEMBER + max(size, len(content))  # also of those left out: a tar is unpacked to skip them
             if len(content) > MAX_FILE or left < 0:
                 limit = f"{MAX_FILE} bytes each and {MAX_UNPACKED} in all"
                 raise DataError(f"archive members must have at most {limit}, got {name}; {_put_aside(archive)}")
-            target.write_bytes(content)
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"archive {origin.url} must be whole, got {reason}; {_put_aside(archive)}") from None
+            if match:
+                yield origin.put.format(**match.groupdict()), content
+    except DataError:
+        raise
+    except BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        where = f" at {name}" if name else ""
+        raise DataError(f"archive {origin.url} must be whole, got {reason}{where}; {_put_aside(archive)}") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, Callable[[], IO[bytes]]]]:
-    """Name, whether it is a plain file, and how to open it."""
+def _members(archive: Path) -> Iterator[tuple[str, bool, int, Callable[[], IO[bytes]]]]:
+    """Name, whether it is a plain file, bytes as the archive says, and how to open it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
                 link = stat.S_ISLNK(member.external_attr >> 16)
-                yield member.filename, not (link or member.is_dir()), partial(file.open, member)
+                yield member.filename, not (link or member.is_dir()), member.file_size, partial(file.open, member)
     else:
         with tarfile.open(archive) as file:
             for member in file:
-                yield member.name, member.isfile(), partial(file.extractfile, member)  # ty: ignore[invalid-yield] (only plain files are opened)
+                yield member.name, member.isfile(), member.size, partial(file.extractfile, member)  # ty: ignore[invalid-yield] (only plain files are opened)
 
 
 def _checked_sums(name: str, staging: Path, archives: Iterable[Path], known: dict) -> dict[str, list[str]]:
