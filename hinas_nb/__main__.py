@@ -20,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all letters of a file's name
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores hang-ups
+            signal.signal(number, _leave)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.data:
@@ -45,6 +48,11 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _leave(number: int, _) -> None:
+    """End as after Ctrl-C: children are ended, temporary folders removed."""
+    sys.exit(128 + number)
+
+
 def _list(options) -> int:
     paths = contract.find(["all"], places.home() / "notebooks")
     for path in paths:
@@ -62,9 +70,12 @@ def _run(options) -> int:
     settings, jobs = _prepared(options)
     from hinas_nb import batch, files
 
-    files.check_writable(settings.folder)  # hours of computing need a place to go
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that children are ended
     plans = batch.plan(jobs, settings)
+    batch.check_data(plans, settings)
+    places_to_go = dict.fromkeys(settings.place(job) for job in jobs)
+    for folder in (settings.folder, *places_to_go):  # hours of computing need a place to go
+        files.check_writable(folder)
+    files.sweep(settings.folder)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
     _say(f"{_many(len(jobs), 'notebook')}, {_many(sum(len(plan.runs) for plan in plans), 'Run')} asked for")
     runs_failed = batch.compute(plans, settings)
@@ -76,7 +87,8 @@ def _run(options) -> int:
         print(f"{name}: {error}", file=sys.stderr)
     for line in runs_failed:
         print(f"Run failed: {line}", file=sys.stderr)
-    _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}")
+    where = " and ".join(map(str, places_to_go))
+    _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {where}")
     return 1 if failed or runs_failed else 0
 
 
@@ -107,7 +119,10 @@ def _status(options) -> int:
         counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         print(f"{folder.parent.name}: {counts or 'no Runs'}")
         if len(table):
-            print(table.to_string(index=False, na_rep=""))
+            for name in ("what", "departs"):
+                table[name] = table[name].str.ljust(table[name].str.len().max())
+            lines = table.to_string(index=False, na_rep="", justify="left").splitlines()
+            print("\n".join(line.rstrip() for line in lines))
     return 0
 
 
@@ -183,14 +198,14 @@ def _export(options) -> int:
 def _prepared(options):
     from hinas_nb import batch
 
-    data = os.environ.get("HINAS_DATA")
     settings = batch.Settings(
         options.profile,
         places.results(),
-        Path(data) if data else None,
+        places.data(),
         options.workers,
         options.threads,
         options.engine,
+        getattr(options, "name", None),
     )
     jobs = batch.prepare(options.notebooks, options.parameters, settings)
     for job in jobs:
@@ -250,8 +265,10 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help="a parameter of the notebooks; repeatable",
+            help="a parameter of the notebooks; repeatable; results are then kept apart, see --name",
         )
+        if name == "run":
+            command.add_argument("--name", help="keep the results apart from the profile's, under this name")
         command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="Runs or notebooks at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
         command.add_argument(

@@ -16,10 +16,16 @@ PLANNED_TAGS = ("imports", "parameters", "runs")
 
 @dataclass(frozen=True)
 class Job:
-    """A checked notebook and the values to inject."""
+    """A checked notebook and the values to inject.
+
+    variant: the name under which its results are kept apart, changed: in what it departs from the profile, in words;
+    both empty for a notebook that is executed as the profile says.
+    """
 
     notebook: Notebook
     values: dict[str, Any]
+    variant: str = ""
+    changed: str = ""
 
 
 @dataclass(frozen=True)

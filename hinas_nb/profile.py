@@ -33,6 +33,7 @@ from hinas_nb.config import (
     TrainConfig,
     Untrained,
 )
+from hinas_nb.data import catalog
 from hinas_nb.genotype import Genotype
 from hinas_nb.settings import Config, ConfigError, shown
 from hinas_nb.store import Store
@@ -139,6 +140,7 @@ class Profile(Config):
 def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
     """A profile by name (a file of `params/`) or path, every setting checked.
 
+    A relative `folder:PATH` begins where the file lies, one of the overrides in the working folder.
     overrides: single fields, `{"train.steps": 2000}` for both tasks or `{"sr.train.steps": 2000}` for one;
         `{"seeds": [0]}`.
     Raises ConfigError, OSError.
@@ -148,13 +150,14 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     if not path.is_file():
         raise ConfigError(f"profile must be one of {' '.join(places.profiles())} or a YAML file, got {name!r}")
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} must be YAML, got {' '.join(str(error).split())}") from None
     if not isinstance(content, dict) or not all(isinstance(field, str) for field in content):
         raise ConfigError(f"{path} must hold settings by name, got {str(content)[:40]!r}")
     try:
-        for field, value in (overrides or {}).items():
+        # A data set first: it takes the splits of the one before away, but not those that are overridden too.
+        for field, value in sorted((overrides or {}).items(), key=lambda item: not str(item[0]).endswith(".data")):
             names = str(field).split(".")
             both = names[0] in Budget.model_fields
             for path_of in [[task, *names] for task in TASKS] if both else [names]:
@@ -165,6 +168,10 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
             rule = "the file's, letters and digits joined by . _ or -"
             raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
         profile = Profile(**(content | {"name": path.stem}))
+        for budget in (profile.denoise, profile.sr):
+            for part in (budget.search, budget.train, budget.evaluate, budget.headline.train, budget.headline.evaluate):
+                if isinstance(part.get("data"), str):
+                    part["data"] = catalog.absolute(part["data"], path.parent.absolute())
         _check(profile)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -174,7 +181,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
     """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
     _check_left_out(budget, fixed)
-    values = _merged(budget, fixed)
+    values = _merged(_without_splits(budget) if "data" in changes else budget, fixed)
     for name, value in changes.items():
         if name in model.model_fields:
             values[name] = value
@@ -197,6 +204,11 @@ def _check_left_out(budget: dict, fixed: dict) -> None:
             raise ConfigError(f"{name} must be left to the experiment, got {shown(budget[name])} in the budget")
 
 
+def _without_splits(settings: dict) -> dict:
+    """What is said of a data set, where another one takes its place."""
+    return {name: value for name, value in settings.items() if name not in ("split", "validation")}
+
+
 def _merged(first: dict, second: dict) -> dict:
     """Both, nested; the second wins."""
     merged = dict(first)
@@ -208,6 +220,8 @@ def _merged(first: dict, second: dict) -> dict:
 
 def _override(content: dict, names: list[str], value) -> dict:
     """A copy with another value: YAML's anchors make parts of a file one object, which must not change."""
+    if names == ["data"]:
+        return {**_without_splits(content), "data": catalog.absolute(value) if isinstance(value, str) else value}
     if len(names) == 1:
         return {**content, names[0]: value}
     inner = content.get(names[0]) or {}

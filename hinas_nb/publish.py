@@ -4,8 +4,9 @@
     publisher.figure(picture, "panel", "The network removes noise and keeps edges")
 
 Files go to `results/<profile>/{figures,tables}/<notebook>__<name>.*`, the words about them to
-`results/<profile>/answers/<notebook>.json`. The batch lets a notebook write elsewhere (HINAS_PUBLISH) and
-moves everything at once when it has succeeded.
+`results/<profile>/answers/<notebook>.json`. Only the batch puts them there: it lets a notebook write elsewhere
+(HINAS_PUBLISH) and moves everything at once when it has succeeded. A notebook run by hand, whose cells may have been
+changed in any way, publishes to `results/<profile>/variants/by-hand`.
 """
 
 import json
@@ -18,6 +19,8 @@ import pandas as pd
 from hinas_nb import figures, files, places, provenance
 from hinas_nb.figures.style import Drawing
 
+BY_HAND = "by-hand"  # the variant of what no batch executed
+
 
 class Publisher:
     """The shelf of one notebook; making one clears what the report said of it before."""
@@ -25,9 +28,12 @@ class Publisher:
     def __init__(self, profile: str, notebook: str):
         """profile: its name, as in `load_profile(profile).name`. Raises ValueError for an impossible name."""
         staged = os.environ.get("HINAS_PUBLISH")
-        self.folder = Path(staged) if staged else places.results() / _checked(profile)
+        self.folder = Path(staged) if staged else places.variant(places.results() / _checked(profile), BY_HAND)
         self.notebook = _checked(notebook)
-        self._page = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+        changed = os.environ.get("HINAS_CHANGED", "") if staged else "run by hand"
+        self._page = {
+            "changed": changed, "question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}
+        }  # fmt: skip
 
     def figure(self, figure: Drawing, name: str, caption: str) -> Drawing:
         """Save as SVG and PNG; returns the figure, so that the cell shows it."""
