@@ -127,6 +127,16 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
     return total, max(free, default=0.0)
 
 
+def untimed(plans: list[Plan], kinds: list[Kind], settings) -> int:
+    """How many Runs to do are of unknown time."""
+    from hinas_nb import durations
+    from hinas_nb.runs import missing
+
+    unknown = {kind.shape for kind in kinds if math.isnan(kind.seconds)}
+    to_do = missing([run for plan in plans for run in plan.runs], settings.store())
+    return sum(durations.shape(config) in unknown for config in to_do)
+
+
 def first_line(name: str, text: str) -> str:
     """An exception as one line."""
     lines = text.strip().splitlines()
