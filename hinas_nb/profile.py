@@ -167,6 +167,10 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         if content.get("name", path.stem) != path.stem or not places.is_name(path.stem):  # its results' folder
             rule = "the file's, letters and digits joined by . _ or -"
             raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
+        own = places.home() / "params" / path.name
+        if path.stem in places.profiles() and path.resolve() != own.resolve():  # they would share a folder of results
+            rule = f"another one than that of a profile of the collection ({own})"
+            raise ConfigError(f"name must be {rule}, got {path.stem!r}")
         profile = Profile(**(content | {"name": path.stem}))
         for budget in (profile.denoise, profile.sr):
             for part in (budget.search, budget.train, budget.evaluate, budget.headline.train, budget.headline.evaluate):
