@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, output_from_msg
 
-from hinas_nb import __main__, batch, contract, offline, parameters, places, planning
+from hinas_nb import __main__, batch, children, contract, offline, parameters, places, planning
+from hinas_nb.files import temporary
 from hinas_nb.parameters import NotebookError
 from hinas_nb.profile import load_profile
 from hinas_nb.settings import ConfigError
@@ -431,20 +433,24 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
     assert rows == [["01_runs", "2", "2", "0", "0"], ["all", "2", "2", "0", "0"]]
 
 
-def test_interrupted_it_leaves_nothing_behind(home):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_leaves_nothing_behind(home, number):
     mark = home / "started"
+    (home / "tmp").mkdir()
     notebook(home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)")
     command = [sys.executable, "-m", "hinas_nb", "run", "1"]
-    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent), "TMPDIR": str(home / "tmp")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert mark.exists() and Path(f"/proc/{process.pid}/environ").read_text().count(str(home))
-    process.send_signal(signal.SIGINT)
+    assert list((home / "tmp").glob("hinas-nb-*"))
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    assert process.returncode == 128 + number
+    assert number != signal.SIGINT or said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    assert not list((home / "tmp").glob("hinas-nb-*"))
     assert not (home / "results").exists() or not files(home / "results")
     assert not processes(home)
 
@@ -461,6 +467,60 @@ def processes(home: Path) -> list[str]:
             break
         time.sleep(0.1)
     return found
+
+
+# --- children
+
+
+def double(task: int, folder: Path) -> int:
+    return 2 * task
+
+
+def forever(task: str, folder: Path) -> None:
+    Path(task).touch()
+    time.sleep(600)
+
+
+@pytest.fixture
+def importable(monkeypatch, tmp_path):
+    """What children import; their folders lie below `tmp_path`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(places.PACKAGE.parent), str(Path(__file__).parent)]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_folders_of_the_dead_are_swept_those_of_the_living_are_not(importable, tmp_path):
+    program = (
+        "import test_batch\nfrom hinas_nb.children import child\n"
+        "with child(test_batch.forever, {mark!r}, {{}}, 1) as process: process.wait()"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    marks = [tmp_path / "living", tmp_path / "dead"]
+    processes = [subprocess.Popen([sys.executable, "-c", program.format(mark=str(m))], env=environment) for m in marks]
+    while not all(mark.exists() for mark in marks):
+        time.sleep(0.05)
+        assert all(process.poll() is None for process in processes)
+    (foreign := tmp_path / "hinas-nb-being-made").mkdir()
+    living, dead = ({path for path in tmp_path.glob("hinas-nb-*") if is_task_of(path, mark)} for mark in marks)
+    processes[1].kill()
+    processes[1].wait()
+    with children.child(double, 21, {}, 1) as process:
+        assert process.wait() == 42
+        assert set(tmp_path.glob("hinas-nb-*")) == living | {foreign, process.folder} and dead
+    processes[0].terminate()
+    processes[0].wait()
+
+
+def is_task_of(folder: Path, mark: Path) -> bool:
+    return (folder / "task").exists() and str(mark).encode() in (folder / "task").read_bytes()
+
+
+def test_a_child_whose_parent_died_while_it_was_importing_ends(importable, tmp_path):
+    """Its parent's number comes with the task: who asks late is told of another parent."""
+    (tmp_path / "task").write_bytes(pickle.dumps(str(tmp_path / "mark")))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    command = [sys.executable, "-m", children.__name__, "test_batch", "forever", str(tmp_path), str(dead.pid)]
+    assert subprocess.run(command, timeout=300).returncode == 1
 
 
 # --- pages
@@ -527,5 +587,6 @@ def test_on_a_full_disk_old_results_stay_together(tmp_path, monkeypatch):
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["old"] * 3
     assert len(list(tmp_path.iterdir())) == 6
     monkeypatch.undo()
+    assert len({temporary(tmp_path / "n") for _ in range(9)}) == 9, "two batches never share one"
     batch._place(targets)
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["new"] * 3
