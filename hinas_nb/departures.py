@@ -27,10 +27,11 @@ def departures(kind: str, content: Mapping[str, Any], profile: Profile) -> list[
     for headline in (False, True):
         try:
             usual = canonical(_usual(kind, content, profile, headline).identity())
-            found.append([*(["headline"] if headline else []), *_differing(content, usual, "")])
+            found.append((list(_differing(content, usual, "")), ["headline"] if headline else []))
         except (ValueError, LookupError, TypeError, AttributeError):  # of a version that asked otherwise, or damaged
             continue
-    return min(found, key=len, default=[])
+    settings, nearer = min(found, key=lambda pair: len(pair[0]), default=([], []))
+    return nearer + settings
 
 
 def _usual(kind: str, content: Mapping[str, Any], profile: Profile, headline: bool):

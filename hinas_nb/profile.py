@@ -39,6 +39,7 @@ from hinas_nb.settings import Config, ConfigError, shown
 from hinas_nb.store import Store
 
 TASKS = ("denoise", "sr")
+SPLITS = ("split", "validation")  # settings that only mean something for one data set
 OURS = "hinas"  # the derived network among the paces
 
 
@@ -185,7 +186,9 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
     """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
     _check_left_out(budget, fixed)
-    values = _merged(_without_splits(budget) if "data" in changes else budget, fixed)
+    if "data" in changes:
+        budget = _with_data(budget, changes["data"])
+    values = _merged(budget, fixed)
     for name, value in changes.items():
         if name in model.model_fields:
             values[name] = value
@@ -208,9 +211,11 @@ def _check_left_out(budget: dict, fixed: dict) -> None:
             raise ConfigError(f"{name} must be left to the experiment, got {shown(budget[name])} in the budget")
 
 
-def _without_splits(settings: dict) -> dict:
-    """What is said of a data set, where another one takes its place."""
-    return {name: value for name, value in settings.items() if name not in ("split", "validation")}
+def _with_data(settings: dict, data: Any) -> dict:
+    """Another data set in the place of the one that stands there, whose splits are not its."""
+    data = catalog.absolute(data) if isinstance(data, str) else data
+    stays = settings.get("data") == data
+    return {name: value for name, value in settings.items() if stays or name not in SPLITS} | {"data": data}
 
 
 def _merged(first: dict, second: dict) -> dict:
@@ -225,7 +230,7 @@ def _merged(first: dict, second: dict) -> dict:
 def _override(content: dict, names: list[str], value) -> dict:
     """A copy with another value: YAML's anchors make parts of a file one object, which must not change."""
     if names == ["data"]:
-        return {**_without_splits(content), "data": catalog.absolute(value) if isinstance(value, str) else value}
+        return _with_data(content, value)
     if len(names) == 1:
         return {**content, names[0]: value}
     inner = content.get(names[0]) or {}
