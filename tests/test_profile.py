@@ -158,7 +158,9 @@ def test_a_folder_takes_the_place_of_any_data_set(monkeypatch, tmp_path):
     assert load_profile("smoke", split).denoise.train["validation"] == "val"
     smoke = load_profile("smoke")
     assert smoke.train("denoise", smoke.search("denoise"), data="folder:here").validation is None
-    assert load_profile("smoke", {"train.data": "photos"}) == smoke, "the same data set keeps its splits"
+    same = load_profile("smoke", {"train.data": "photos", "search.data": "photos"})
+    pairs = [(one.search("sr"), one.train("sr", one.search("sr"), True)) for one in (same, smoke)]
+    assert pairs[0] == pairs[1], "the same data set keeps its splits"
 
     (tmp_path / "sub").mkdir()
     path = tmp_path / "sub" / "mine.yaml"
