@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -203,7 +203,7 @@ def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
 
 
 @contextlib.contextmanager
-def _taking_turns(place: Path) -> Iterator[None]:
+def _taking_turns(place: Path) -> Generator[None]:
     """Two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):
