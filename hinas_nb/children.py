@@ -17,9 +17,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from hinas_nb import places
@@ -52,7 +53,7 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(answer: Callable[[Any, Path], Any], task: Any, environment: dict[str, str], threads: int) -> Generator[Child]:
+def child(answer: FunctionType, task: Any, environment: dict[str, str], threads: int) -> Generator[Child]:
     """Start a process that computes `answer(task, its folder)`; it and its kernel end with the block.
 
     answer: a function of a module of this package, called by its name there.
