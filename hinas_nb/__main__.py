@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may not know all letters of a file's name
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores hang-ups
+            signal.signal(number, _leave)
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.data:
@@ -46,6 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _leave(number: int, _) -> None:
+    """End as after Ctrl-C: children are ended, temporary folders removed."""
+    sys.exit(128 + number)
+
+
 def _list(options) -> int:
     paths = contract.find(["all"], places.home() / "notebooks")
     for path in paths:
@@ -63,9 +71,12 @@ def _run(options) -> int:
     settings, jobs = _prepared(options)
     from hinas_nb import batch, files
 
-    files.check_writable(settings.folder)  # hours of computing need a place to go
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that children are ended
     plans = batch.plan(jobs, settings)
+    batch.check_data(plans, settings)
+    places_to_go = dict.fromkeys(settings.place(job) for job in jobs)
+    for folder in (settings.folder, *places_to_go):  # hours of computing need a place to go
+        files.check_writable(folder)
+    files.sweep(settings.folder)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
     _say(f"{_many(len(jobs), 'notebook')}, {_many(sum(len(plan.runs) for plan in plans), 'Run')} asked for")
     runs_failed = batch.compute(plans, settings)
@@ -77,7 +88,8 @@ def _run(options) -> int:
         _warn(f"{name}: {error}")
     for line in runs_failed:
         _warn(f"Run failed: {line}")
-    _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {settings.folder}")
+    where = " and ".join(map(str, places_to_go))
+    _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {where}")
     return 1 if failed or runs_failed else 0
 
 
@@ -108,8 +120,10 @@ def _status(options) -> int:
         counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         print(f"{folder.parent.name}: {counts or 'no Runs'}")
         if len(table):
-            for line in table.to_string(index=False, na_rep="").split("\n"):
-                _say(line)
+            for name in ("what", "departs"):
+                table[name] = table[name].str.ljust(table[name].str.len().max())
+            for line in table.to_string(index=False, na_rep="", justify="left").splitlines():
+                _say(line.rstrip())
     return 0
 
 
@@ -191,14 +205,14 @@ def _export(options) -> int:
 def _prepared(options):
     from hinas_nb import batch
 
-    data = os.environ.get("HINAS_DATA")
     settings = batch.Settings(
         options.profile,
         places.results(),
-        Path(data) if data else None,
+        places.data(),
         options.workers,
         options.threads,
         options.engine,
+        getattr(options, "name", None),
     )
     jobs = batch.prepare(options.notebooks, options.parameters, settings)
     for job in jobs:
@@ -263,8 +277,10 @@ def _parser() -> argparse.ArgumentParser:
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help="a parameter of the notebooks; repeatable",
+            help="a parameter of the notebooks; repeatable; results are then kept apart, see --name",
         )
+        if name == "run":
+            command.add_argument("--name", help="keep the results apart from the profile's, under this name")
         command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="Runs or notebooks at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
         command.add_argument(

@@ -3,21 +3,27 @@
 Planning executes only the cells tagged `imports`, `parameters` and `runs`, gathers the Runs of all notebooks
 and computes what is missing once; the notebooks then find everything done. Each notebook has a process of its
 own (papermill is not thread-safe) and a folder of its own until it has succeeded: a failed or interrupted one
-never touches an earlier result.
+never touches an earlier result. What departs from the profile is kept apart as a variant of it.
 """
 
 import contextlib
 import os
+import re
 import shutil
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 from hinas_nb import contract, places, planning
-from hinas_nb.children import Child, child, serve
+from hinas_nb.children import Child, child
 from hinas_nb.planning import Job, Plan, first_line
+
+LONGEST = 60  # letters of the name that a variant gets from its changes
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Settings:
     profile: a name, or the path of a YAML file; results: the folder with one folder per profile.
     data: the data sets, None: as HINAS_DATA says.
     workers: processes at once; threads: of each (fixed, since they decide the last bit of a result).
+    variant: the name under which results are kept, None: as the changes say.
     """
 
     profile: str
@@ -35,11 +42,16 @@ class Settings:
     workers: int = 1
     threads: int = 1
     engine: str = "local"
+    variant: str | None = None
 
     @property
     def folder(self) -> Path:
         """Where the results of this profile lie."""
         return self.results / Path(self.profile).stem
+
+    def place(self, job: Job) -> Path:
+        """Where the results of a notebook go: those of a variant never among the profile's own."""
+        return places.variant(self.folder, job.variant) if job.variant else self.folder
 
     def store(self):
         """The Runs of this profile; imports torch."""
@@ -68,26 +80,64 @@ def prepare(names: list[str], assignments: list[str], settings: Settings) -> lis
     notebooks = [contract.read(path) for path in contract.find(names, places.home() / "notebooks")]
     if len({notebook.name for notebook in notebooks}) < len(notebooks):
         raise contract.NotebookError("notebooks must have different names, got two of one name")
-    jobs = [Job(notebook, notebook.values(assignments, settings.profile)) for notebook in notebooks]
+    if settings.variant is not None and not places.is_name(settings.variant):
+        raise contract.NotebookError(
+            f"name of a variant must be letters and digits joined by . _ or -, got {settings.variant!r}"
+        )
+    values = [notebook.values(assignments, settings.profile) for notebook in notebooks]
     known = places.profiles()
     if settings.profile not in known and not settings.profile.endswith((".yaml", ".yml")):
         raise contract.NotebookError(
             f"profile must be one of {' '.join(known)} or a YAML file, got {settings.profile!r}"
         )
+    changes = [_changes(notebook, given, settings.profile) for notebook, given in zip(notebooks, values)]
+    name = settings.variant or _name({change: None for own in changes for change in own})
+    return [
+        Job(notebook, given, name, ", ".join(own) or "nothing") if own or settings.variant else Job(notebook, given)
+        for notebook, given, own in zip(notebooks, values, changes)
+    ]
+
+
+def _changes(notebook: contract.Notebook, values: dict[str, Any], profile: str) -> list[str]:
+    """In what the values depart from the notebook's own and from the profile: `every=1`. Raises ConfigError."""
     from hinas_nb.profile import load_profile
 
-    for overrides in {str(job.values.get("overrides")): job.values.get("overrides") for job in jobs}.values():
-        load_profile(settings.profile, overrides)
-    return jobs
+    overrides = values.get("overrides") or {}
+    departs = load_profile(profile, overrides).model_dump() != load_profile(profile).model_dump()
+    own = {name: value for name, value in values.items() if name not in ("profile", "overrides")}
+    own = {name: value for name, value in own.items() if value != notebook.parameters[name].default}
+    return [f"{name}={value}" for name, value in sorted((own | (overrides if departs else {})).items())]
+
+
+def _name(changes: Iterable[str]) -> str:
+    """A folder's name that says the changes as far as names can, and differs where they do."""
+    text = ", ".join(changes)
+    words = "-".join(re.findall(r"[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*", text))[:LONGEST].strip("._-")
+    return f"{words}-{sha256(text.encode()).hexdigest()[:6]}"
 
 
 def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
     """The Runs of each notebook, from a process that executes its tagged cells and nothing else."""
-    with child(__name__, "plan", jobs, settings.environment, settings.threads) as process:
+    with child(_planned, jobs, settings.environment, settings.threads) as process:
         try:
             return process.wait()
         except ChildProcessError as error:
             return [Plan(job.notebook.name, [], str(error)) for job in jobs]
+
+
+def check_data(plans: list[Plan], settings: Settings) -> None:
+    """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError."""
+    wanted = [run for plan in plans for run in plan.runs]
+    if not wanted:
+        return
+    from hinas_nb import pool
+    from hinas_nb.data import DataError
+
+    absent = pool.absent(wanted, settings.store())
+    if absent:
+        _, *others = dict.fromkeys(name for name, *_ in absent)
+        also = f"; also missing: {', '.join(others)}" if others else ""
+        raise DataError(next(iter(absent.values())) + also)
 
 
 def compute(plans: list[Plan], settings: Settings) -> list[str]:
@@ -115,7 +165,7 @@ def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
         while waiting or running:
             while waiting and len(running) < settings.workers:
                 job, own = waiting.pop(0), everything.enter_context(contextlib.ExitStack())
-                start = child(__name__, "execute", job, settings.environment, settings.threads)
+                start = child(_executed, job, settings.environment, settings.threads)
                 running.append((job, own.enter_context(start), own))
             time.sleep(0.05)
             for entry in [entry for entry in running if entry[1].ended]:
@@ -128,20 +178,21 @@ def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
 
 def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
     """Move what a finished process left to where it belongs: all of it after a success, the copy if not."""
-    seconds, name = time.monotonic() - process.started, job.notebook.name
-    notebooks, executed = settings.folder / "notebooks", process.folder / "executed.ipynb"
+    seconds, name, place = time.monotonic() - process.started, job.notebook.name, settings.place(job)
+    notebooks, executed = place / "notebooks", process.folder / "executed.ipynb"
     try:
         error = process.wait()
         if error is None:
             # The notebook itself last: what is called executed has its figures and its page.
             staged = process.folder / "published"
-            published = {path: settings.folder / path.relative_to(staged) for path in _files(staged)}
-            page = {process.folder / "executed.html": settings.folder / "html" / f"{name}.html"}
-            _place(published | page | {executed: notebooks / f"{name}.ipynb"})
-            for kind in ("figures", "tables"):
-                for path in set((settings.folder / kind).glob(f"{name}__*")) - set(published.values()):
-                    path.unlink()
-            (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
+            published = {path: place / path.relative_to(staged) for path in _files(staged)}
+            page = {process.folder / "executed.html": place / "html" / f"{name}.html"}
+            with _taking_turns(place):
+                _place(published | page | {executed: notebooks / f"{name}.ipynb"})
+                for kind in ("figures", "tables"):
+                    for path in set((place / kind).glob(f"{name}__*")) - set(published.values()):
+                        path.unlink()
+                (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
         elif executed.exists():
             _place({executed: notebooks / f"{name}.failed.ipynb"})
     except ChildProcessError as death:
@@ -149,6 +200,14 @@ def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
     except OSError as problem:
         error = f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
     return Outcome(name, seconds, error)
+
+
+@contextlib.contextmanager
+def _taking_turns(place: Path) -> Generator[None]:
+    """Two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        yield
 
 
 def _files(folder: Path) -> list[Path]:
@@ -160,7 +219,9 @@ def _place(targets: dict[Path, Path]) -> None:
 
     Nothing is replaced before all copies are there: on a full disk the old results stay together.
     """
-    partial = {target: target.with_name(f".{target.name}.tmp") for target in targets.values()}
+    from hinas_nb import files
+
+    partial = {target: files.temporary(target) for target in targets.values()}
     try:
         for source, target in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,6 +233,11 @@ def _place(targets: dict[Path, Path]) -> None:
             copy.unlink(missing_ok=True)
 
 
+def _planned(jobs: list[Job], _: Path) -> list[Plan]:
+    """In the child."""
+    return [planning.plan(job) for job in jobs]
+
+
 def _executed(job: Job, folder: Path) -> str | None:
     """In the child: execute one notebook into `folder`; None, or the source's cell and what it said."""
     import papermill
@@ -180,13 +246,14 @@ def _executed(job: Job, folder: Path) -> str | None:
 
     from hinas_nb import offline
 
-    os.environ["HINAS_PUBLISH"] = str(folder / "published")
-    source, target = folder / "source.ipynb", folder / "executed.ipynb"
-    shutil.copyfile(job.notebook.path, source)  # papermill formats paths: braces in the user's would break it
+    os.environ |= {"HINAS_PUBLISH": str(folder / "published"), "HINAS_CHANGED": job.changed}
+    target = folder / "executed.ipynb"
+    # Papermill formats paths: a brace must stand there twice.
+    source, formatted = (str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook.path, target))
     try:
         papermill.execute_notebook(
             source,
-            target,
+            formatted,
             job.values,
             kernel_name="python3",
             language="python",
@@ -203,11 +270,3 @@ def _executed(job: Job, folder: Path) -> str | None:
         return first_line(type(error).__name__, str(error))
     offline.finish(target, folder / "executed.html", job.notebook.name)
     return None
-
-
-if __name__ == "__main__":
-    kind, folder = sys.argv[1], Path(sys.argv[2])
-    if kind == "plan":
-        serve(folder, lambda jobs: [planning.plan(job) for job in jobs])
-    else:
-        serve(folder, lambda job: _executed(job, folder))

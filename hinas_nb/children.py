@@ -1,27 +1,32 @@
 """A process and a folder of its own for each notebook, and a kernel that is surely ours.
 
 Nobody's Jupyter or IPython settings reach in, and nothing outlives the batch: not after Ctrl-C, not after a
-kill of the batch itself.
+kill of the batch itself; a folder that such a kill left is swept away at the next start.
 """
 
 import contextlib
+import fcntl
+import importlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from hinas_nb import places
 
 LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
+PREFIX = "hinas-nb-"  # of our folders among the temporary ones
 
 
 @dataclass
@@ -48,14 +53,19 @@ class Child:
 
 
 @contextlib.contextmanager
-def child(module: str, kind: str, task: Any, environment: dict[str, str], threads: int) -> Generator[Child]:
-    """Start `python -m MODULE KIND FOLDER`, which calls `serve`; it and its kernel end with the block."""
-    with tempfile.TemporaryDirectory(prefix="hinas-nb-", ignore_cleanup_errors=True) as name:
+def child(answer: FunctionType, task: Any, environment: dict[str, str], threads: int) -> Generator[Child]:
+    """Start a process that computes `answer(task, its folder)`; it and its kernel end with the block.
+
+    answer: a function of a module of this package, called by its name there.
+    """
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name, _held(Path(name)):
         folder = Path(name)
         (folder / "task").write_bytes(pickle.dumps(task))
+        called = [answer.__module__, answer.__qualname__, str(folder), str(os.getpid())]
         with open(folder / "stderr", "wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, kind, str(folder)],
+                [sys.executable, "-m", __name__, *called],
                 env=_environment(folder, threads) | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -74,12 +84,28 @@ def child(module: str, kind: str, task: Any, environment: dict[str, str], thread
                     process.wait()
 
 
-def serve(folder: Path, answer: Callable[[Any], Any]) -> None:
-    """In the child: compute `answer(task)` and leave it whole."""
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    content = pickle.dumps(answer(pickle.loads((folder / "task").read_bytes())))
+def _serve(module: str, name: str, folder: Path, parent: int) -> None:
+    """In the child: compute the answer and leave it whole. The parent may die before anything is imported."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    answer = getattr(importlib.import_module(module), name)
+    content = pickle.dumps(answer(pickle.loads((folder / "task").read_bytes()), folder))
     (folder / "partial").write_bytes(content)
     (folder / "partial").rename(folder / "answer")
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Generator[None]:
+    """Lock a folder; the system frees it when we die, however that comes. Raises OSError if it is held."""
+    with open(folder / "held", "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+
+
+def _sweep() -> None:
+    """Remove folders that nobody holds any more; one without its task is being made."""
+    for task in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/task"):
+        with contextlib.suppress(OSError), _held(task.parent):  # somebody else's can't even be opened
+            shutil.rmtree(task.parent, ignore_errors=True)
 
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:
@@ -108,3 +134,7 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))

@@ -79,8 +79,8 @@ def _resources(threads: int, device: str) -> dict[str, int]:
 
 def _environment() -> dict[str, str]:
     """The allocator of workers, unless the user has set it, and where the data is: workers may start anywhere."""
-    data = places.absolute(os.environ.get("HINAS_DATA") or "data")
-    return {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()} | {"HINAS_DATA": str(data)}
+    allocator = {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
+    return allocator | {"HINAS_DATA": str(places.data())}
 
 
 def _compute(work, config) -> tuple[str | None, str | None]:

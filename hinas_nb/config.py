@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hinas_nb import comparators
+from hinas_nb.data import catalog
 from hinas_nb.data.catalog import check_leak, check_split
 from hinas_nb.genotype import CANDIDATES, OPERATIONS, Genotype, widths
 from hinas_nb.protocol import Protocol
@@ -26,6 +27,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
+DataName = Annotated[str, AfterValidator(catalog.absolute)]  # a worker's working folder may be another
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 #: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
 Untrained = Literal["input", "nlm", "wavelet", "bm3d"]
@@ -103,7 +105,7 @@ class SearchConfig(Config):
     """Section 3.3: the search of one supernet. Defaults are the published settings."""
 
     space: Space = Field(default_factory=Space)
-    data: str = "BSDS500"
+    data: DataName = "BSDS500"
     split: str  # training images: train+val (BSDS500), train (others)
     validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
     validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
@@ -215,7 +217,7 @@ class TrainConfig(Config):
     residual: bool = True
     scale: Scale | None = None  # sr only
     sigma: Positive | None = None  # denoise only: grey levels (0-255)
-    data: str = "BSDS500"
+    data: DataName = "BSDS500"
     split: str
     validation: str | None = None
     validation_fraction: Fraction = 0.02
@@ -283,11 +285,16 @@ class EvaluateConfig(Config):
     """Scores of a trained network, or of the degraded input itself, on one data set under one protocol."""
 
     model: TrainConfig | Untrained
-    data: str
+    data: DataName
     split: str = "test"
     every: Count = 1  # score every k-th image, in file-name order
     protocol: Protocol
     save_images: tuple[str, ...] = ()  # names of images whose restoration is kept as PNG
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_folder(cls, values):
+        return _with_split(values, {}) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -396,5 +403,9 @@ def check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
         raise ConfigError(f"levels must move by at most 1 from layer to layer, starting at 0, got {levels}")
 
 
-def _with_split(values: dict) -> dict:
-    return {"split": "train+val" if values.get("data", "BSDS500") == "BSDS500" else "train"} | values
+def _with_split(values: dict, usual: dict | None = None) -> dict:
+    """With the split that is read where none is named; a folder has one only. usual: that of other sets."""
+    data = values.get("data", "BSDS500")
+    if isinstance(data, str) and catalog.is_folder(data):
+        return {"split": "all"} | values
+    return ({"split": "train+val" if data == "BSDS500" else "train"} if usual is None else usual) | values

@@ -131,7 +131,7 @@ def _resolved(config: RunConfig, store: Store) -> RunConfig:
 
 
 def _in_child(config: RunConfig, store: Store, threads: int, environment: Mapping[str, str]) -> Estimate:
-    with child(few_steps.__name__, "time", (config, store.data_root, threads), dict(environment), threads) as process:
+    with child(few_steps.answer, (config, store.data_root, threads), dict(environment), threads) as process:
         while not process.ended:
             if time.monotonic() - process.started > PATIENCE:
                 return Estimate(math.nan, f"its first steps took more than {PATIENCE:.0f} s")

@@ -4,7 +4,6 @@ With a Run's threads and allocator, and with the loops that Runs use; only the n
 """
 
 import math
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import NamedTuple
 import torch
 
 from hinas_nb import data
-from hinas_nb.children import serve
 from hinas_nb.compute import one_line
 from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
 from hinas_nb.data.images import ImageSet, decode, image_files
@@ -67,7 +65,7 @@ class Steps(NamedTuple):
     whole: float
 
 
-def _answer(task: tuple[RunConfig, Path | None, int]) -> float | str:
+def answer(task: tuple[RunConfig, Path | None, int], _: Path) -> float | str:
     """Seconds, or in one line why not."""
     config, data_root, threads = task
     torch.set_num_threads(threads)
@@ -185,7 +183,3 @@ def _patches(config: SearchConfig | TrainConfig, scale: int | None, images: Imag
     """How many patches V has, or is thinned to; about."""
     pixels = images.images[0][0].numel() / (config.patch * (scale or 1)) ** 2
     return min(config.validation_patches or math.inf, _held_out(config, files) * pixels)
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[2]), _answer)

@@ -6,6 +6,8 @@ Tensors and their JSON meta go into one safetensors file: nothing here unpickles
 import json
 import math
 import os
+import time
+import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ if TYPE_CHECKING:  # takes seconds: only those who have tensors wait for it
 
 METADATA_KEY = "hinas"  # of the JSON inside a safetensors file
 MAX_YAML = 100_000  # bytes of a settings file, and its values once all aliases are written out
+STALE = 24 * 3600.0  # seconds after which no writer can still be at work on a file
 
 
 class StoreError(OSError):
@@ -31,21 +34,33 @@ class FileContentError(ValueError):
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file in one step, even if the process is killed or the disk fills up meanwhile.
 
-    One writer per folder is assumed (Runs are locked): what a killed one left is overwritten here.
-    Raises StoreError.
+    Of several writers at once the last one wins. Raises StoreError.
     """
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.tmp")
+    partial = temporary(path)
     try:
-        with open(temporary, "wb") as file:
+        with open(partial, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):
-            temporary.unlink()
+            partial.unlink()
         raise unwritable(path, error) from None
+
+
+def temporary(path: Path) -> Path:
+    """A name beside a file that no other writer takes; cut, since names have an end too."""
+    return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
+
+
+def sweep(folder: Path, older: float = STALE) -> None:
+    """Remove the temporary files below a folder that killed writers left, if they are so many seconds old."""
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):  # gone meanwhile, or somebody else's
+            if time.time() - path.stat().st_mtime >= older:
+                path.unlink()
 
 
 def make_folder(path: Path) -> None:

@@ -39,20 +39,23 @@ def _notebooks(plans: list[Plan], found: list[Kind], settings) -> Iterator[str]:
     yield f"{'notebook':34} {'Runs':>6} {'done':>6} {'to do':>6} {'shared':>6} {'time':>8}"
     for row, asked in zip((*rows, total), (*([plan] for plan in plans), plans)):
         takes, _ = planning.spent(asked, found, settings)
-        time = duration(takes) if row.needed > row.done else ""
-        counts = " ".join(f"{count:6}" for count in (row.needed, row.done, row.needed - row.done, row.shared))
+        unknown = planning.untimed(asked, found, settings)
+        to_do = row.needed - row.done
+        time = "" if not to_do else "?" if unknown == to_do else f"{'> ' if unknown else ''}{duration(takes)}"
+        counts = " ".join(f"{count:6}" for count in (row.needed, row.done, to_do, row.shared))
         yield f"{row.notebook:34} {counts} {time:>8}".rstrip()
 
 
 def _until(plans: list[Plan], found: list[Kind], settings) -> Iterator[str]:
     computing, until = planning.spent(plans, found, settings)
-    unknown = sum(kind.count for kind in found if math.isnan(kind.seconds))
+    unknown, every = planning.untimed(plans, found, settings), sum(kind.count for kind in found)
     workers = f"{settings.workers} at a time" if settings.workers > 1 else "one after another"
-    yield (
-        f"All Runs to do, {workers}, {settings.threads} thread{'s' if settings.threads > 1 else ''} each: "
-        f"{duration(until)} on this machine ({duration(computing)} of computing)"
-        + (f"; without {unknown} of unknown time" if unknown else "")
-    )
+    how = f"All Runs to do, {workers}, {settings.threads} thread{'s' if settings.threads > 1 else ''} each"
+    if unknown == every:
+        yield f"{how}: nobody knows how long, none of {every} could be timed"
+        return
+    more = f"; without {unknown} of unknown time" if unknown else ""
+    yield f"{how}: {duration(until)} on this machine ({duration(computing)} of computing){more}"
 
 
 def _claims(jobs: list[Job], settings) -> Iterator[str]:

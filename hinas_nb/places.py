@@ -1,6 +1,7 @@
-"""Where the collection lies: its notebooks, budgets and results.
+"""Where the collection lies: its notebooks, budgets, data sets and results.
 
-`HINAS_HOME` names another copy of the collection, `HINAS_RESULTS` another results folder.
+`HINAS_HOME` names another copy of the collection, `HINAS_RESULTS` another results folder, `HINAS_DATA` another folder
+of data sets.
 """
 
 import os
@@ -15,7 +16,7 @@ def is_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", text) is not None
 
 
-def absolute(path: str) -> Path:
+def absolute(path: str | Path) -> Path:
     """`~` stands for the home; a user nobody knows stays as written."""
     return Path(os.path.expanduser(path)).resolve()
 
@@ -32,6 +33,17 @@ def results() -> Path:
     """The folder with one folder of results per profile: HINAS_RESULTS, else `results/` of the collection."""
     named = os.environ.get("HINAS_RESULTS")
     return absolute(named) if named else home() / "results"
+
+
+def data(named: str | Path | None = None) -> Path:
+    """The folder of all data sets: as named, else HINAS_DATA, else `data/` of the collection; absolute."""
+    named = named or os.environ.get("HINAS_DATA")
+    return absolute(named) if named else home() / "data"
+
+
+def variant(folder: Path, name: str) -> Path:
+    """Where a profile's folder of results keeps what was made with other settings than the profile's."""
+    return folder / "variants" / name
 
 
 def profiles() -> list[str]:

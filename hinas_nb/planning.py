@@ -18,10 +18,16 @@ PLANNED_TAGS = ("imports", "parameters", "runs")
 
 @dataclass(frozen=True)
 class Job:
-    """A checked notebook and the values to inject."""
+    """A checked notebook and the values to inject.
+
+    variant: the name under which its results are kept apart, changed: in what it departs from the profile, in words;
+    both empty for a notebook that is executed as the profile says.
+    """
 
     notebook: Notebook
     values: dict[str, Any]
+    variant: str = ""
+    changed: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,16 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
         free[worker] = ends[config] = max(free[worker], ends.get(producer_of(config), 0.0)) + takes
         total += takes
     return total, max(free, default=0.0)
+
+
+def untimed(plans: list[Plan], kinds: list[Kind], settings) -> int:
+    """How many Runs to do are of unknown time."""
+    from hinas_nb import durations
+    from hinas_nb.runs import missing
+
+    unknown = {kind.shape for kind in kinds if math.isnan(kind.seconds)}
+    to_do = missing([run for plan in plans for run in plan.runs], settings.store())
+    return sum(durations.shape(config) in unknown for config in to_do)
 
 
 def first_line(name: str, text: str) -> str:

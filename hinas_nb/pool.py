@@ -7,17 +7,19 @@ died, and `close()`, which leaves nothing running. A lost Run is taken up again 
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from textwrap import shorten
+from typing import Any
 
 from tqdm import tqdm
 
 from hinas_nb.compute import compute, one_line
+from hinas_nb.data.images import image_files
 from hinas_nb.files import printable
-from hinas_nb.identity import Run, RunConfig, describe, kind_of, producer_of
+from hinas_nb.identity import Run, RunConfig, all_data, describe, kind_of, own_data, producer_of
 from hinas_nb.store import RunFolder, Store
 from hinas_nb.workers import Here, Local
 
@@ -137,15 +139,37 @@ def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
     return sorted(found.values(), key=lambda config: WAVES.index(kind_of(config)))
 
 
+def absent(runs: Sequence[Run], store: Store) -> dict[tuple, str]:
+    """The data sets (name, split, scale) that what has to be computed for these Runs would read in vain, and why.
+
+    A finished Run is found by the sum noted in its store where its data is not here.
+    """
+    found: dict[tuple, str] = {}
+
+    def look(sources: Iterable[tuple], at: Callable[..., Any]) -> None:
+        for source in sources:
+            try:
+                at(*source)
+            except (ValueError, OSError) as error:
+                found[source] = one_line(error)
+
+    for run in runs:
+        look(all_data(run.config).values(), store.data_hash)
+    if not found:
+        for config in missing(runs, store):
+            look(own_data(config), lambda name, split, scale: image_files(name, split, store.data_root, scale))
+    return found
+
+
 def _with_data(runs: Sequence[Run], store: Store) -> tuple[list[Run], list[Failure]]:
     """The Runs whose data is here, and a failure for each of the others, which don't hold these up."""
     ready, failures = [], {}
     for run in runs:
-        try:
-            store.folder(run.config)
+        reasons = absent([run], store)
+        if reasons:
+            failures[run.config] = Failure(run.config, "", next(iter(reasons.values())))
+        else:
             ready.append(run)
-        except (ValueError, OSError) as error:
-            failures[run.config] = Failure(run.config, "", one_line(error))
     return ready, list(failures.values())
 
 

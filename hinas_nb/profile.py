@@ -32,11 +32,13 @@ from hinas_nb.config import (
     TrainConfig,
     Untrained,
 )
+from hinas_nb.data import catalog
 from hinas_nb.genotype import Genotype
 from hinas_nb.settings import Config, ConfigError, shown
 from hinas_nb.store import Store
 
 TASKS = ("denoise", "sr")
+SPLITS = ("split", "validation")  # settings that only mean something for one data set
 OURS = "hinas"  # the derived network among the paces
 
 
@@ -138,6 +140,7 @@ class Profile(Config):
 def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
     """A profile by name (a file of `params/`) or path, every setting checked.
 
+    A relative `folder:PATH` begins where the file lies, one of the overrides in the working folder.
     overrides: single fields, `{"train.steps": 2000}` for both tasks or `{"sr.train.steps": 2000}` for one;
         `{"seeds": [0]}`.
     Raises ConfigError, OSError.
@@ -151,7 +154,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     except files.FileContentError as error:
         raise ConfigError(str(error)) from None
     try:
-        for field, value in (overrides or {}).items():
+        # A data set first: it takes the splits of the one before away, but not those that are overridden too.
+        for field, value in sorted((overrides or {}).items(), key=lambda item: not str(item[0]).endswith(".data")):
             names = str(field).split(".")
             both = names[0] in Budget.model_fields
             for path_of in [[task, *names] for task in TASKS] if both else [names]:
@@ -161,7 +165,15 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
         if content.get("name", path.stem) != path.stem or not places.is_name(path.stem):  # its results' folder
             rule = "the file's, letters and digits joined by . _ or -"
             raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
+        own = places.home() / "params" / path.name
+        if path.stem in places.profiles() and path.resolve() != own.resolve():  # they would share a folder of results
+            rule = f"another one than that of a profile of the collection ({own})"
+            raise ConfigError(f"name must be {rule}, got {path.stem!r}")
         profile = Profile(**(content | {"name": path.stem}))
+        for budget in (profile.denoise, profile.sr):
+            for part in (budget.search, budget.train, budget.evaluate, budget.headline.train, budget.headline.evaluate):
+                if isinstance(part.get("data"), str):
+                    part["data"] = catalog.absolute(part["data"], path.parent.absolute())
         _check(profile)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -171,6 +183,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
     """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
     _check_left_out(budget, fixed)
+    if "data" in changes:
+        budget = _with_data(budget, changes["data"])
     values = _merged(budget, fixed)
     for name, value in changes.items():
         if name in model.model_fields:
@@ -194,6 +208,13 @@ def _check_left_out(budget: dict, fixed: dict) -> None:
             raise ConfigError(f"{name} must be left to the experiment, got {shown(budget[name])} in the budget")
 
 
+def _with_data(settings: dict, data: Any) -> dict:
+    """Another data set in the place of the one that stands there, whose splits are not its."""
+    data = catalog.absolute(data) if isinstance(data, str) else data
+    stays = settings.get("data") == data
+    return {name: value for name, value in settings.items() if stays or name not in SPLITS} | {"data": data}
+
+
 def _merged(first: dict, second: dict) -> dict:
     """Both, nested; the second wins."""
     merged = dict(first)
@@ -205,6 +226,8 @@ def _merged(first: dict, second: dict) -> dict:
 
 def _override(content: dict, names: list[str], value) -> dict:
     """A copy with another value: YAML's anchors make parts of a file one object, which must not change."""
+    if names == ["data"]:
+        return _with_data(content, value)
     if len(names) == 1:
         return {**content, names[0]: value}
     inner = content.get(names[0]) or {}

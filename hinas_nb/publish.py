@@ -4,8 +4,9 @@
     publisher.figure(picture, "panel", "The network removes noise and keeps edges")
 
 Files go to `results/<profile>/{figures,tables}/<notebook>__<name>.*`, the words about them to
-`results/<profile>/answers/<notebook>.json`. The batch lets a notebook write elsewhere (HINAS_PUBLISH) and
-moves everything at once when it has succeeded.
+`results/<profile>/answers/<notebook>.json`. Only the batch puts them there: it lets a notebook write elsewhere
+(HINAS_PUBLISH) and moves everything at once when it has succeeded. A notebook run by hand, whose cells may have been
+changed in any way, publishes to `results/<profile>/variants/by-hand`.
 """
 
 import json
@@ -19,6 +20,8 @@ from hinas_nb import figures, files, places, provenance
 from hinas_nb.figures.style import Drawing
 from hinas_nb.identity import REVISIONS
 
+BY_HAND = "by-hand"  # the variant of what no batch executed
+
 
 class Publisher:
     """The shelf of one notebook; making one clears what the report said of it before."""
@@ -26,9 +29,10 @@ class Publisher:
     def __init__(self, profile: str, notebook: str):
         """profile: its name, as in `load_profile(profile).name`. Raises ValueError for an impossible name."""
         staged = os.environ.get("HINAS_PUBLISH")
-        self.folder = Path(staged) if staged else places.results() / _checked(profile)
+        self.folder = Path(staged) if staged else places.variant(places.results() / _checked(profile), BY_HAND)
         self.notebook = _checked(notebook)
-        self._page = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+        changed = os.environ.get("HINAS_CHANGED", "") if staged else "run by hand"
+        self._page = {"changed": changed, "question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
         self._page["revisions"] = REVISIONS  # what is shown was made under
 
     def figure(self, figure: Drawing, name: str, caption: str) -> Drawing:

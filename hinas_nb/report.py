@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from hinas_nb import files, record, runs
+from hinas_nb import files, places, record, runs
 from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
 from hinas_nb.profile import load_profile
 from hinas_nb.report_style import CSS
@@ -38,23 +38,39 @@ class ReportError(ValueError):
 
 
 def write(folder: Path) -> Path:
-    """Write `index.html` into a profile's results folder. Raises ReportError, OSError."""
-    names = sorted(
+    """Write `index.html` into a profile's folder of results, and into its variants'. Raises ReportError, OSError."""
+    variants = {path: _answers(path) for path in sorted(places.variant(folder, "").glob("*")) if _names(path)}
+    if not variants and not _names(folder):
+        raise ReportError(f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}")
+    for variant, answers in variants.items():
+        _write(variant, answers, folder, {})
+    return _write(folder, _answers(folder), None, variants)
+
+
+def _names(folder: Path) -> list[str]:
+    """The notebooks that left something in a folder."""
+    return sorted(
         {path.stem for kind in ("answers/*.json", "html/*.html") for path in folder.glob(kind)}
         | {path.name.removesuffix(".failed.ipynb") for path in folder.glob("notebooks/*.failed.ipynb")}
     )
-    if not names:
-        raise ReportError(f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}")
-    answers = {name: _answer(folder, name) for name in names}
+
+
+def _answers(folder: Path) -> dict[str, dict]:
+    return {name: _answer(folder, name) for name in _names(folder)}
+
+
+def _write(folder: Path, answers: dict, reference: Path | None, variants: dict[Path, dict]) -> Path:
+    """The page of a profile, or that of a variant, beside its `reference`."""
     cost = runs.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
-    sections = "\n".join(_section(folder, name, answer) for name, answer in answers.items())
+    sections = "\n".join(_section(folder, name, answer, reference) for name, answer in answers.items())
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>HiNAS, {escape(folder.name)} budget</title><style>{CSS}</style></head><body>
-{_header(folder, answers, cost)}
+<title>HiNAS, {escape(_budget(folder, reference))}</title><style>{CSS}</style></head><body>
+{_header(folder, answers, cost, reference)}
 <main>
 {_overview(folder, answers)}
+{_variants(folder, variants)}
 {sections}
 {_runs(cost)}
 {_provenance(answers)}
@@ -67,9 +83,14 @@ def write(folder: Path) -> Path:
     return target
 
 
+def _budget(folder: Path, reference: Path | None) -> str:
+    return f"{folder.name}, a variant of the {reference.name} budget" if reference else f"{folder.name} budget"
+
+
 def _answer(folder: Path, name: str) -> dict:
     path = folder / "answers" / f"{name}.json"
-    nothing = {"question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}, "revisions": {}}
+    nothing = {"changed": "", "question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}
+    nothing |= {"revisions": {}}
     if not path.exists():
         return nothing
     try:
@@ -86,7 +107,7 @@ def _answer(folder: Path, name: str) -> dict:
         raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
 
 
-def _header(folder: Path, answers: dict, cost: pd.DataFrame) -> str:
+def _header(folder: Path, answers: dict, cost: pd.DataFrame, reference: Path | None) -> str:
     machine = next((a["provenance"]["machine"] for a in answers.values() if a["provenance"]), {})
     made = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
     figures = sum(len(answer["figures"]) for answer in answers.values())
@@ -98,13 +119,14 @@ def _header(folder: Path, answers: dict, cost: pd.DataFrame) -> str:
     ]
     shown = "".join(f"<li><b>{value}</b> {escape(what)}</li>" for value, what in facts if value)
     where = f"{machine['processor']}, {machine['cores']} cores" if machine else "a machine nobody noted"
+    beside = '<p>Not the budget as it is: <a href="../../index.html">that page</a>.</p>' if reference else ""
     try:
-        about = load_profile(folder.name).about
+        about = load_profile((reference or folder).name).about
     except (ConfigError, OSError):  # a file of one's own elsewhere
         about = ""
     return f"""<header><p class="kicker">HiNAS notebook collection</p>
 <h1>Memory-efficient architecture search for image restoration, reproduced</h1>
-<p>Budget <b>{escape(folder.name)}</b> on {escape(where)}. Page made {made}.</p>
+<p><b>{escape(_budget(folder, reference))}</b> on {escape(where)}. Page made {made}.</p>{beside}
 {f'<p class="about">{escape(about)}</p>' if about else ""}
 <ul class="facts">{shown}</ul></header>"""
 
@@ -115,13 +137,44 @@ def _overview(folder: Path, answers: dict) -> str:
         failed = '<p class="failed">The last run failed; what stands here is older.</p>'
         cards.append(
             f'<a class="card" href="#{quote(name)}"><span class="number">{escape(_title(name))}</span>'
-            f"<h3>{escape(answer['question'])}</h3><p>{escape(answer['answer'])}</p>"
+            f"<h3>{escape(answer['question'])}</h3>{_changed(answer)}<p>{escape(answer['answer'])}</p>"
             f"{_older(answer)}{failed if _failed(folder, name).exists() else ''}</a>"
         )
     return f'<section><h2>What was asked, what came out</h2><div class="cards">{"".join(cards)}</div></section>'
 
 
-def _section(folder: Path, name: str, answer: dict) -> str:
+def _changed(answer: dict) -> str:
+    return f'<p class="changed">Changed: {escape(answer["changed"])}</p>' if answer["changed"] else ""
+
+
+def _variants(folder: Path, variants: dict[Path, dict]) -> str:
+    """What was made with other settings, apart from the budget's own results; a line for each notebook."""
+    if not variants:
+        return ""
+    rows = "".join(
+        f'<tr><td><a href="{_address(folder, variant)}#{quote(name)}">{escape(_title(name))}</a></td>'
+        f"<td>{escape(answer['changed'])}</td><td>{escape(answer['answer'])}</td></tr>"
+        for variant, answers in variants.items()
+        for name, answer in answers.items()
+    )
+    head = "<tr><th>notebook</th><th>changed</th><th>answer</th></tr>"
+    table = f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return f'<section id="variants"><h2>With other settings</h2>{table}</section>'
+
+
+def _address(folder: Path, variant: Path) -> str:
+    return quote((variant / "index.html").relative_to(folder).as_posix())
+
+
+def _beside(name: str, reference: Path | None) -> str:
+    """What the budget as it is answers, for a variant."""
+    if reference is None or name not in _names(reference):
+        return ""
+    said = escape(_answer(reference, name)["answer"])
+    return f'<p>With the budget as it is: {said} (<a href="../../index.html#{quote(name)}">figures and tables</a>)</p>'
+
+
+def _section(folder: Path, name: str, answer: dict, reference: Path | None) -> str:
     links = [
         f'<a href="{kind}/{quote(path.name)}">{text}</a>'
         for kind, text, path in (
@@ -134,7 +187,8 @@ def _section(folder: Path, name: str, answer: dict) -> str:
     figures = "".join(_figure(folder, f"{name}__{key}", text) for key, text in answer["figures"].items())
     tables = "".join(_table(folder, f"{name}__{key}", text) for key, text in answer["tables"].items())
     return f"""<section id="{quote(name)}"><h2>{escape(_title(name))}</h2>
-<p class="question">{escape(answer["question"])}</p><p class="answer">{_badged(answer["answer"])}</p>
+<p class="question">{escape(answer["question"])}</p>{_changed(answer)}
+<p class="answer">{_badged(answer["answer"])}</p>{_beside(name, reference)}
 {_older(answer)}<p class="links">{" · ".join(links)}</p><div class="figures">{figures}</div>{tables}</section>"""
 
 

@@ -26,6 +26,7 @@ section { margin: 2.2rem 0; padding-top: 1.4rem; border-top: 1px solid var(--lin
 .card:hover, .card:focus { border-color: var(--accent); }
 .card p { margin: 0; color: var(--quiet); font-size: .93rem; }
 .outdated { color: var(--open); }
+.changed { font-weight: 600; }
 .card .failed { color: var(--bad); margin-top: .4rem; }
 .question { color: var(--quiet); margin: 0; max-width: 46em; }
 .answer { font-size: 1.12rem; margin: .3rem 0 .6rem; max-width: 44em; }

@@ -4,6 +4,8 @@ runs = grid(base, residual=[False, True], sigma=[30, 50], seed=[0, 1, 2])
 scores = collect(runs, store)
 """
 
+import errno
+import fcntl
 import itertools
 import warnings
 from collections.abc import Sequence
@@ -13,13 +15,14 @@ from typing import Any
 
 import numpy
 import pandas
-from filelock import FileLock, Timeout
 
-from hinas_nb import files, record
+from hinas_nb import files, places, record
 from hinas_nb.compute import COSTS, compute
 from hinas_nb.config import EvaluateConfig, Perturbed
+from hinas_nb.departures import departures
 from hinas_nb.identity import KINDS, Run, RunConfig, kind_of
 from hinas_nb.pool import Failure, execute, missing
+from hinas_nb.profile import Profile, load_profile
 from hinas_nb.protocol import Protocol
 from hinas_nb.settings import Config, ConfigError
 from hinas_nb.store import CHECKPOINT, RunFolder, Store
@@ -97,12 +100,17 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
 
 
 def status(store: Store) -> pandas.DataFrame:
-    """Every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), what, reason, seconds,
-    peak_memory_mib, started (UTC), outdated (revisions of before that it rests on)."""
-    rows = [
-        _state(folder) for kind in KINDS.values() for folder in sorted((store.root / kind).glob("*")) if folder.is_dir()
-    ]
-    columns = ["kind", "hash", "state", "what", "reason", "seconds", "peak_memory_mib", "started", "outdated"]
+    """Every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), seconds,
+    peak_memory_mib, started (UTC), outdated (older revisions that it rests on), what, departs (in what it differs from
+    the profile), reason.
+
+    Where a lock may not be looked at, the state is "running or interrupted".
+    """
+    rows = []
+    for kind in KINDS.values():
+        folders = [folder for folder in sorted((store.root / kind).glob("*")) if folder.is_dir()]
+        rows += [_state(folder) | {"departs": said} for folder, said in zip(folders, _departs(kind, folders, store))]
+    columns = ["kind", "hash", "state", *COSTS, "started", "outdated", "what", "departs", "reason"]
     return pandas.DataFrame(rows, columns=columns)
 
 
@@ -175,14 +183,32 @@ def _state(folder: Path) -> dict:
         if (folder / "start.json").exists():
             start = record.read(folder / "start.json", record.Start)
             row |= {"what": start.what, "started": start.started}
-        if _locked(folder):
+        held = _held(folder / ".lock")
+        if held:
             return row | {"state": "running"} | _cost_so_far(folder)
         if (folder / "failed.json").exists():
             failed = record.read(folder / "failed.json", record.Failed)
             return row | {"state": "failed", "reason": failed.reason} | _cost(failed)
-        return row | {"state": "interrupted"} | _cost_so_far(folder)
+        unsure = {"state": "running or interrupted", "reason": "its lock cannot be read"}
+        return row | ({"state": "interrupted"} if held is False else unsure) | _cost_so_far(folder)
     except (OSError, ValueError) as error:
         return row | {"state": "damaged", "reason": files.one_line(str(error))}
+
+
+def _departs(kind: str, folders: list[Path], store: Store) -> list[str]:
+    """What each Run of a kind departs in from its profile; if that isn't known, from the published settings, but for
+    what all of them share."""
+    known = store.root.parent.name in places.profiles()
+    usual = load_profile(store.root.parent.name) if known else Profile(name="published")
+    told = []
+    for folder in folders:
+        try:
+            config = files.read_json(folder / "start.json").get("config")
+        except (OSError, ValueError):
+            config = None
+        told.append(departures(kind, config, usual) if isinstance(config, dict) else [])
+    shared = set() if known else set.intersection(*map(set, told)) if told else set()
+    return [", ".join(word for word in words if word not in shared) for words in told]
 
 
 def _cost(note: record.Cost) -> dict:
@@ -196,13 +222,16 @@ def _cost_so_far(folder: Path) -> dict:
     return _cost(record.typed(files.read_meta(path), record.Cost, path, "delete it to start the Run anew"))
 
 
-def _locked(folder: Path) -> bool:
-    if not (folder / ".lock").exists():
-        return False
-    lock = FileLock(folder / ".lock")
+def _held(lock: Path) -> bool | None:
+    """Whether a process holds a lock, asked for as by a reader: that needs no right to write. None: it isn't told."""
     try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError) as error:
-        return isinstance(error, Timeout)
-    lock.release()
+        with open(lock, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError as error:
+                return True if error.errno in (errno.EWOULDBLOCK, errno.EACCES) else None
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
     return False

@@ -38,7 +38,7 @@ State: TypeAlias = tuple[dict[str, Tensor], dict]
 
 
 class Store:
-    """The Runs below one folder, made of the data under `data_root` (None: `HINAS_DATA`, else ./data)."""
+    """The Runs below one folder, made of the data under `data_root` (None: as `places.data` says)."""
 
     def __init__(self, root: str | Path, data_root: str | Path | None = None):
         self.root = Path(root).absolute()
@@ -124,6 +124,7 @@ class RunFolder:
     def begin(self, device: str, threads: int) -> Start:
         """Note what the Run starts with, or return what it was first started with. Starts its clock."""
         (self.path / "failed.json").unlink(missing_ok=True)
+        files.sweep(self.path, older=0)  # we hold the lock: no other writer is at work here
         path = self.path / "start.json"
         if not path.exists():
             started = {"device": device, "threads": threads, "started": _now()}

@@ -4,10 +4,12 @@ import contextlib
 import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,8 +17,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, output_from_msg
 
-from hinas_nb import __main__, batch, contract, offline, parameters, places, planning
+from hinas_nb import __main__, batch, children, contract, offline, parameters, places, planning
+from hinas_nb.files import temporary
 from hinas_nb.parameters import NotebookError
+from hinas_nb.profile import load_profile
+from hinas_nb.settings import ConfigError
 
 FIRST = """\
 # Tiny
@@ -254,13 +259,13 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
     notebook(home / "notebooks", "01_good", GOOD, PUBLISH, REPORT)
     notebook(home / "notebooks", "02_bad", "1", "raise ValueError('the first line\\nand more')", "2")
 
-    assert __main__.main(["run", "all", "--workers", "2", "-p", "x=2"]) == 1
+    assert __main__.main(["run", "all", "--workers", "2", "-p", "x=1"]) == 1  # which it is anyway
     said = capsys.readouterr()
     assert said.err == "02_bad: cell 5: ValueError: the first line\n"
     assert said.out.endswith(f"1 of 2 notebooks executed, results in {results}\n")
     executed = nbformat.read(results / "notebooks" / "01_good.ipynb", 4)
     said = json.loads(executed.cells[6].outputs[0].text)
-    assert said["x"] == 2.0 and said["python"] == sys.executable
+    assert said["x"] == 1.0 and said["python"] == sys.executable
     assert not Path(said["ipython"]).exists() and "foreign" not in said["ipython"]
     assert executed.metadata.papermill.input_path == "01_good.ipynb"
     assert files(results) == {
@@ -279,14 +284,13 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
         "hinas-nb: 01_good: label must be set in the parameters cell only, got it in cell 5\n"
     )
     notebook(home / "notebooks", "01_good", GOOD, PUBLISH, "1 / 0")
-    assert __main__.main(["run", "1", "-p", "label=b"]) == 1
+    assert __main__.main(["run", "1"]) == 1
     assert capsys.readouterr().err == "01_good: cell 6: ZeroDivisionError: division by zero\n"
     assert (results / "notebooks" / "01_good.ipynb").read_bytes() == before
     assert files(results) >= {"notebooks/01_good.failed.ipynb", "figures/01_good__a.txt"}
-    assert "figures/01_good__b.txt" not in files(results)
 
-    notebook(home / "notebooks", "01_good", GOOD, PUBLISH)
-    assert __main__.main(["run", "1", "-p", "label=b"]) == 0
+    notebook(home / "notebooks", "01_good", GOOD, PUBLISH, source=PARAMETERS.replace('"a"', '"b"'))
+    assert __main__.main(["run", "1"]) == 0
     assert capsys.readouterr().err == ""
     assert (results / "notebooks" / "01_good.ipynb").read_bytes() != before
     assert {name for name in files(results) if "01_good" in name} == {
@@ -298,7 +302,91 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
 
 
 def files(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """But for the empty files of locks."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+CHANGED = """\
+assert os.environ["HINAS_CHANGED"] == {changed!r}
+os.makedirs(f"{{folder}}/answers", exist_ok=True)
+open(f"{{folder}}/answers/01_good.json", "w").write(json.dumps({{"answer": label, "changed": {changed!r}}}))"""
+
+
+@pytest.mark.slow
+def test_other_settings_never_touch_the_results_of_the_profile(home, capsys, tmp_path, monkeypatch):
+    """Also where paths hold braces, which papermill would fill in."""
+    braces = tmp_path / "{x} {0} {"
+    braces.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(braces))
+    results = home / "results" / "smoke"
+    notebook(home / "notebooks", "01_good", GOOD, CHANGED.format(changed=""), PUBLISH)
+    assert __main__.main(["run", "1"]) == 0, capsys.readouterr().err
+    before = {name: (results / name).read_bytes() for name in files(results)}
+    assert "answers/01_good.json" in before
+
+    changed = "label=b, sr.train.steps=7"
+    other = notebook(braces, "01_good", GOOD, CHANGED.format(changed=changed), PUBLISH)
+    given = ["-p", "label=b", "-p", 'overrides={"sr.train.steps": 7, "sr.train.validate_every": 7}']
+    assert __main__.main(["run", str(other), *given]) == 1
+    assert "AssertionError" in capsys.readouterr().err, "all that was changed is named"
+    notebook(braces, "01_good", GOOD, CHANGED.format(changed=f"{changed}, sr.train.validate_every=7"), PUBLISH)
+    assert __main__.main(["run", str(other), *given]) == 0
+    place = results / "variants" / "label-b-sr.train.steps-7-sr.train.validate_every-7-"
+    (found,) = (results / "variants").iterdir()
+    assert str(found).startswith(str(place)) and capsys.readouterr().out.endswith(f"results in {found}\n")
+    assert files(found) == {name.replace("__a", "__b") for name in before}
+    assert __main__.main(["report"]) == 0
+    assert "sr.train.validate_every=7" in (results / "index.html").read_text()
+
+    notebook(braces, "01_good", GOOD, CHANGED.format(changed="nothing"), PUBLISH)
+    assert __main__.main(["run", str(other), "--name", "mine"]) == 0
+    assert files(results / "variants" / "mine") == set(before)
+    assert {name: (results / name).read_bytes() for name in before} == before
+    assert not list(braces.glob("hinas-nb-*"))
+
+
+def changes(path: Path, *assignments: str, **settings) -> list[tuple[str, str]]:
+    jobs = batch.prepare([str(path)], list(assignments), batch.Settings("smoke", path.parent, **settings))
+    return [(job.variant, job.changed) for job in jobs]
+
+
+def test_what_is_no_change_makes_no_variant(home):
+    path = notebook(home / "notebooks", "01_good")
+    assert changes(path) == changes(path, "x=1", "label=a", "overrides={}") == [("", "")]
+    same = load_profile("smoke").seeds
+    assert changes(path, f'overrides={{"seeds": {list(same)}}}') == [("", "")]
+    assert changes(path, variant="mine") == [("mine", "nothing")]
+
+
+def test_names_of_variants_differ_where_changes_do(home):
+    path = notebook(home / "notebooks", "01_good")
+    given = [
+        "label=a b",
+        "label=a-b",
+        "label=é",
+        "label=" + "long" * 100,
+        "x=-1",
+        "x=2",
+        'names=["a"]',
+        "label=../../a",
+    ]
+    names = [changes(path, one)[0][0] for one in given]
+    assert len(set(names)) == len(names) and all(places.is_name(name) and len(name) < 100 for name in names)
+    for wrong in ("", "..", "a/b", "a b"):
+        with pytest.raises(NotebookError, match="name of a variant must be letters and digits"):
+            changes(path, variant=wrong)
+
+
+def test_another_file_of_a_profiles_name_is_refused(home, tmp_path):
+    """Its results would take the place of the profile's."""
+    path = notebook(home / "notebooks", "01_good")
+    other = tmp_path / "elsewhere" / "smoke.yaml"
+    other.parent.mkdir()
+    shutil.copyfile(home / "params" / "smoke.yaml", other)
+    with pytest.raises(ConfigError, match="name must be another one than that of a profile of the collection"):
+        batch.prepare([str(path)], [], batch.Settings(str(other), tmp_path))
+    assert batch.prepare([str(path)], [], batch.Settings(str(home / "params" / "smoke.yaml"), tmp_path))
 
 
 RUNS = """\
@@ -345,20 +433,24 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
     assert rows == [["01_runs", "2", "2", "0", "0"], ["all", "2", "2", "0", "0"]]
 
 
-def test_interrupted_it_leaves_nothing_behind(home):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_it_leaves_nothing_behind(home, number):
     mark = home / "started"
+    (home / "tmp").mkdir()
     notebook(home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)")
     command = [sys.executable, "-m", "hinas_nb", "run", "1"]
-    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent)}
+    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent), "TMPDIR": str(home / "tmp")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert mark.exists() and Path(f"/proc/{process.pid}/environ").read_text().count(str(home))
-    process.send_signal(signal.SIGINT)
+    assert list((home / "tmp").glob("hinas-nb-*"))
+    process.send_signal(number)
     _, said = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    assert process.returncode == 128 + number
+    assert number != signal.SIGINT or said == "hinas-nb: interrupted; the same command goes on where this one stopped\n"
+    assert not list((home / "tmp").glob("hinas-nb-*"))
     assert not (home / "results").exists() or not files(home / "results")
     assert not processes(home)
 
@@ -375,6 +467,60 @@ def processes(home: Path) -> list[str]:
             break
         time.sleep(0.1)
     return found
+
+
+# --- children
+
+
+def double(task: int, folder: Path) -> int:
+    return 2 * task
+
+
+def forever(task: str, folder: Path) -> None:
+    Path(task).touch()
+    time.sleep(600)
+
+
+@pytest.fixture
+def importable(monkeypatch, tmp_path):
+    """What children import; their folders lie below `tmp_path`."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(places.PACKAGE.parent), str(Path(__file__).parent)]))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def test_folders_of_the_dead_are_swept_those_of_the_living_are_not(importable, tmp_path):
+    program = (
+        "import test_batch\nfrom hinas_nb.children import child\n"
+        "with child(test_batch.forever, {mark!r}, {{}}, 1) as process: process.wait()"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    marks = [tmp_path / "living", tmp_path / "dead"]
+    processes = [subprocess.Popen([sys.executable, "-c", program.format(mark=str(m))], env=environment) for m in marks]
+    while not all(mark.exists() for mark in marks):
+        time.sleep(0.05)
+        assert all(process.poll() is None for process in processes)
+    (foreign := tmp_path / "hinas-nb-being-made").mkdir()
+    living, dead = ({path for path in tmp_path.glob("hinas-nb-*") if is_task_of(path, mark)} for mark in marks)
+    processes[1].kill()
+    processes[1].wait()
+    with children.child(double, 21, {}, 1) as process:
+        assert process.wait() == 42
+        assert set(tmp_path.glob("hinas-nb-*")) == living | {foreign, process.folder} and dead
+    processes[0].terminate()
+    processes[0].wait()
+
+
+def is_task_of(folder: Path, mark: Path) -> bool:
+    return (folder / "task").exists() and str(mark).encode() in (folder / "task").read_bytes()
+
+
+def test_a_child_whose_parent_died_while_it_was_importing_ends(importable, tmp_path):
+    """Its parent's number comes with the task: who asks late is told of another parent."""
+    (tmp_path / "task").write_bytes(pickle.dumps(str(tmp_path / "mark")))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    command = [sys.executable, "-m", children.__name__, "test_batch", "forever", str(tmp_path), str(dead.pid)]
+    assert subprocess.run(command, timeout=300).returncode == 1
 
 
 # --- pages
@@ -491,5 +637,6 @@ def test_on_a_full_disk_old_results_stay_together(tmp_path, monkeypatch):
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["old"] * 3
     assert len(list(tmp_path.iterdir())) == 6
     monkeypatch.undo()
+    assert len({temporary(tmp_path / "n") for _ in range(9)}) == 9, "two batches never share one"
     batch._place(targets)
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["new"] * 3

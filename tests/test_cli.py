@@ -151,6 +151,28 @@ def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_pat
     assert capsys.readouterr().err == f"hinas-nb: {line}\n"
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_missing_data_is_one_line_before_anything_starts(tmp_path, capsys, monkeypatch, command):
+    """The budget names BSDS500, which is not here; nothing is computed, executed or made."""
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    shutil.copytree(places.PACKAGE.parent / "params", tmp_path / "params")
+    sources = {
+        "imports": "from hinas_nb.profile import load_profile\nfrom hinas_nb.runs import Run",
+        "parameters": "profile = 'smoke'",
+        "runs": "budget = load_profile(profile)\n"
+        "trained = [budget.train(task, budget.search(task)) for task in ('denoise', 'sr')]\n"
+        "runs = [Run(budget.evaluate(model)) for model in trained]",
+    }
+    cells = [{"cell_type": "code", "metadata": {"tags": [tag]}, "source": text} for tag, text in sources.items()]
+    (tmp_path / "01.ipynb").write_text(json.dumps({"cells": cells}))
+    assert code(command, "01.ipynb", "--profile", "paper") == 2
+    said = capsys.readouterr()
+    line = f"BSDS500 train must be a folder of images at {tmp_path}/data/BSDS500/train, got none there: set HINAS_DATA"
+    assert said.err.startswith(f"hinas-nb: {line}") and said.err.count("\n") == 1 and said.out == ""
+    assert command == "plan" or said.err.endswith("; also missing: DIV2K, B100\n")
+    assert not (tmp_path / "results").exists()
+
+
 @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError()])
 def test_input_beyond_all_measure_is_one_line(monkeypatch, capsys, error):
     def drown(options):

@@ -79,3 +79,18 @@ def test_a_long_value_is_cut():
         SearchConfig(epochs=list(range(10_000)))
     assert str(error.value).startswith("epochs: Input should be a valid integer, got [0, 1, 2, ")
     assert len(str(error.value)) < LONGEST + 80
+
+
+def test_a_folder_is_named_by_its_whole_path_and_has_one_split(tmp_path, monkeypatch):
+    """A worker's working folder may be another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "mine"))
+    scored = EvaluateConfig(model="input", data="folder:mine/../mine", protocol=STANDARD)
+    assert (scored.data, scored.split) == (f"folder:{tmp_path}/mine", "all")
+    assert scored == scored.but(data=f"folder:{tmp_path}/mine", split="all")
+    for learned in (SearchConfig(data="folder:~/mine"), train(data="folder:~/mine", split="all")):
+        assert (learned.data, learned.split) == (f"folder:{tmp_path}/mine/mine", "all")
+    with pytest.raises(ConfigError, match=r"split of folder:.*/mine must be all, got 'test'"):
+        scored.but(split="test")
+    with pytest.raises(ConfigError, match=r"data must be one of .* or folder:PATH, got 'folder:'"):
+        scored.but(data="folder:")

@@ -200,3 +200,17 @@ def test_arrays_that_are_no_picture_are_not_written(tmp_path, pixels):
     with pytest.raises(ValueError, match=f"{tmp_path}/x.png must be grey or RGB with 8 or 16 bits, got {pixels.dtype}"):
         data.write_image(tmp_path / "x.png", pixels)
     assert not list(tmp_path.iterdir())
+
+
+def test_data_lies_in_the_collection_wherever_one_works(tmp_path, monkeypatch):
+    """JupyterLab works in `notebooks/`."""
+    monkeypatch.delenv("HINAS_DATA", raising=False)
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    for folder in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(folder)
+        assert data.data_root() == tmp_path / "data"
+        with pytest.raises(data.DataError, match=f"at {tmp_path}/data/Set5/HR/x2, got none there"):
+            data.load("Set5", "test")
+    monkeypatch.setenv("HINAS_DATA", "mine")
+    assert data.data_root() == tmp_path / "notebooks" / "mine" and data.data_root("x").is_absolute()

@@ -222,13 +222,23 @@ def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
         "evaluate photos denoise-standard, width 8                 1        ?  a few steps, timed now",
     ]
     assert [line.split() for line in said[6:9]] == [
-        ["05_train", "3", "0", "3", "3", "61", "min"],
-        ["06_same", "3", "0", "3", "3", "61", "min"],
-        ["all", "3", "0", "3", "3", "61", "min"],
+        ["05_train", "3", "0", "3", "3", ">", "61", "min"],
+        ["06_same", "3", "0", "3", "3", ">", "61", "min"],
+        ["all", "3", "0", "3", "3", ">", "61", "min"],
     ]
     assert said[9] == (
         "All Runs to do, 2 at a time, 1 thread each: 61 min on this machine (61 min of computing); "
         "without 1 of unknown time"
+    )
+
+
+def test_where_nothing_could_be_timed_no_time_is_told(budget, monkeypatch):
+    unknown = [(durations.shape(config), Estimate(math.nan, "no data")) for config in chain(budget)]
+    monkeypatch.setattr(durations, "estimate", lambda *_: unknown)
+    said = list(forecast.lines([Plan("05_train", [Run(chain(budget)[-1])])], [], settings(budget)))
+    assert [line.split()[-1] for line in said[6:8]] == ["?", "?"]
+    assert said[8] == (
+        "All Runs to do, one after another, 1 thread each: nobody knows how long, none of 3 could be timed"
     )
 
 

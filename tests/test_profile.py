@@ -149,3 +149,32 @@ def test_the_input_is_scored_under_a_protocol():
 def test_runs_of_profiles_are_kept_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
     assert load_profile("smoke").store().root == Path(tmp_path) / "smoke" / "runs"
+
+
+def test_a_folder_takes_the_place_of_any_data_set(monkeypatch, tmp_path):
+    """With the splits of what stood there before; below the file that names it, else the working folder."""
+    monkeypatch.chdir(tmp_path)
+    names = {f"{kind}.data": f"folder:{kind}" for kind in ("search", "train", "evaluate")}
+    profile = load_profile("smoke", names)
+    for task in TASKS:
+        search = profile.search(task)
+        for headline in (False, True):
+            training = profile.train(task, search, headline)
+            scoring = profile.evaluate(training, headline)
+            for config, kind in ((search, "search"), (training, "train"), (scoring, "evaluate")):
+                assert (config.data, config.split) == (f"folder:{tmp_path}/{kind}", "all")
+            assert training.validation is None and search.validation is None
+    split = {"train.validation": "val", "train.split": "train", "train.data": "BSDS500"}
+    assert load_profile("smoke", split).denoise.train["validation"] == "val"
+    smoke = load_profile("smoke")
+    assert smoke.train("denoise", smoke.search("denoise"), data="folder:here").validation is None
+    same = load_profile("smoke", {"train.data": "photos", "search.data": "photos"})
+    pairs = [(one.search("sr"), one.train("sr", one.search("sr"), True)) for one in (same, smoke)]
+    assert pairs[0] == pairs[1], "the same data set keeps its splits"
+
+    (tmp_path / "sub").mkdir()
+    path = tmp_path / "sub" / "mine.yaml"
+    scored = "evaluate: {data: 'folder:p'}"
+    path.write_text(f"about: gr\u00fcn\ndenoise: {{{scored}}}\nsr: {{{scored}}}", encoding="utf-8")
+    profile = load_profile("sub/mine.yaml")
+    assert profile.denoise.evaluate["data"] == f"folder:{tmp_path}/sub/p" and profile.about == "gr\u00fcn"

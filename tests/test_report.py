@@ -20,7 +20,8 @@ NOTEBOOK = "05_train_and_restore"
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.delenv("HINAS_PUBLISH", raising=False)
+    monkeypatch.delenv("HINAS_CHANGED", raising=False)
+    monkeypatch.setenv("HINAS_PUBLISH", str(tmp_path / "smoke"))  # as the batch does, but at once
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
     return tmp_path / "smoke"
 
@@ -88,8 +89,41 @@ def test_the_batch_can_stage_what_is_published(folder, tmp_path, monkeypatch):
     assert not folder.exists() and (tmp_path / "staged" / "answers").is_dir()
 
 
+def test_what_is_run_by_hand_is_no_result_of_the_profile(folder, monkeypatch):
+    """A cell may have been changed in any way."""
+    publish()
+    reference = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.delenv("HINAS_PUBLISH")
+    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Otherwise.")
+    assert {path: path.read_bytes() for path in reference} == reference
+    answer = json.loads((folder / "variants" / "by-hand" / "answers" / f"{NOTEBOOK}.json").read_text())
+    assert (answer["answer"], answer["changed"]) == ("Otherwise.", "run by hand")
+
+
+def test_a_variant_says_what_was_changed_and_stands_beside_the_reference(folder, monkeypatch):
+    publish()
+    variant = folder / "variants" / "every-1-abcdef"
+    monkeypatch.setenv("HINAS_PUBLISH", str(variant))
+    monkeypatch.setenv("HINAS_CHANGED", "every=1, name=<b>")
+    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Yes, on every image.")
+    page, other = report.write(folder).read_text(), (variant / "index.html").read_text()
+    assert f'href="variants/every-1-abcdef/index.html#{NOTEBOOK}"' in page
+    for text in (page, other):
+        assert "every=1, name=&lt;b&gt;" in text and "Yes, on every image." in text and "by 0.3 dB." in text
+    assert "smoke budget" in page and "every-1-abcdef, a variant of the smoke budget" in other
+    assert other.count(f'href="../../index.html#{NOTEBOOK}"') == 1
+    assert page.count("<figure") == 1 and "<figure" not in other, "each page has its own figures"
+
+
+def test_a_profile_may_have_variants_only(folder, monkeypatch):
+    monkeypatch.setenv("HINAS_PUBLISH", str(folder / "variants" / "mine"))
+    publish()
+    assert "variants/mine/index.html#" in report.write(folder).read_text()
+
+
 @pytest.mark.parametrize("name", ["", "a__b", "../a", "a b", "a_"])
-def test_names_that_are_no_file_names_are_refused(folder, name):
+def test_names_that_are_no_file_names_are_refused(folder, name, monkeypatch):
+    monkeypatch.delenv("HINAS_PUBLISH")
     with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):
         Publisher("smoke", name)
     with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):

@@ -1,6 +1,7 @@
 """Grids of Runs and how they are computed: each once, producers first, whatever dies meanwhile."""
 
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -235,6 +236,51 @@ def test_who_comes_second_waits_and_finds_it_done(store, small):
     assert len(list(first)) == 39
     waiting.join(10)
     assert not waiting.is_alive() and second == [] and status(store).state.tolist() == ["done"]
+
+
+def test_a_reader_sees_what_runs_without_any_right_to_write(store, small, monkeypatch):
+    """Another user's Run, or one seen through a read-only mount: the lock is only read."""
+    first = compute(small, store)
+    next(first)
+    folder, opened = store.folder(small), open
+
+    def as_reader(path, mode="r", *rest, **how):
+        if set(mode) & set("wax+"):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, mode, *rest, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", as_reader)
+        patch.setattr(os, "open", lambda path, *_, **how: as_reader(path, "w"))
+        assert status(store).state.tolist() == ["running"]
+
+    def secret(path, mode="r", *rest, **how):
+        if Path(path).name == ".lock":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, mode, *rest, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.open", secret)
+        told = status(store).iloc[0]
+    assert (told.state, told.reason) == ("running or interrupted", "its lock cannot be read")
+    first.close()
+    assert folder.path.exists() and status(store).state.tolist() == ["interrupted"]
+
+
+def test_a_finished_run_needs_no_data_one_to_be_computed_does(tmp_path):
+    """As on a fresh clone: the sums of the data are noted in the store, the images are not here."""
+    images = of_images(tmp_path / "images", 2)
+    store = Store(tmp_path / "runs")
+    assert pool.absent([Run(images)], store) == {}
+    list(compute(images, store))
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    later = Store(tmp_path / "runs")
+    assert pool.absent([Run(images)], later) == {}
+    reasons = pool.absent([Run(images), Run(images.but(every=2)), Run(images.but(every=3))], later)
+    line = f"folder of images must exist, got {tmp_path}/images"
+    assert reasons == {(images.data, "all", None): line}
+    (failure,) = execute([Run(images.but(every=2))], later, in_process=True, progress=False)
+    assert failure.reason == line and not later.folder(images.but(every=2)).path.exists(), "nothing was begun"
 
 
 def test_other_threads_are_not_taken_on_resume(store, small):

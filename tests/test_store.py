@@ -455,3 +455,37 @@ def test_two_processes_take_turns(tmp_path):
 
 def test_run_hash_is_a_sha256_of_all_it_says():
     assert len(run_hash(TRAIN.but(genotype=GENOTYPE), {"photos/train": "x"})) == 64
+
+
+def test_writers_of_one_file_do_not_tear_it(tmp_path, monkeypatch):
+    """Each has a temporary file of its own; the last one wins, whole."""
+    replace, seen = os.replace, []
+
+    def while_another_writes(source, target):
+        seen.append(source)
+        if len(seen) == 1:
+            files.write_atomic(tmp_path / "file", b"other")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", while_another_writes)
+    files.write_atomic(tmp_path / "file", b"mine")
+    assert (tmp_path / "file").read_bytes() == b"mine" and len(set(seen)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_killed_writers_left_is_swept(tmp_path, pixels):
+    run = Store(tmp_path).folder(SEARCH)
+    run.path.mkdir(parents=True)
+    for name in (".checkpoint.safetensors.0123.tmp", "kept.tmp"):
+        (run.path / name).touch()
+    files.sweep(tmp_path)
+    assert len(list(run.path.iterdir())) == 2, "its writer may live"
+    run.begin("cpu", 1)
+    assert {path.name for path in run.path.iterdir()} == {"kept.tmp", "start.json"}
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u65e5"])
+def test_names_as_long_as_a_file_system_takes(tmp_path, letter):
+    name = letter * (255 // len(letter.encode()))
+    files.write_atomic(tmp_path / name, b"content")
+    assert (tmp_path / name).read_bytes() == b"content"

@@ -124,7 +124,7 @@ def check_split(name: str, split: str) -> None:
 
 def splits(name: str) -> tuple[str, ...]:
     """The declared splits of a set. Raises DataError if there is no such set."""
-    if name.startswith(FOLDER_PREFIX) and len(name) > len(FOLDER_PREFIX):
+    if is_folder(name):
         return ("all",)
     if name not in CATALOG:
         raise DataError(f"data must be one of {', '.join(CATALOG)} or {FOLDER_PREFIX}PATH, got {name!r}")
@@ -146,9 +146,21 @@ def check_leak(train_data: str, train_split: str, data: str, split: str) -> None
         )
 
 
+def is_folder(name: str) -> bool:
+    """Whether a name is `folder:PATH`."""
+    return name.startswith(FOLDER_PREFIX) and len(name) > len(FOLDER_PREFIX)
+
+
+def absolute(name: str, base: str | Path = "") -> str:
+    """The name of a data set; that of a folder with its whole path, which begins at `base`, else where we work."""
+    if not is_folder(name):
+        return name
+    return FOLDER_PREFIX + os.path.abspath(os.path.join(base, os.path.expanduser(name.removeprefix(FOLDER_PREFIX))))
+
+
 def folder_path(name: str) -> Path:
     """The folder of a `folder:PATH` set, absolute."""
-    return Path(os.path.abspath(os.path.expanduser(name.removeprefix(FOLDER_PREFIX))))
+    return Path(absolute(name).removeprefix(FOLDER_PREFIX))
 
 
 def _photographs(name: str, split: str) -> set[tuple[str, str]]:

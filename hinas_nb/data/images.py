@@ -5,7 +5,6 @@ Shown in notebook `01_data_and_protocols`.
 
 import hashlib
 import importlib.util
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from hinas_nb import pictures
+from hinas_nb import pictures, places
 from hinas_nb.data.catalog import CATALOG, FOLDER_PREFIX, PHOTOS, DataError, check_split, folder_path
 from hinas_nb.data.degrade import stream
 
@@ -65,7 +64,7 @@ def load(name: str, split: str, root: str | Path | None = None, scale: int | Non
     """A data set of the catalogue, decoded once per process.
 
     split: one of the set's, or several joined by `+`.
-    root: the folder of all data sets; None: the environment variable HINAS_DATA, else `data` here.
+    root: the folder of all data sets; None: the environment variable HINAS_DATA, else `data` of the collection.
     scale: 2, 3 or 4, for sets that keep their images cropped to multiples of it (`Set5/HR/x3`); None reads
         x2, which crops least. Sets without such folders ignore it; see `degrade.modcrop`.
     `folder:PATH` reads the user's own images in file-name order; 16-bit ones are rounded to 8.
@@ -135,8 +134,8 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of all data sets: `root`, else HINAS_DATA, else `data` in the working directory."""
-    return Path(os.path.expanduser(root or os.environ.get("HINAS_DATA") or "data"))
+    """The folder of all data sets: `root`, else HINAS_DATA, else `data` of the collection; absolute."""
+    return places.data(root)
 
 
 def image_files(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> list[Path]:
