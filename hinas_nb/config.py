@@ -26,6 +26,11 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
+Fold = Literal[2, 4]
+#: What networks compute in: None is bfloat16 autocast on CUDA and float32 elsewhere (see `loops.precision`).
+Precision = Literal["float32", "bfloat16"]
+Crop = Annotated[int, Field(ge=16)]
+SigmaRange = tuple[NonNegative, Positive]  # lowest and highest, grey levels (0-255)
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 #: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
 Untrained = Literal["input", "nlm", "wavelet", "bm3d"]
@@ -45,6 +50,7 @@ class Space(Config):
     residual: bool = True  # ResL: the network predicts what is added to the (up-sampled) input
     sharing: bool = True  # cell sharing: eq. 5, off: eq. 6
     scale: Scale | None = None  # sr only; one x4 search serves all scales
+    fold: Fold | None = None  # denoise only: so many x so many pixels become the channels of one; None: no folding
 
     @model_validator(mode="before")
     @classmethod
@@ -70,6 +76,7 @@ class Space(Config):
     @model_validator(mode="after")
     def _consistent(self):
         check_scale(self.task, self.scale)
+        check_fold(self.task, self.fold)
         check_widths(self.base_width, self.width_factors)
         if self.levels is not None:
             if len(self.levels) != self.layers:
@@ -108,15 +115,18 @@ class SearchConfig(Config):
     validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
     validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
     sigmas: Sigmas | None = None  # denoise: grey levels (0-255), each crop draws one
     patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count  # 8 (denoise), 24 (sr)
     epochs: Count = 100
     crops_per_image: Count = 1  # per epoch
     warmup_epochs: Natural = 20  # only weights are trained
+    warmup_gain: Positive | None = None  # dB on V above the input's that end the warm-up earlier; None: epochs alone
     validate_from: Natural = 60  # epochs done before the first validation
     loss: Loss = Field(default_factory=Loss)
-    weight_lr: Positive = 0.025
+    weight_optimizer: Literal["adamw"] | None = None  # one cycle; None: SGD, a cosine from weight_lr to _final
+    weight_lr: Positive  # first (SGD) 0.025 or peak (adamw) 2e-3
     weight_lr_final: Positive = 0.001
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 3e-4
@@ -126,7 +136,8 @@ class SearchConfig(Config):
     candidates: Count | None = None  # random architectures scored on V in the end; RSWS takes the best
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
-    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
+    near_identity: bool = False  # the output convolution begins with a tenth of its weights
+    precision: Precision | None = None
     seed: Natural = 0
 
     @model_validator(mode="before")
@@ -141,6 +152,7 @@ class SearchConfig(Config):
             if task == "sr"
             else {"batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
         )
+        published["weight_lr"] = 2e-3 if values.get("weight_optimizer") == "adamw" else 0.025
         if values.get("strategy") == "random":
             published["candidates"] = 30
         return _with_split(published | values)
@@ -150,6 +162,7 @@ class SearchConfig(Config):
         check_validation(self.data, self.split, self.validation)
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"warmup_epochs must be in [0, epochs={self.epochs}), got {self.warmup_epochs}")
+        _check_crop(self)
         if self.validate_from >= self.epochs:
             raise ConfigError(f"validate_from must be in [0, epochs={self.epochs}), got {self.validate_from}")
         if (self.space.task == "sr") != (self.sigmas is None):
@@ -209,12 +222,16 @@ class TrainConfig(Config):
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
     scale: Scale | None = None  # sr only
+    fold: Fold | None = None  # of a genotype's network, see `Space`
     sigma: Positive | None = None  # denoise only: grey levels (0-255)
+    sigma_range: SigmaRange | None = None  # denoise only, in place of sigma: each crop draws its own from it
+    noise_map: bool = False  # the network is told sigma, as a second channel of its input (FFDNet)
     data: str = "BSDS500"
     split: str
     validation: str | None = None
     validation_fraction: Fraction = 0.02
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
     patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count = 24
     steps: Count  # 400k (denoise), 600k (sr)
@@ -225,7 +242,8 @@ class TrainConfig(Config):
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
-    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
+    near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
+    precision: Precision | None = None
     compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
     seed: Natural = 0
 
@@ -238,8 +256,10 @@ class TrainConfig(Config):
         published = (
             {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4}
             if sr
-            else {"base_width": 20, "steps": 400_000, "sigma": 50.0}
+            else {"base_width": 20, "steps": 400_000}
         )
+        if not sr and values.get("sigma_range") is None:
+            published["sigma"] = 50.0
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
         if isinstance(values.get("genotype"), Comparator):
             published["base_width"] = None
@@ -252,8 +272,8 @@ class TrainConfig(Config):
         self._check_network()
         if isinstance(self.genotype, Genotype):
             check_levels(self.genotype.levels, self.width_factors)
-        if (self.task == "sr") != (self.sigma is None):
-            raise ConfigError(f"sigma belongs to denoising, got task {self.task} and sigma {self.sigma}")
+        self._check_noise()
+        _check_crop(self)
         search = getattr(self.genotype, "search", self.genotype)
         if isinstance(search, SearchConfig) and search.task != self.task:
             raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {search.task}")
@@ -261,14 +281,30 @@ class TrainConfig(Config):
             raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
         return self
 
+    def _check_noise(self) -> None:
+        """Denoising has one sigma or a range of them, and only it has a noise map."""
+        given = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
+        if len(given) != (self.task == "denoise"):
+            raise ConfigError(f"sigma (or sigma_range, not both) belongs to denoising, got task {self.task}, "
+                              f"sigma {self.sigma} and sigma_range {self.sigma_range}")  # fmt: skip
+        if self.sigma_range and self.sigma_range[0] > self.sigma_range[1]:
+            raise ConfigError(f"sigma_range must be (lowest, highest), got {self.sigma_range}")
+        if self.noise_map and self.task != "denoise":
+            raise ConfigError(f"noise_map belongs to denoising, got task {self.task}")
+
     def _check_network(self) -> None:
         """Refuse a comparator that is not there, and settings that would do nothing to it."""
         if not isinstance(self.genotype, Comparator):
             if self.base_width is None:
                 raise ConfigError("base_width must be at least 1 for a genotype's network, got None")
+            check_fold(self.task, self.fold)
             return check_widths(self.base_width, self.width_factors)
         comparators.check(self.genotype.name, self.task, self.genotype.width, trained=True)
-        for name, needed in (("base_width", None), ("width_factors", (1, 1.5, 2)), ("residual", True)):
+        told = comparators.TABLE[self.genotype.name].noise_map
+        if self.noise_map != told:
+            raise ConfigError(f"noise_map must be {told} for {self.genotype.name}, got {self.noise_map}")
+        own = {"base_width": None, "width_factors": (1, 1.5, 2), "residual": True, "fold": None, "near_identity": False}
+        for name, needed in own.items():
             if getattr(self, name) != needed:
                 rule = f"{name} belongs to a genotype's network and must be {needed}"
                 raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")
@@ -364,6 +400,18 @@ class TimingConfig(Config):
 def check_scale(task: str, scale: int | None) -> None:
     if (task == "sr") != (scale is not None):
         raise ConfigError(f"scale belongs to task sr (one of {SCALES}), got task {task} and scale {scale}")
+
+
+def check_fold(task: str, fold: int | None) -> None:
+    if fold is not None and task != "denoise":
+        raise ConfigError(f"fold belongs to denoising, got fold {fold} for task {task}")
+
+
+def _check_crop(config: SearchConfig | TrainConfig) -> None:
+    """V is crops or patches, not both."""
+    if config.validation_crop and config.validation_patches:
+        raise ConfigError(f"validation_patches must be None where validation_crop is {config.validation_crop}, "
+                          f"got {config.validation_patches}")  # fmt: skip
 
 
 def check_validation(data: str, split: str, validation: str | None) -> None:

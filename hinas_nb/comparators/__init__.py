@@ -28,6 +28,7 @@ class Entry:
 
     published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
     multiple: of which its width must be one, because it divides its channels.
+    noise_map: whether it is told sigma, as a second channel of its input.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Entry:
     source: str = ""
     trainable: bool = True
     multiple: int = 1
+    noise_map: bool = False
 
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last.
@@ -52,6 +54,9 @@ TABLE = {
     ),
     "nlrn": Entry("NLRN", "nlrn.NLRN", ("denoise",), {None: 330_000}, "Liu et al. 2018; table 10 says 1.03 M"),
     "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M"),
+    "ffdnet": Entry(
+        "FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, "counted from the authors' grey model", noise_map=True
+    ),
     "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020"),
     "fsrcnn": Entry("FSRCNN", "fsrcnn.FSRCNN", ("sr",), {2: 12_464, 3: 12_464, 4: 12_464}, "Dong et al. 2016"),
     "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), {2: 665_000, 3: 665_000, 4: 665_000}, "Kim et al. 2016"),
