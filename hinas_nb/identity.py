@@ -112,4 +112,7 @@ def describe(config: RunConfig) -> str:
 
 
 def _degradation(config) -> str:
-    return f"x{config.scale}" if config.scale else f"sigma {config.sigma:g}"
+    if config.scale:
+        return f"x{config.scale}"
+    several = getattr(config, "sigma_range", None)
+    return f"sigma {several[0]:g} to {several[1]:g}" if several else f"sigma {config.sigma:g}"

@@ -282,7 +282,8 @@ class _State:
             return 0
         tensors, meta = saved
         unpack(tensors, net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer)
-        self.best, self.warmed_up = json.loads(meta["best"]), meta["warmed_up"]
+        self.best = json.loads(meta["best"])
+        self.warmed_up = meta.get("warmed_up", meta["epochs_done"] >= self.config.warmup_epochs)  # older: epochs alone
         return meta["epochs_done"]
 
 

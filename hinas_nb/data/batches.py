@@ -15,7 +15,7 @@ from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_nois
 from hinas_nb.data.images import Image, ImageSet
 
 #: Degraded and clean; for super-resolution the clean side is `scale` times the patch, else equal to it.
-Batch = tuple[Float[Tensor, "batch channel patch patch"], Float[Tensor, "batch channel side side"]]
+Batch = tuple[Float[Tensor, "batch entering patch patch"], Float[Tensor, "batch channel side side"]]
 
 #: As released: the range of the random rescaling, used for every second sample on average.
 RESCALE_RANGE = (0.8, 1.2)
