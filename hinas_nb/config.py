@@ -99,11 +99,31 @@ CVPR2020 = {
 }
 
 
+class LatencyConfig(Config):
+    """Milliseconds of each operation and move of a space, at the widths of a derived network, on this machine."""
+
+    space: Space = Field(default_factory=Space)
+    base_width: Count  # of the derived network
+    height: Count = 480  # pixels of the image, before it is folded
+    width_px: Count = 320
+    threads: Count = 1
+    rounds: Count = 15
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of a node at each width level."""
+        return widths(self.base_width, self.space.width_factors)
+
+
 class Loss(Config):
     """Eq. 7: fidelity + ssim_weight * log10(1 / SSIM)."""
 
     fidelity: Literal["mse", "l1"] = "mse"
     ssim_weight: NonNegative = 0.6  # lambda
+
+
+#: Settings of a space that its operations' milliseconds do not depend on.
+_MILLISECONDS = {"base_width": 1, "levels": None, "layers": 1, "layerwise": True, "residual": True, "sharing": True}
 
 
 class SearchConfig(Config):
@@ -134,6 +154,8 @@ class SearchConfig(Config):
     architecture_weight_decay: NonNegative = 1e-3
     strategy: Literal["gradient", "random"] = "gradient"  # random: RSWS
     candidates: Count | None = None  # random architectures scored on V in the end; RSWS takes the best
+    latency: LatencyConfig | None = None  # where the milliseconds of a latency term come from; None: no such term
+    latency_weight: Positive | None = None  # of the expected milliseconds, in units of those at equal alphas and betas
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
     near_identity: bool = False  # the output convolution begins with a tenth of its weights
@@ -169,6 +191,13 @@ class SearchConfig(Config):
             raise ConfigError(f"sigmas belong to denoising, got task {self.space.task} and sigmas {self.sigmas}")
         if self.strategy == "random" and self.candidates is None:
             raise ConfigError("candidates must be at least 1 for strategy random, got None")
+        if (self.latency is None) != (self.latency_weight is None):
+            raise ConfigError(f"latency and latency_weight belong together, got weight {self.latency_weight} and "
+                              f"{'no table' if self.latency is None else 'a table'}")  # fmt: skip
+        if self.latency and self.latency.space.but(**_MILLISECONDS) != self.space.but(**_MILLISECONDS):
+            raise ConfigError(f"latency must be of the searched space, got one of {self.latency.space}")
+        if self.strategy == "random" and self.latency is not None:
+            raise ConfigError("latency belongs to strategy gradient, got it for random")
         if self.strategy == "random" and self.beta_decay is not None:
             raise ConfigError(f"beta_decay belongs to strategy gradient, got {self.beta_decay:g} for random")
         return self

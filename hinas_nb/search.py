@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from hinas_nb import cost, data, decode
+from hinas_nb import cost, data, decode, latency
 from hinas_nb.config import SearchConfig
 from hinas_nb.genotype import Genotype, random_genotype
 from hinas_nb.loops import (
@@ -47,6 +47,7 @@ CLIP_NORM = 1.0
 class SearchRecord:
     """One epoch. Losses are means over its steps; entropies in nats; PSNR in dB on V.
 
+    latency_ms: what the decoded cells and moves take by the table of latencies, where there is one.
     receptive_radius: how many pixels the decoded network sees to each side; searched_share: of its multiply-adds, those
     of cells and moves, which the search decides (stem and head are fixed), both at the published base width.
     op_margin: mean over the decoded edges of best minus second best operation weight; op_margin_min the smallest.
@@ -69,6 +70,7 @@ class SearchRecord:
     width_margin: float | None
     operation_counts: dict[str, int]
     skip_count: int
+    latency_ms: float | None
     receptive_radius: int
     searched_share: float
     genotype: str
@@ -78,14 +80,17 @@ class SearchRecord:
     peak_memory_mib: float
 
 
-def search(config: SearchConfig, splits, folder, device: str | torch.device = "cpu") -> Iterator[SearchRecord]:
+def search(
+    config: SearchConfig, splits, folder, device: str | torch.device = "cpu", latencies: latency.Table | None = None
+) -> Iterator[SearchRecord]:
     """Search, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, `genotype.json`.
 
     With `candidates` also `candidates.json`: how the shared weights score random architectures on V.
 
     splits: the image sets W, A and V. folder: a `store.RunFolder`.
+    latencies: milliseconds of operations and moves, where the config weighs them.
     """
-    state = _State(config, splits, torch.device(device))
+    state = _State(config, splits, torch.device(device), latencies)
     first = state.resume(folder.load_checkpoint())
     for epoch in range(first, config.epochs):
         record = state.epoch(epoch)
@@ -126,9 +131,9 @@ def _drawn(config: SearchConfig, stream: str, index: int) -> Genotype:
 class _State:
     """The supernet, its optimizers and the best epoch so far."""
 
-    def __init__(self, config: SearchConfig, splits, device: torch.device):
+    def __init__(self, config: SearchConfig, splits, device: torch.device, latencies: latency.Table | None = None):
         weights, architecture, validation = splits
-        self.config, self.device = config, device
+        self.config, self.device, self.latencies = config, device, latencies
         common = dict(task=config.task, scale=config.space.scale, sigmas=config.sigmas, seed=config.seed)
         sampling = dict(patch=config.patch, batch=config.batch, crops_per_image=config.crops_per_image)
         self.weight_pairs = data.Pairs(weights, stream="search W", **common, **sampling)
@@ -189,7 +194,8 @@ class _State:
         """One Adam step on A; the weights get no gradient."""
         with frozen(self.weight_parameters):
             pair = self.architecture_pairs.batch(step)
-            return self._step(pair, self.architecture_optimizer, penalty=self._beta_decay(step))
+            penalties = [one for one in (self._beta_decay(step), self._latency()) if one is not None]
+            return self._step(pair, self.architecture_optimizer, penalty=sum(penalties) if penalties else None)
 
     def candidates(self) -> list[dict]:
         """Random architectures, each alone with the shared weights: genotype (JSON), PSNR (dB) and SSIM on V."""
@@ -212,6 +218,27 @@ class _State:
             return None
         progress = step // self.weight_pairs.steps_per_epoch / self.config.epochs
         return self.config.beta_decay * progress * self.net.architecture.op_logits.logsumexp(-1).mean()
+
+    def expected_latency(self) -> Tensor | None:
+        """Mean milliseconds of what alphas and betas stand for now (see `latency.expected`), where there is a table."""
+        if self.latencies is None:
+            return None
+        return latency.expected(self.latencies, self.net.op_weights(), self.net.width_weights(), self.config.space)
+
+    def _latency(self) -> Tensor | None:
+        """The expected milliseconds in units of those of the first, equal alphas and betas, times their weight."""
+        expected = self.expected_latency()
+        return None if expected is None else self.config.latency_weight * expected / self.latency_at_first
+
+    @cached_property
+    def latency_at_first(self) -> float:
+        space, operations = self.config.space, self.net.op_weights().detach()
+        equal = torch.full_like(operations, 1 / len(space.operations))
+        shares = [
+            {move: equal.new_tensor(1 / sum(move[0] == other[0] for other in moves)) for move in moves}
+            for moves in self.net.moves
+        ]
+        return float(latency.expected(self.latencies, equal, shares, space))
 
     def _step(
         self, pair: tuple[Tensor, Tensor], optimizer: torch.optim.Optimizer, *weights, penalty: Tensor | None = None
@@ -263,6 +290,7 @@ class _State:
             width_margin=decision.width_margin if math.isfinite(decision.width_margin) else None,
             operation_counts=dict(sorted(operations.items())),
             skip_count=operations["skip"],
+            latency_ms=self.latencies and latency.of_genotype(self.latencies, decision.genotype),
             receptive_radius=decoded.halo,
             searched_share=cost.searched_share(decoded),
             genotype=decision.genotype.to_json(),
