@@ -7,6 +7,7 @@ which are the published settings.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -110,6 +111,10 @@ class LatencyConfig(Config):
     rounds: Count = 15
 
     @property
+    def producers(self) -> tuple:
+        return ()
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Channels of a node at each width level."""
         return widths(self.base_width, self.space.width_factors)
@@ -206,6 +211,11 @@ class SearchConfig(Config):
     def task(self) -> Task:
         return self.space.task
 
+    @property
+    def producers(self) -> tuple[LatencyConfig, ...]:
+        """The Run that measured the latencies, if they count."""
+        return (self.latency,) if self.latency else ()
+
 
 class Perturbed(Config):
     """R1 or R2 (section 4.2.4) applied to the genotype a search found."""
@@ -230,6 +240,27 @@ class Epoch(Config):
         return self
 
 
+class Selected(Config):
+    """What successive halving keeps: the genotype whose training scored best on V, or the one in a later place.
+
+    As a `genotype` it makes the next round: trained for longer, of so many only the best few.
+    """
+
+    trainings: Annotated[tuple[TrainConfig, ...], Field(min_length=1)]
+    place: Count = 1  # 1: the best
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.place > len(self.trainings):
+            raise ConfigError(f"place must be in [1, trainings={len(self.trainings)}], got {self.place}")
+        if any(isinstance(training.genotype, Comparator) for training in self.trainings):
+            raise ConfigError("trainings must be of genotypes, got one of a comparator")
+        compared = {(t.task, t.data, t.split, t.validation, t.validation_crop, t.sigma) for t in self.trainings}
+        if len(compared) > 1:
+            raise ConfigError(f"trainings must share task, sigma and V to be compared, got {len(compared)} kinds")
+        return self
+
+
 class Comparator(Config):
     """Another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
 
@@ -246,7 +277,7 @@ class TrainConfig(Config):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
-    genotype: Genotype | SearchConfig | Perturbed | Epoch | Comparator
+    genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Comparator
     base_width: Count | None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
@@ -303,12 +334,20 @@ class TrainConfig(Config):
             check_levels(self.genotype.levels, self.width_factors)
         self._check_noise()
         _check_crop(self)
-        search = getattr(self.genotype, "search", self.genotype)
-        if isinstance(search, SearchConfig) and search.task != self.task:
-            raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {search.task}")
+        for producer in self.producers:
+            if producer.task != self.task:
+                raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {producer.task}")
         if self.validate_every > self.steps:
             raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
         return self
+
+    @property
+    def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
+        """The Runs that its genotype comes from."""
+        if isinstance(self.genotype, Selected):
+            return self.genotype.trainings
+        search = getattr(self.genotype, "search", self.genotype)
+        return (search,) if isinstance(search, SearchConfig) else ()
 
     def _check_noise(self) -> None:
         """Denoising has one sigma or a range of them, and only it has a noise map."""
@@ -339,6 +378,10 @@ class TrainConfig(Config):
                 raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")
 
 
+Selected.model_rebuild()
+TrainConfig.model_rebuild()
+
+
 class EvaluateConfig(Config):
     """Scores of a trained network, or of the degraded input itself, on one data set under one protocol."""
 
@@ -359,14 +402,17 @@ class EvaluateConfig(Config):
                 )
             if self.protocol.scale != self.model.scale:
                 raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
-            search = getattr(self.model.genotype, "search", self.model.genotype)
-            for learned in (self.model, search):
-                if isinstance(learned, (TrainConfig, SearchConfig)):
-                    for split in filter(None, (learned.split, learned.validation)):
-                        check_leak(learned.data, split, self.data, self.split)
+            for learned in _ancestors(self.model):
+                for split in filter(None, (learned.split, learned.validation)):
+                    check_leak(learned.data, split, self.data, self.split)
         elif self.model != "input":
             comparators.check(self.model, self.protocol.task)
         return self
+
+    @property
+    def producers(self) -> tuple[TrainConfig, ...]:
+        """The training that made the network, if one did."""
+        return (self.model,) if isinstance(self.model, TrainConfig) else ()
 
 
 class Arm(Config):
@@ -424,6 +470,19 @@ class TimingConfig(Config):
     def searches(self) -> list[SearchConfig]:
         """The different searches whose networks are timed."""
         return list(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
+
+    @property
+    def producers(self) -> tuple[SearchConfig, ...]:
+        """The search that networks are taken from, if there is one."""
+        return tuple(self.searches)
+
+
+def _ancestors(config: TrainConfig | SearchConfig) -> Iterator[TrainConfig | SearchConfig]:
+    """A training or search, and all that its result has learned from."""
+    yield config
+    for producer in config.producers:
+        if not isinstance(producer, LatencyConfig):
+            yield from _ancestors(producer)
 
 
 def check_scale(task: str, scale: int | None) -> None:
