@@ -303,6 +303,7 @@ class TrainConfig(Config):
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
     near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
+    without_norms: bool = False  # a genotype's convolutions have biases, and no batch norms follow them
     precision: Precision | None = None
     compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
     seed: Natural = 0
@@ -371,7 +372,14 @@ class TrainConfig(Config):
         told = comparators.TABLE[self.genotype.name].noise_map
         if self.noise_map != told:
             raise ConfigError(f"noise_map must be {told} for {self.genotype.name}, got {self.noise_map}")
-        own = {"base_width": None, "width_factors": (1, 1.5, 2), "residual": True, "fold": None, "near_identity": False}
+        own = {
+            "without_norms": False,
+            "base_width": None,
+            "width_factors": (1, 1.5, 2),
+            "residual": True,
+            "fold": None,
+            "near_identity": False,
+        }
         for name, needed in own.items():
             if getattr(self, name) != needed:
                 rule = f"{name} belongs to a genotype's network and must be {needed}"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hinas_nb.config import LatencyConfig, Space
 from hinas_nb.genotype import INPUTS_PER_NODE, Genotype
-from hinas_nb.network import fold
+from hinas_nb.network import fold_norms
 from hinas_nb.ops import KINDS, activation, conv_norm, operation
 from hinas_nb.provenance import peak_memory_mib
 from hinas_nb.supercell import edges
@@ -117,6 +117,6 @@ def _calls(config: LatencyConfig) -> dict[str, tuple[nn.Module, Tensor]]:
 
 def _ready(part: nn.Module, channels: int, size: tuple[int, int]) -> tuple[nn.Module, Tensor]:
     whole = nn.Sequential(part).eval()
-    fold(whole)
+    fold_norms(whole)
     image = torch.rand(1, channels, *size).contiguous(memory_format=torch.channels_last)
     return whole.to(memory_format=torch.channels_last), image

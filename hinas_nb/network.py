@@ -61,6 +61,7 @@ class DerivedNetwork(nn.Module):
     fold: denoising only; so many x so many pixels enter as the channels of one, and the output is unfolded again:
         everything between costs fold^2 times less. None: none, as published.
     noise_map: denoising only; images have a second channel, sigma / 255 at every pixel (see `data.with_noise_map`).
+    norms: off, convolutions have biases and no batch norms follow them, which trains faster.
     Raises GenotypeError or ValueError.
     """
 
@@ -74,6 +75,7 @@ class DerivedNetwork(nn.Module):
         residual: bool = True,
         fold: int | None = None,
         noise_map: bool = False,
+        norms: bool = True,
     ):
         super().__init__()
         if task not in CHANNELS:
@@ -90,7 +92,7 @@ class DerivedNetwork(nn.Module):
             raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual
         self.trained: dict = {}  # of a loaded network: the metadata of its weights file
-        self.scale, self.fold, self.noise_map = scale or 1, fold or 1, noise_map
+        self.scale, self.fold, self.noise_map, self.norms = scale or 1, fold or 1, noise_map, norms
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
         self.level_widths = widths(self.base_width, self.width_factors)
@@ -127,9 +129,12 @@ class DerivedNetwork(nn.Module):
             self.merge = pointwise(4 * HEAD, HEAD)
         self.refine = nn.Sequential(separable(LOW_LEVEL + HEAD, HEAD), separable(HEAD, HEAD))
         self.output = nn.Conv2d(HEAD, channels * (self.scale * self.fold) ** 2, 3, padding=1)
+        if not norms:
+            fold_norms(self.eval())
+            self.train()
 
     def forward(
-        self, image: Float[Tensor, "batch channel height width"]
+        self, image: Float[Tensor, "batch entering height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
         """The restored image; not clipped."""
         picture = image[:, : CHANNELS[self.task]]
@@ -175,19 +180,17 @@ class DerivedNetwork(nn.Module):
         return self.parameters_live + (0 if self.low_layer is None else STEM * low * 9)
 
     def metadata(self) -> dict:
-        """All that `load` needs to build this network again; JSON-able."""
-        return (
-            {
-                "task": self.task,
-                "genotype": json.loads(self.genotype.to_json(self.task)),
-                "base_width": self.base_width,
-                "width_factors": list(self.width_factors),
-                "scale": self.scale if self.task == "sr" else None,
-                "residual": self.residual,
-            }
-            | ({"fold": self.fold} if self.fold > 1 else {})
-            | ({"noise_map": True} if self.noise_map else {})
-        )
+        """All that `load` needs to build this network again; JSON-able. Switches only where not as published."""
+        switches = {"fold": (self.fold, 1), "noise_map": (self.noise_map, False), "norms": (self.norms, True)}
+        published = {
+            "task": self.task,
+            "genotype": json.loads(self.genotype.to_json(self.task)),
+            "base_width": self.base_width,
+            "width_factors": list(self.width_factors),
+            "scale": self.scale if self.task == "sr" else None,
+            "residual": self.residual,
+        }
+        return published | {name: value for name, (value, usual) in switches.items() if value != usual}
 
     def folded(self) -> "DerivedNetwork":
         """A copy for inference, equal to 1e-5: batch norms folded into the convolutions, memory channels-last."""
@@ -195,7 +198,7 @@ class DerivedNetwork(nn.Module):
         copy.load_state_dict(self.state_dict())
         copy.to(next(self.parameters())).eval()
         copy.trained = self.trained
-        fold(copy)
+        fold_norms(copy)
         return copy.to(memory_format=torch.channels_last)
 
 
@@ -237,10 +240,11 @@ def rebuilt(metadata: dict) -> DerivedNetwork:
         metadata["residual"],
         metadata.get("fold"),
         metadata.get("noise_map", False),
+        metadata.get("norms", True),
     )
 
 
-def fold(network: nn.Module) -> None:
+def fold_norms(network: nn.Module) -> None:
     """Fold every batch norm that follows a convolution in a `Sequential` into it, in evaluation mode."""
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for index in range(len(sequence) - 1):

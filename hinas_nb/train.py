@@ -154,7 +154,7 @@ def _network(config: TrainConfig, genotype: Genotype | None) -> nn.Module:
         return comparators.build(other.name, config.task, config.scale, width=other.width)
     return DerivedNetwork(
         genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual,
-        config.fold, config.noise_map,
+        config.fold, config.noise_map, not config.without_norms,
     )  # fmt: skip
 
 

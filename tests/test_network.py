@@ -152,11 +152,12 @@ def test_dilated_layers_have_right_gradients_under_bfloat16(channels):
     """torch 2.13 gives NaN, or finite wrong numbers, for most numbers of channels; a layer of ours does not."""
     layer = nn.Sequential(*conv_norm(channels, channels, 3, dilation=2)).to(memory_format=torch.channels_last)
     images = torch.randn(2, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
     found = []
     for mixed in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             output = layer(images.contiguous(memory_format=torch.channels_last))
-        (gradient,) = torch.autograd.grad(output.float().square().sum(), layer[0].weight)
+        (gradient,) = torch.autograd.grad((output.float() * seen).sum(), layer[0].weight)
         found.append(gradient)
     assert torch.allclose(*found, rtol=0, atol=0.02 * float(found[0].abs().max()))
 
@@ -199,3 +200,15 @@ def test_a_noise_map_changes_what_is_restored_and_belongs_to_denoising():
     assert not torch.equal(weak, strong)
     with pytest.raises(ValueError, match="fold and noise_map belong to denoise, got None and True for sr"):
         DerivedNetwork(net.genotype, "sr", scale=2, noise_map=True)
+
+
+def test_without_norms_every_convolution_has_a_bias_and_the_file_says_so(tmp_path):
+    genotype = random_genotype(2, 2, data.stream(0, "plain"))
+    net = DerivedNetwork(genotype, base_width=4, norms=False)
+    assert net.training and not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+    assert all(layer.bias is not None for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.groups == 1)
+    files.write_tensors(tmp_path / "w.safetensors", net.state_dict(), net.metadata())
+    again = network.load(tmp_path / "w.safetensors")
+    image = torch.rand(1, 1, 12, 14)
+    assert not again.norms and torch.allclose(again(image), net.eval()(image), rtol=0, atol=1e-6)
+    assert torch.allclose(net.folded()(image), net(image), rtol=0, atol=1e-5)

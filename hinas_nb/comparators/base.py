@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb import data
-from hinas_nb.network import fold
+from hinas_nb.network import fold_norms
 from hinas_nb.ops import near_identity  # noqa: F401  (for the files beside this one)
 
 Image = Float[Tensor, "batch channel height width"]
@@ -55,7 +55,7 @@ class Restorer(nn.Module):
     def folded(self) -> "Restorer":
         """A copy for inference, equal to 1e-5: batch norms folded into the convolutions before them."""
         twin = copy.deepcopy(self).eval()
-        fold(twin)
+        fold_norms(twin)
         return twin.to(memory_format=torch.channels_last)
 
     @property
