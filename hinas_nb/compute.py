@@ -189,7 +189,7 @@ def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) 
     from hinas_nb import benchmark
 
     for search in config.searches:
-        found = _found(_producer(config, store), search.task)
+        found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
         arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
         config = config.but(arms=tuple(arms))
     folder.load_checkpoint()  # a round left halfway is measured anew, with all arms

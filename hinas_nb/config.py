@@ -434,6 +434,7 @@ class Arm(Config):
     task: Task = "denoise"
     scale: Scale | None = None  # sr only
     base_width: Count | None = None  # of a genotype's network; None: as published
+    fold: Fold | None = None  # of a genotype's network, see `Space`
     plain: bool = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
     checkpointing: bool = False  # of a search step
     engine: Literal["eager", "compiled", "onnx"] = "eager"  # of a restoration
@@ -470,8 +471,6 @@ class TimingConfig(Config):
         labels = [arm.label for arm in self.arms]
         if not labels or len(set(labels)) != len(labels):
             raise ConfigError(f"arms must have different labels, got {labels}")
-        if len(self.searches) > 1:
-            raise ConfigError(f"arms must take their networks from one search, got {len(self.searches)}")
         return self
 
     @property

@@ -35,13 +35,17 @@ def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> 
 
 
 def network(
-    what: Genotype | Comparator, task: str, base_width: int | None = None, scale: int | None = None
+    what: Genotype | Comparator,
+    task: str,
+    base_width: int | None = None,
+    scale: int | None = None,
+    fold: int | None = None,
 ) -> nn.Module:
     """The network of a genotype or a comparator, with first weights; filters are told the sigma of most tables, 50."""
     if isinstance(what, Comparator):
         sigma = 50.0 if what.name in comparators.TRAINING_FREE else None
         return comparators.build(what.name, task, scale, sigma, what.width)
-    return DerivedNetwork(what, task, base_width, scale=scale)
+    return DerivedNetwork(what, task, base_width, scale=scale, fold=fold)
 
 
 def searched_share(net: DerivedNetwork) -> float:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb import data
-from hinas_nb.network import fold_norms
+from hinas_nb.network import CHANNELS, fold_norms
 from hinas_nb.ops import near_identity  # noqa: F401  (for the files beside this one)
 
 Image = Float[Tensor, "batch channel height width"]
@@ -57,6 +57,11 @@ class Restorer(nn.Module):
         twin = copy.deepcopy(self).eval()
         fold_norms(twin)
         return twin.to(memory_format=torch.channels_last)
+
+    @property
+    def channels(self) -> int:
+        """Channels of an input image, the noise map among them."""
+        return CHANNELS[self.task] + self.noise_map
 
     @property
     def parameters_live(self) -> int:
