@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hinas_nb import cost, parts
+from hinas_nb import cost, data, parts
 from hinas_nb.config import Arm, TimingConfig
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.workers import ALLOCATOR, caller_left_out
@@ -145,9 +145,9 @@ def _batch(arm: Arm, generator: torch.Generator) -> Callable[[], object]:
 def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     from hinas_nb.losses import restoration_loss
 
-    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale).to(device).train()
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).train()
     net = cost.stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
-    image = image if arm.plain else image.contiguous(memory_format=torch.channels_last)
+    image = _told(net, image if arm.plain else image.contiguous(memory_format=torch.channels_last))
     with torch.no_grad():
         clean = torch.rand_like(net.eval()(image))
     net.train()
@@ -162,7 +162,8 @@ def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]
 def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     from hinas_nb import evaluate, loops
 
-    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale).to(device).eval()
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).eval()
+    image = _told(net, image)
     if arm.engine == "onnx":
         from hinas_nb import export
 
@@ -175,6 +176,11 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     if arm.engine == "compiled":
         net = loops.compiled(net, dynamic=True)
     return lambda: evaluate.restore(net, image, halo)
+
+
+def _told(net, image: Tensor) -> Tensor:
+    """With the noise map of a network that takes one; its values do not matter here."""
+    return data.with_noise_map(image, 50) if net.noise_map else image
 
 
 @contextmanager

@@ -150,8 +150,9 @@ class Convolution(nn.Module):
 
     def first(self, source: Source, weight: Tensor) -> Pixels:
         """The raw output on all edges."""
-        padding, dilation = self.kind.padding, self.kind.dilation
-        return kernels.pixels(F.conv2d(source.activated, weight.flatten(0, 1), padding=padding, dilation=dilation))
+        padding, dilation, feature = self.kind.padding, self.kind.dilation, source.activated
+        images, weight = _exact(dilation, feature, weight.flatten(0, 1))
+        return kernels.pixels(F.conv2d(images, weight, padding=padding, dilation=dilation).to(feature.dtype))
 
     def gradients(self, source: Source, wanted, total: Pixels | None, by_raw: Pixels, factor: Tensor, inner, stacks):
         """By the activated tensor, on top of `total`, and by the kernels.
@@ -159,14 +160,14 @@ class Convolution(nn.Module):
         by_raw: still without its `factor` per channel.
         """
         (weight,), padding, dilation = stacks, [self.kind.padding] * 2, [self.kind.dilation] * 2
+        given = source.images(by_raw), source.activated, _scaled(weight, factor).flatten(0, 1)
         by_activated, by_weight, _ = torch.ops.aten.convolution_backward.default(
-            source.images(by_raw), source.activated, _scaled(weight, factor).flatten(0, 1), None,
-            [1, 1], padding, dilation, False, [0, 0], 1, [*wanted, False],
-        )  # fmt: skip
+            *_exact(self.kind.dilation, *given), None, [1, 1], padding, dilation, False, [0, 0], 1, [*wanted, False]
+        )
         if wanted[0]:
-            found = kernels.pixels(by_activated)
+            found = kernels.pixels(by_activated.to(by_raw.dtype))
             total = found if total is None else total.add_(found)
-        return total, _scaled(by_weight.view_as(weight), factor) if wanted[1] else None
+        return total, _scaled(by_weight.view_as(weight), factor).to(weight.dtype) if wanted[1] else None
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         _load(module, [self.weight[edge]], [self.norm], edge)
@@ -223,6 +224,12 @@ class Separable(nn.Module):
 
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
         _load(module, [kernel[edge] for kernel in self.kernels()], self.norms, edge)
+
+
+def _exact(dilation: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, in float32 where bfloat16 gradients cannot be trusted; see `layers.DilatedConv2d`."""
+    wrong = dilation > 1 and tensors[0].dtype == torch.bfloat16 and tensors[0].device.type == "cpu"
+    return tuple(tensor.float() for tensor in tensors) if wrong else tensors
 
 
 def _half(feature: Tensor, depthwise: Tensor, pointwise: Tensor, out: Pixels) -> Pixels:

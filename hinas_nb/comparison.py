@@ -16,7 +16,6 @@ from hinas_nb import ablation, benchmark, comparators, cost, speed
 from hinas_nb.comparators import TABLE
 from hinas_nb.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
 from hinas_nb.genotype import Genotype
-from hinas_nb.network import CHANNELS
 from hinas_nb.profile import OURS, Profile
 from hinas_nb.runs import Run
 from hinas_nb.store import Store
@@ -185,7 +184,7 @@ def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, heig
     rows = []
     for name, network in networks.items():
         released = getattr(network, "parameters_released", math.nan)
-        count = cost.multiply_adds(network, CHANNELS[task], height, width)
+        count = cost.multiply_adds(network, network.channels, height, width)
         rows.append({"network": name, "parameters": network.parameters_live, "released": released,
                      "multiply-adds": count})  # fmt: skip
     return pd.DataFrame(rows)

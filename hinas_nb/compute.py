@@ -14,9 +14,20 @@ import numpy as np
 import torch
 
 from hinas_nb import data, files
-from hinas_nb.config import Comparator, Epoch, EvaluateConfig, Perturbed, SearchConfig, TimingConfig, TrainConfig
+from hinas_nb.config import (
+    Comparator,
+    Epoch,
+    EvaluateConfig,
+    LatencyConfig,
+    Perturbed,
+    SearchConfig,
+    Selected,
+    TimingConfig,
+    TrainConfig,
+)
 from hinas_nb.genotype import Genotype
 from hinas_nb.identity import RunConfig, data_key, describe, own_data, producer_of
+from hinas_nb.loops import score
 from hinas_nb.provenance import resolve_device
 from hinas_nb.store import RunFolder, Store
 
@@ -78,9 +89,19 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
     """
     if isinstance(config.genotype, Genotype):
         return config.genotype
+    if isinstance(config.genotype, Selected):
+        return _selected(config.genotype, store)
     epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, Epoch) else None
     found = _found(_producer(config, store), config.task, epoch)
     return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
+
+
+def _selected(choice: Selected, store: Store) -> Genotype:
+    """The genotype of the training in the asked place, by the best score on V that each came to."""
+    folders = [_done(training, store) for training in choice.trainings]
+    scores = [max(score(r["validation_psnr"], r["validation_ssim"]) for r in folder.records()) for folder in folders]
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    return genotype_of(choice.trainings[order[choice.place - 1]], store)
 
 
 def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
@@ -119,12 +140,13 @@ def one_line(error: BaseException) -> str:
 
 
 def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb import search
+    from hinas_nb import latency, search
 
     images, validation = _images(config, store, folder)
     # A named V leaves all images to W and A.
     weights, architecture, drawn = data.divide(images, 0 if validation else config.validation_fraction, config.seed)
-    yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device)
+    table = latency.table(_producer(config, store).records()) if config.latency else None
+    yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device, table)
     folder.finish(_best(folder))
 
 
@@ -151,14 +173,14 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     if unknown:
         raise ValueError(f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}")
     folder.load_checkpoint()
-    scored = {row["image"] for row in folder.records()}
-    rest = [index for index, name in enumerate(images.names) if name not in scored]
-    for score in evaluate.evaluate(restorer(config, store, device), images.subset(rest), config.protocol):
-        if score.image in config.save_images:
-            data.write_image(folder.path / "images" / f"{score.image}.png", _pixels(score.restored))
-        folder.append_records([{name: getattr(score, name) for name in SCORE_COLUMNS}])
+    known = {row["image"] for row in folder.records()}
+    rest = [index for index, name in enumerate(images.names) if name not in known]
+    for scored in evaluate.evaluate(restorer(config, store, device), images.subset(rest), config.protocol):
+        if scored.image in config.save_images:
+            data.write_image(folder.path / "images" / f"{scored.image}.png", _pixels(scored.restored))
+        folder.append_records([{name: getattr(scored, name) for name in SCORE_COLUMNS}])
         folder.save_checkpoint({}, {})
-        yield score
+        yield scored
     rows = folder.records()
     folder.write_text("scores.csv", _csv(rows))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("psnr", "ssim")}
@@ -169,7 +191,7 @@ def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) 
     from hinas_nb import benchmark
 
     for search in config.searches:
-        found = _found(_producer(config, store), search.task)
+        found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
         arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
         config = config.but(arms=tuple(arms))
     folder.load_checkpoint()  # a round left halfway is measured anew, with all arms
@@ -180,7 +202,24 @@ def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) 
     folder.finish({"rounds": len(folder.records())})
 
 
-LOOPS = {SearchConfig: _search, TrainConfig: _train, EvaluateConfig: _evaluate, TimingConfig: _timing}
+def _latency(config: LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb import latency
+
+    folder.load_checkpoint()
+    for record in latency.measure(config, len(folder.records())):
+        folder.append_records([record])
+        folder.save_checkpoint({}, {})
+        yield record
+    folder.finish({"rounds": len(folder.records())})
+
+
+LOOPS = {
+    SearchConfig: _search,
+    TrainConfig: _train,
+    EvaluateConfig: _evaluate,
+    TimingConfig: _timing,
+    LatencyConfig: _latency,
+}
 
 
 def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
@@ -193,16 +232,23 @@ def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Calla
         model = comparators.build(config.model, "denoise", sigma=config.protocol.sigma)
     else:
         model = comparators.load(_producer(config, store).path / "weights.safetensors", device).folded()
-    return lambda degraded: evaluate.restore(model, degraded.to(device), model.halo).cpu()
+
+    def restored(degraded: torch.Tensor) -> torch.Tensor:
+        told = data.with_noise_map(degraded, config.protocol.sigma) if model.noise_map else degraded
+        return evaluate.restore(model, told.to(device), model.halo).cpu()
+
+    return restored
 
 
 def _producer(config: RunConfig, store: Store) -> RunFolder:
-    producer = producer_of(config)
-    folder = store.folder(producer)
+    return _done(producer_of(config), store, f"{describe(config)} needs")
+
+
+def _done(config: RunConfig, store: Store, needs: str = "a selection needs") -> RunFolder:
+    """The folder of a Run that must be done. Raises ValueError."""
+    folder = store.folder(config)
     if not folder.finished():
-        raise ValueError(
-            f"{describe(config)} needs the Run {describe(producer)}, got none that is done ({folder.path})"
-        )
+        raise ValueError(f"{needs} the Run {describe(config)}, got none that is done ({folder.path})")
     return folder
 
 

@@ -7,6 +7,7 @@ which are the published settings.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -28,6 +29,11 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
 DataName = Annotated[str, AfterValidator(catalog.absolute)]  # a worker's working folder may be another
+Fold = Literal[2, 4]
+#: What networks compute in: None is bfloat16 autocast on CUDA and float32 elsewhere (see `loops.precision`).
+Precision = Literal["float32", "bfloat16"]
+Crop = Annotated[int, Field(ge=16)]
+SigmaRange = tuple[NonNegative, Positive]  # lowest and highest, grey levels (0-255)
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 #: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
 Untrained = Literal["input", "nlm", "wavelet", "bm3d"]
@@ -47,6 +53,7 @@ class Space(Config):
     residual: bool = True  # ResL: the network predicts what is added to the (up-sampled) input
     sharing: bool = True  # cell sharing: eq. 5, off: eq. 6
     scale: Scale | None = None  # sr only; one x4 search serves all scales
+    fold: Fold | None = None  # denoise only: so many x so many pixels become the channels of one; None: no folding
 
     @model_validator(mode="before")
     @classmethod
@@ -72,6 +79,7 @@ class Space(Config):
     @model_validator(mode="after")
     def _consistent(self):
         check_scale(self.task, self.scale)
+        check_fold(self.task, self.fold)
         check_widths(self.base_width, self.width_factors)
         if self.levels is not None:
             if len(self.levels) != self.layers:
@@ -94,11 +102,35 @@ CVPR2020 = {
 }
 
 
+class LatencyConfig(Config):
+    """Milliseconds of each operation and move of a space, at the widths of a derived network, on this machine."""
+
+    space: Space = Field(default_factory=Space)
+    base_width: Count  # of the derived network
+    height: Count = 480  # pixels of the image, before it is folded
+    width_px: Count = 320
+    threads: Count = 1
+    rounds: Count = 15
+
+    @property
+    def producers(self) -> tuple:
+        return ()
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of a node at each width level."""
+        return widths(self.base_width, self.space.width_factors)
+
+
 class Loss(Config):
     """Eq. 7: fidelity + ssim_weight * log10(1 / SSIM)."""
 
     fidelity: Literal["mse", "l1"] = "mse"
     ssim_weight: NonNegative = 0.6  # lambda
+
+
+#: Settings of a space that its operations' milliseconds do not depend on.
+_MILLISECONDS = {"base_width": 1, "levels": None, "layers": 1, "layerwise": True, "residual": True, "sharing": True}
 
 
 class SearchConfig(Config):
@@ -110,15 +142,18 @@ class SearchConfig(Config):
     validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
     validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
     sigmas: Sigmas | None = None  # denoise: grey levels (0-255), each crop draws one
     patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count  # 8 (denoise), 24 (sr)
     epochs: Count = 100
     crops_per_image: Count = 1  # per epoch
     warmup_epochs: Natural = 20  # only weights are trained
+    warmup_gain: Positive | None = None  # dB on V above the input's that end the warm-up earlier; None: epochs alone
     validate_from: Natural = 60  # epochs done before the first validation
     loss: Loss = Field(default_factory=Loss)
-    weight_lr: Positive = 0.025
+    weight_optimizer: Literal["adamw"] | None = None  # one cycle; None: SGD, a cosine from weight_lr to _final
+    weight_lr: Positive  # first (SGD) 0.025 or peak (adamw) 2e-3
     weight_lr_final: Positive = 0.001
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 3e-4
@@ -126,9 +161,12 @@ class SearchConfig(Config):
     architecture_weight_decay: NonNegative = 1e-3
     strategy: Literal["gradient", "random"] = "gradient"  # random: RSWS
     candidates: Count | None = None  # random architectures scored on V in the end; RSWS takes the best
+    latency: LatencyConfig | None = None  # where the milliseconds of a latency term come from; None: no such term
+    latency_weight: Positive | None = None  # of the expected milliseconds, in units of those at equal alphas and betas
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
-    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
+    near_identity: bool = False  # the output convolution begins with a tenth of its weights
+    precision: Precision | None = None
     seed: Natural = 0
 
     @model_validator(mode="before")
@@ -143,6 +181,7 @@ class SearchConfig(Config):
             if task == "sr"
             else {"batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
         )
+        published["weight_lr"] = 2e-3 if values.get("weight_optimizer") == "adamw" else 0.025
         if values.get("strategy") == "random":
             published["candidates"] = 30
         return _with_split(published | values)
@@ -152,12 +191,20 @@ class SearchConfig(Config):
         check_validation(self.data, self.split, self.validation)
         if self.warmup_epochs >= self.epochs:
             raise ConfigError(f"warmup_epochs must be in [0, epochs={self.epochs}), got {self.warmup_epochs}")
+        _check_crop(self)
         if self.validate_from >= self.epochs:
             raise ConfigError(f"validate_from must be in [0, epochs={self.epochs}), got {self.validate_from}")
         if (self.space.task == "sr") != (self.sigmas is None):
             raise ConfigError(f"sigmas belong to denoising, got task {self.space.task} and sigmas {self.sigmas}")
         if self.strategy == "random" and self.candidates is None:
             raise ConfigError("candidates must be at least 1 for strategy random, got None")
+        if (self.latency is None) != (self.latency_weight is None):
+            raise ConfigError(f"latency and latency_weight belong together, got weight {self.latency_weight} and "
+                              f"{'no table' if self.latency is None else 'a table'}")  # fmt: skip
+        if self.latency and self.latency.space.but(**_MILLISECONDS) != self.space.but(**_MILLISECONDS):
+            raise ConfigError(f"latency must be of the searched space, got one of {self.latency.space}")
+        if self.strategy == "random" and self.latency is not None:
+            raise ConfigError("latency belongs to strategy gradient, got it for random")
         if self.strategy == "random" and self.beta_decay is not None:
             raise ConfigError(f"beta_decay belongs to strategy gradient, got {self.beta_decay:g} for random")
         return self
@@ -165,6 +212,11 @@ class SearchConfig(Config):
     @property
     def task(self) -> Task:
         return self.space.task
+
+    @property
+    def producers(self) -> tuple[LatencyConfig, ...]:
+        """The Run that measured the latencies, if they count."""
+        return (self.latency,) if self.latency else ()
 
 
 class Perturbed(Config):
@@ -190,6 +242,27 @@ class Epoch(Config):
         return self
 
 
+class Selected(Config):
+    """What successive halving keeps: the genotype whose training scored best on V, or the one in a later place.
+
+    As a `genotype` it makes the next round: trained for longer, of so many only the best few.
+    """
+
+    trainings: Annotated[tuple[TrainConfig, ...], Field(min_length=1)]
+    place: Count = 1  # 1: the best
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.place > len(self.trainings):
+            raise ConfigError(f"place must be in [1, trainings={len(self.trainings)}], got {self.place}")
+        if any(isinstance(training.genotype, Comparator) for training in self.trainings):
+            raise ConfigError("trainings must be of genotypes, got one of a comparator")
+        compared = {(t.task, t.data, t.split, t.validation, t.validation_crop, t.sigma) for t in self.trainings}
+        if len(compared) > 1:
+            raise ConfigError(f"trainings must share task, sigma and V to be compared, got {len(compared)} kinds")
+        return self
+
+
 class Comparator(Config):
     """Another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
 
@@ -211,17 +284,21 @@ class TrainConfig(Config):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
-    genotype: Genotype | SearchConfig | Perturbed | Epoch | Comparator
+    genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Comparator
     base_width: Count | None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
     scale: Scale | None = None  # sr only
+    fold: Fold | None = None  # of a genotype's network, see `Space`
     sigma: Positive | None = None  # denoise only: grey levels (0-255)
+    sigma_range: SigmaRange | None = None  # denoise only, in place of sigma: each crop draws its own from it
+    noise_map: bool = False  # the network is told sigma, as a second channel of its input (FFDNet)
     data: DataName = "BSDS500"
     split: str
     validation: str | None = None
     validation_fraction: Fraction = 0.02
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
     patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count = 24
     steps: Count  # 400k (denoise), 600k (sr)
@@ -232,7 +309,9 @@ class TrainConfig(Config):
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
-    full_precision: bool = False  # float32 on CUDA too, where steps are else under bfloat16 autocast
+    near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
+    without_norms: bool = False  # a genotype's convolutions have biases, and no batch norms follow them
+    precision: Precision | None = None
     compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
     seed: Natural = 0
 
@@ -245,8 +324,10 @@ class TrainConfig(Config):
         published = (
             {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4}
             if sr
-            else {"base_width": 20, "steps": 400_000, "sigma": 50.0}
+            else {"base_width": 20, "steps": 400_000}
         )
+        if not sr and values.get("sigma_range") is None:
+            published["sigma"] = 50.0
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
         if isinstance(values.get("genotype"), Comparator):
             published["base_width"] = None
@@ -259,26 +340,61 @@ class TrainConfig(Config):
         self._check_network()
         if isinstance(self.genotype, Genotype):
             check_levels(self.genotype.levels, self.width_factors)
-        if (self.task == "sr") != (self.sigma is None):
-            raise ConfigError(f"sigma belongs to denoising, got task {self.task} and sigma {self.sigma}")
-        search = getattr(self.genotype, "search", self.genotype)
-        if isinstance(search, SearchConfig) and search.task != self.task:
-            raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {search.task}")
+        self._check_noise()
+        _check_crop(self)
+        for producer in self.producers:
+            if producer.task != self.task:
+                raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {producer.task}")
         if self.validate_every > self.steps:
             raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
         return self
+
+    @property
+    def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
+        """The Runs that its genotype comes from."""
+        if isinstance(self.genotype, Selected):
+            return self.genotype.trainings
+        search = getattr(self.genotype, "search", self.genotype)
+        return (search,) if isinstance(search, SearchConfig) else ()
+
+    def _check_noise(self) -> None:
+        """Denoising has one sigma or a range of them, and only it has a noise map."""
+        given = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
+        if len(given) != (self.task == "denoise"):
+            raise ConfigError(f"sigma (or sigma_range, not both) belongs to denoising, got task {self.task}, "
+                              f"sigma {self.sigma} and sigma_range {self.sigma_range}")  # fmt: skip
+        if self.sigma_range and self.sigma_range[0] > self.sigma_range[1]:
+            raise ConfigError(f"sigma_range must be (lowest, highest), got {self.sigma_range}")
+        if self.noise_map and self.task != "denoise":
+            raise ConfigError(f"noise_map belongs to denoising, got task {self.task}")
 
     def _check_network(self) -> None:
         """Refuse a comparator that is not there, and settings that would do nothing to it."""
         if not isinstance(self.genotype, Comparator):
             if self.base_width is None:
                 raise ConfigError("base_width must be at least 1 for a genotype's network, got None")
+            check_fold(self.task, self.fold)
             return check_widths(self.base_width, self.width_factors)
         comparators.check(self.genotype.name, self.task, self.genotype.width, trained=True)
-        for name, needed in (("base_width", None), ("width_factors", (1, 1.5, 2)), ("residual", True)):
+        told = comparators.TABLE[self.genotype.name].noise_map
+        if self.noise_map != told:
+            raise ConfigError(f"noise_map must be {told} for {self.genotype.name}, got {self.noise_map}")
+        own = {
+            "without_norms": False,
+            "base_width": None,
+            "width_factors": (1, 1.5, 2),
+            "residual": True,
+            "fold": None,
+            "near_identity": False,
+        }
+        for name, needed in own.items():
             if getattr(self, name) != needed:
                 rule = f"{name} belongs to a genotype's network and must be {needed}"
                 raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")
+
+
+Selected.model_rebuild()
+TrainConfig.model_rebuild()
 
 
 class EvaluateConfig(Config):
@@ -306,14 +422,17 @@ class EvaluateConfig(Config):
                 )
             if self.protocol.scale != self.model.scale:
                 raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
-            search = getattr(self.model.genotype, "search", self.model.genotype)
-            for learned in (self.model, search):
-                if isinstance(learned, (TrainConfig, SearchConfig)):
-                    for split in filter(None, (learned.split, learned.validation)):
-                        check_leak(learned.data, split, self.data, self.split)
+            for learned in _ancestors(self.model):
+                for split in filter(None, (learned.split, learned.validation)):
+                    check_leak(learned.data, split, self.data, self.split)
         elif self.model != "input":
             comparators.check(self.model, self.protocol.task)
         return self
+
+    @property
+    def producers(self) -> tuple[TrainConfig, ...]:
+        """The training that made the network, if one did."""
+        return (self.model,) if isinstance(self.model, TrainConfig) else ()
 
 
 class Arm(Config):
@@ -327,6 +446,7 @@ class Arm(Config):
     task: Task = "denoise"
     scale: Scale | None = None  # sr only
     base_width: Count | None = None  # of a genotype's network; None: as published
+    fold: Fold | None = None  # of a genotype's network, see `Space`
     plain: bool = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
     checkpointing: bool = False  # of a search step
     engine: Literal["eager", "compiled", "onnx"] = "eager"  # of a restoration
@@ -363,8 +483,6 @@ class TimingConfig(Config):
         labels = [arm.label for arm in self.arms]
         if not labels or len(set(labels)) != len(labels):
             raise ConfigError(f"arms must have different labels, got {labels}")
-        if len(self.searches) > 1:
-            raise ConfigError(f"arms must take their networks from one search, got {len(self.searches)}")
         return self
 
     @property
@@ -372,10 +490,35 @@ class TimingConfig(Config):
         """The different searches whose networks are timed."""
         return list(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
 
+    @property
+    def producers(self) -> tuple[SearchConfig, ...]:
+        """The search that networks are taken from, if there is one."""
+        return tuple(self.searches)
+
+
+def _ancestors(config: TrainConfig | SearchConfig) -> Iterator[TrainConfig | SearchConfig]:
+    """A training or search, and all that its result has learned from."""
+    yield config
+    for producer in config.producers:
+        if not isinstance(producer, LatencyConfig):
+            yield from _ancestors(producer)
+
 
 def check_scale(task: str, scale: int | None) -> None:
     if (task == "sr") != (scale is not None):
         raise ConfigError(f"scale belongs to task sr (one of {SCALES}), got task {task} and scale {scale}")
+
+
+def check_fold(task: str, fold: int | None) -> None:
+    if fold is not None and task != "denoise":
+        raise ConfigError(f"fold belongs to denoising, got fold {fold} for task {task}")
+
+
+def _check_crop(config: SearchConfig | TrainConfig) -> None:
+    """V is crops or patches, not both."""
+    if config.validation_crop and config.validation_patches:
+        raise ConfigError(f"validation_patches must be None where validation_crop is {config.validation_crop}, "
+                          f"got {config.validation_patches}")  # fmt: skip
 
 
 def check_validation(data: str, split: str, validation: str | None) -> None:

@@ -35,24 +35,32 @@ def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> 
 
 
 def network(
-    what: Genotype | Comparator, task: str, base_width: int | None = None, scale: int | None = None
+    what: Genotype | Comparator,
+    task: str,
+    base_width: int | None = None,
+    scale: int | None = None,
+    fold: int | None = None,
 ) -> nn.Module:
     """The network of a genotype or a comparator, with first weights; filters are told the sigma of most tables, 50."""
     if isinstance(what, Comparator):
         sigma = 50.0 if what.name in comparators.TRAINING_FREE else None
         return comparators.build(what.name, task, scale, sigma, what.width)
-    return DerivedNetwork(what, task, base_width, scale=scale)
+    return DerivedNetwork(what, task, base_width, scale=scale, fold=fold)
+
+
+def searched_share(net: DerivedNetwork) -> float:
+    """The share of a derived network's multiply-adds that the search decides: those of its moves and cells."""
+    return _searched(net) / closed_form(net, net.fold, net.fold)
 
 
 def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
     """Multiply-adds a pass over one image, by formula: weights of every convolution x pixels it is applied to."""
     nodes, channels = net.genotype.nodes, CHANNELS[net.task]
     widths = [net.level_widths[level] for level in net.genotype.levels]
-    weights = channels * STEM * 9 + STEM * STEM * 9
+    entering, leaving = channels * net.fold**2 + net.noise_map, channels * (net.scale * net.fold) ** 2
+    weights = entering * STEM * 9 + STEM * STEM * 9
     sources = [STEM, STEM, *(nodes * one for one in widths)]
-    for layer, (plan, one) in enumerate(zip(net.genotype.cells, widths)):
-        weights += (sources[layer] + sources[layer + 1]) * one
-        weights += sum(_operation(name, one) for node in plan for name, _ in node)
+    weights += _searched(net)
     low = sources[net.low_layer + 2] if net.low_layer is not None else nodes * net.level_widths[0]
     weights += STEM * low * 9 if net.low_layer is None else 0
     weights += low * LOW_LEVEL
@@ -61,9 +69,9 @@ def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
     else:
         weights += len(SR_DILATIONS) * (9 * sources[-1] + sources[-1] * HEAD) + sources[-1] * HEAD + 4 * HEAD * HEAD
     weights += 9 * (LOW_LEVEL + HEAD) + (LOW_LEVEL + HEAD) * HEAD + 9 * HEAD + HEAD * HEAD
-    weights += HEAD * channels * net.scale**2 * 9
+    weights += HEAD * leaving * 9
     skip = 25 * channels * net.scale**2 if net.task == "sr" and net.residual else 0  # bicubic, a kernel per phase
-    return (weights + skip) * height * width
+    return (weights + skip) * -(-height // net.fold) * -(-width // net.fold)
 
 
 def stock(net: nn.Module) -> nn.Module:
@@ -145,6 +153,17 @@ def _largest_layer(space: Space) -> float:
     """The share of the widest layer in what all cells keep."""
     widths = [sum(space.widths[level] for level in levels) for levels in ladder(space)[1:]]
     return max(widths) / sum(widths)
+
+
+def _searched(net: DerivedNetwork) -> int:
+    """Weights of the moves into the layers and of the cells' operations."""
+    widths = [net.level_widths[level] for level in net.genotype.levels]
+    sources = [STEM, STEM, *(net.genotype.nodes * width for width in widths)]
+    weights = 0
+    for layer, (plan, width) in enumerate(zip(net.genotype.cells, widths)):
+        weights += (sources[layer] + sources[layer + 1]) * width
+        weights += sum(_operation(name, width) for node in plan for name, _ in node)
+    return weights
 
 
 def _operation(name: str, width: int) -> int:

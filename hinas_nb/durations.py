@@ -15,7 +15,7 @@ from typing import Any
 from hinas_nb import few_steps
 from hinas_nb.children import child
 from hinas_nb.compute import genotype_of
-from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TimingConfig, TrainConfig
 from hinas_nb.genotype import OPERATIONS
 from hinas_nb.identity import KINDS, RunConfig, canonical, kind_of, producer_of
 from hinas_nb.provenance import provenance
@@ -28,7 +28,15 @@ FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images
 FREE_ENDINGS = ("lr", "lr_final", "decay")
 #: Of a search, what decides the size of the networks that are trained from it.
 SIZING = ("layers", "nodes", "levels", "operations")
-NETWORK = ("task", "genotype", "base_width", "width_factors", "scale")  # of a training, what is left to restore with
+NETWORK = (
+    "task",
+    "genotype",
+    "base_width",
+    "width_factors",
+    "scale",
+    "fold",
+    "noise_map",
+)  # of a training, what is left to restore with
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def describe(config: RunConfig) -> str:
     if isinstance(config, EvaluateConfig):
         model = config.model if isinstance(config.model, str) else describe(config.model).split(" steps, ")[-1]
         return f"evaluate {config.data} {config.protocol.name}, {model}"
-    return f"timing of {config.what}"
+    return f"timing of {config.what}" if isinstance(config, TimingConfig) else "latencies of operations and moves"
 
 
 def _special(config: SearchConfig) -> str:
@@ -89,8 +97,8 @@ def _special(config: SearchConfig) -> str:
     return "".join(name for name, here in named.items() if here) + _operations(config)
 
 
-def _operations(search: SearchConfig | None) -> str:
-    return "" if search is None or search.space.operations == OPERATIONS else ", other operations"
+def _operations(search: RunConfig | None) -> str:
+    return "" if not isinstance(search, SearchConfig) or search.space.operations == OPERATIONS else ", other operations"
 
 
 def finished(store: Store, threads: int) -> dict[str, list[float]]:
@@ -124,8 +132,9 @@ def _resolved(config: RunConfig, store: Store) -> RunConfig:
     """With the genotype itself where its search is finished: networks differ in size."""
     if isinstance(config, EvaluateConfig) and isinstance(config.model, TrainConfig):
         return config.but(model=_resolved(config.model, store))
-    search = producer_of(config)
-    if not isinstance(config, TrainConfig) or search is None or not store.folder(search).done:
+    if not isinstance(config, TrainConfig) or not config.producers:
+        return config
+    if not all(store.folder(producer).done for producer in config.producers):
         return config
     return config.but(genotype=genotype_of(config, store))
 

@@ -19,6 +19,8 @@ from hinas_nb.protocol import Protocol, round8
 
 Restore = Callable[[Tensor], Tensor]
 
+#: Tiles begin at multiples of it, so that a network which folds the picture folds them alike.
+GRID = 4
 #: Input pixels that go through the network at once, halo included: about 1 GiB for a derived network.
 PIXEL_BUDGET = 2**19
 
@@ -91,7 +93,7 @@ def restore(
     whole = None
     for top in range(0, height, tile):
         for left in range(0, width, tile):
-            y, x = max(top - halo, 0), max(left - halo, 0)
+            y, x = (max(start - halo, 0) // GRID * GRID for start in (top, left))
             piece = degraded[..., y : top + tile + halo, x : left + tile + halo]
             output = network(piece)
             scale = _scale(piece, output)

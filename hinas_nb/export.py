@@ -72,13 +72,15 @@ class Session:
             raise ValueError(f"task {str(trained['task'])[:20]} and halo {str(trained['halo'])[:20]}")
         self.engine, self.trained = engine, trained
         self.task, self.halo, self.scale = trained["task"], trained["halo"], trained["scale"] or 1
+        self.noise_map = trained.get("noise_map", False)
+        self.channels = CHANNELS[self.task] + self.noise_map
 
     def __call__(
         self, image: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
         """The restored image, not clipped, on the device the image came from. Raises ExportError."""
-        if image.dim() != 4 or image.shape[1] != CHANNELS[self.task]:
-            rule = f"(batch, {CHANNELS[self.task]}, height, width) for {self.task}"
+        if image.dim() != 4 or image.shape[1] != self.channels:
+            rule = f"(batch, {self.channels}, height, width) for {self.task}"
             raise ExportError(f"image must be of shape {rule}, got {tuple(image.shape)}")
         given = np.ascontiguousarray(image.detach().cpu().float().numpy())
         return torch.from_numpy(self.engine.run(None, {"degraded": given})[0]).to(image.device)
@@ -87,7 +89,7 @@ class Session:
 def _model(network: DerivedNetwork) -> bytes:
     _require("onnx", "onnxscript")
     folded = network.folded().cpu()
-    example = torch.zeros(2, CHANNELS[network.task], 16, 24)  # sizes of 1 would be taken for constants
+    example = torch.zeros(2, network.channels, 16, 24)  # sizes of 1 would be taken for constants
     dimensions = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     with _quiet(), torch.no_grad():
         model = torch.onnx.export(

@@ -14,7 +14,7 @@ import torch
 
 from hinas_nb import data
 from hinas_nb.compute import one_line
-from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, Selected, TrainConfig
 from hinas_nb.data.images import ImageSet, decode, image_files
 from hinas_nb.genotype import Genotype, random_genotype
 from hinas_nb.identity import RunConfig, producer_of
@@ -90,7 +90,15 @@ def _search(config: SearchConfig, root: Path | None, clock: _Clock) -> Steps:
     each = -(-config.batch // config.crops_per_image)
     images = _load(config.data, files[: 2 * each + 1])
     parts = images.subset(range(each)), images.subset(range(each, 2 * each)), images.subset([len(images) - 1])
-    short = config.but(epochs=5, warmup_epochs=2, validate_from=4, validation_patches=1)
+    short = config.but(
+        epochs=5,
+        warmup_epochs=2,
+        validate_from=4,
+        validation_patches=1,
+        validation_crop=None,
+        latency=None,
+        latency_weight=None,
+    )
     taken = clock.first(search.search(short, parts, _Nowhere(), clock.device), 4)
     alone, moving = min(taken[:2]), config.epochs - config.warmup_epochs
     if config.strategy == "random":
@@ -108,7 +116,7 @@ def _train(config: TrainConfig, root: Path | None, clock: _Clock) -> Steps:
 
     files = image_files(config.data, config.split, root, config.scale)
     images = _load(config.data, files[: config.batch])
-    short = config.but(steps=4, validate_every=1, validation_patches=1)
+    short = config.but(steps=4, validate_every=1, validation_patches=1, validation_crop=None)
     loop = train.train(short, stand_in(config), images, images.subset([0]), _Nowhere(), clock.device)
     taken = clock.first(loop, 4)
     step = median(taken[1:] or taken)
@@ -137,6 +145,8 @@ def stand_in(config: TrainConfig) -> Genotype | None:
         return None
     if isinstance(config.genotype, Genotype):
         return config.genotype
+    if isinstance(config.genotype, Selected):
+        return stand_in(config.genotype.trainings[0])
     space = producer_of(config).space
     operations = tuple(name for name in space.operations if name != "none")
     generator = data.stream(0, "stand-in")
@@ -165,10 +175,11 @@ def _restorer(config: EvaluateConfig, device: str):
     elif isinstance(model.genotype, Comparator):
         network = comparators.build(model.genotype.name, model.task, model.scale, width=model.genotype.width)
     else:
-        sizes = (model.base_width, model.width_factors, model.scale, model.residual)
-        network = DerivedNetwork(stand_in(model), model.task, *sizes)
+        shape = (model.base_width, model.width_factors, model.scale, model.residual, model.fold, model.noise_map)
+        network = DerivedNetwork(stand_in(model), model.task, *shape)
     network = network.to(device).eval().folded()
-    return lambda degraded: evaluate.restore(network, degraded.to(device), network.halo).cpu()
+    told = data.with_noise_map if network.noise_map else lambda degraded, _: degraded
+    return lambda degraded: evaluate.restore(network, told(degraded, protocol.sigma).to(device), network.halo).cpu()
 
 
 def _load(name: str, files: list[Path]) -> ImageSet:

@@ -8,16 +8,22 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, TimingConfig, TrainConfig
+from hinas_nb.config import Comparator, EvaluateConfig, LatencyConfig, SearchConfig, TimingConfig, TrainConfig
 from hinas_nb.provenance import provenance
 from hinas_nb.settings import ConfigError
 
-RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig | TimingConfig
+RunConfig: TypeAlias = SearchConfig | TrainConfig | EvaluateConfig | TimingConfig | LatencyConfig
 
 #: Raised when the numbers of a kind of Run change: its old Runs, and what builds on them, are not served. Not for the
 #: order of sums, which moves the last bits (those of a Run are its commit's) and no golden step; seconds do change.
-REVISIONS = {"search": 2, "train": 1, "evaluate": 1, "timing": 4}
-KINDS = {SearchConfig: "search", TrainConfig: "train", EvaluateConfig: "evaluate", TimingConfig: "timing"}
+REVISIONS = {"search": 2, "train": 1, "evaluate": 1, "timing": 4, "latency": 1}
+KINDS = {
+    SearchConfig: "search",
+    TrainConfig: "train",
+    EvaluateConfig: "evaluate",
+    TimingConfig: "timing",
+    LatencyConfig: "latency",
+}
 
 
 @dataclass(frozen=True)
@@ -33,27 +39,29 @@ def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
 
     data_hashes: by `data_key`, of this Run's data and of its producers'.
     """
-    producer = producer_of(config)
+    producers = [run_hash(producer, data_hashes) for producer in config.producers]
     content = {
         "kind": kind_of(config),
         "revision": REVISIONS[kind_of(config)],
         "config": canonical(config.identity()),
         "data": {data_key(*source): data_hashes[data_key(*source)] for source in own_data(config)},
-        "producer": run_hash(producer, data_hashes) if producer else None,
+        "producer": producers[0] if len(producers) == 1 else producers or None,
     }
-    if isinstance(config, TimingConfig):  # seconds are those of a machine
+    if isinstance(config, TimingConfig | LatencyConfig):  # seconds are those of a machine
         content["where"] = {name: value for name, value in provenance().items() if name in ("versions", "machine")}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def revisions(config: RunConfig) -> dict[str, int]:
     """The revision of its kind and of the kinds of its producers, which its numbers rest on."""
-    producer = producer_of(config)
-    return (revisions(producer) if producer else {}) | {kind_of(config): REVISIONS[kind_of(config)]}
+    found = {}
+    for producer in config.producers:
+        found |= revisions(producer)
+    return found | {kind_of(config): REVISIONS[kind_of(config)]}
 
 
 def kind_of(config: RunConfig) -> str:
-    """search, train, evaluate or timing. Raises ConfigError for anything else."""
+    """search, train, evaluate, timing or latency. Raises ConfigError for anything else."""
     if type(config) not in KINDS:
         rule = " or ".join(kind.__name__ for kind in KINDS)
         raise ConfigError(f"what is computed must be a {rule}, got {type(config).__name__}")
@@ -61,20 +69,13 @@ def kind_of(config: RunConfig) -> str:
 
 
 def producer_of(config: RunConfig) -> RunConfig | None:
-    """The Run whose result this one takes, if it takes one."""
-    if isinstance(config, EvaluateConfig):
-        return config.model if isinstance(config.model, TrainConfig) else None
-    if isinstance(config, TrainConfig):
-        search = getattr(config.genotype, "search", config.genotype)
-        return search if isinstance(search, SearchConfig) else None
-    if isinstance(config, TimingConfig):
-        return next(iter(config.searches), None)
-    return None
+    """The first of the Runs whose results this one takes, if it takes any; most take one at most."""
+    return next(iter(config.producers), None)
 
 
 def own_data(config: RunConfig) -> list[tuple[str, str, int | None]]:
     """The data sets a Run reads, as arguments of `data.load`: images, then validation images if apart."""
-    if isinstance(config, TimingConfig):
+    if isinstance(config, TimingConfig | LatencyConfig):
         return []
     if isinstance(config, EvaluateConfig):
         return [(config.data, config.split, config.protocol.scale)]
@@ -88,8 +89,9 @@ def data_key(name: str, split: str, scale: int | None = None) -> str:
 
 def all_data(config: RunConfig) -> dict[str, tuple]:
     """The data sets of a Run and of its producers, by `data_key`."""
-    producer = producer_of(config)
-    inherited = all_data(producer) if producer else {}
+    inherited = {}
+    for producer in config.producers:
+        inherited |= all_data(producer)
     return inherited | {data_key(*source): source for source in own_data(config)}
 
 
@@ -110,6 +112,8 @@ def describe(config: RunConfig) -> str:
     if isinstance(config, TrainConfig):
         other = f"{config.genotype.label} " if isinstance(config.genotype, Comparator) else ""
         return f"train {other}{config.task} {_degradation(config)} seed {config.seed}"
+    if isinstance(config, LatencyConfig):
+        return f"latencies of {config.space.task}, width {config.base_width}, {config.threads} threads"
     if isinstance(config, TimingConfig):
         return f"timing of {config.what}, {config.threads} threads"
     model = describe(config.model) if isinstance(config.model, TrainConfig) else config.model
@@ -118,4 +122,7 @@ def describe(config: RunConfig) -> str:
 
 
 def _degradation(config) -> str:
-    return f"x{config.scale}" if config.scale else f"sigma {config.sigma:g}"
+    if config.scale:
+        return f"x{config.scale}"
+    several = getattr(config, "sigma_range", None)
+    return f"sigma {several[0]:g} to {several[1]:g}" if several else f"sigma {config.sigma:g}"

@@ -65,6 +65,20 @@ class DepthwiseConv2d(nn.Conv2d):
         return _Depthwise.apply(input, self.weight, self.dilation[0])
 
 
+class DilatedConv2d(nn.Conv2d):
+    """An `nn.Conv2d` that keeps float32 under autocast on a CPU.
+
+    torch 2.13's bfloat16 gradients of dilated kernels are wrong there (NaN, or finite and wrong) in channels-last
+    memory for most numbers of channels, and where they are right they are slower than float32's.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float())
+
+
 @contextmanager
 def recomputation():
     """Inside, a forward pass is a repetition: running statistics have seen its batch already."""
@@ -139,5 +153,5 @@ def _ours(input: Tensor) -> bool:
 
     One channel is left to torch: its layout in memory is ambiguous, and gradients came out wrong.
     """
-    fits = input.ndim == 4 and input.numel() > input.shape[1] > 1
+    fits = input.ndim == 4 and input.numel() > input.shape[1] > 1 and not torch.is_autocast_enabled("cpu")
     return fits and input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64)

@@ -2,29 +2,33 @@
 
 import math
 import os
+import platform
 import shutil
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from hinas_nb import data
 from hinas_nb.losses import gaussian_window, ssim_map
+
+WARM_UP = 0.1  # one-cycle: share of the steps that the learning rate rises
+START_FACTOR = 0.04  # one-cycle: the first learning rate, as a share of the peak
 
 
 @torch.no_grad()
 def validate(
-    restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int, full: bool = False
+    restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int, asked: str | None = None
 ) -> tuple[float, float]:
     """Mean PSNR (dB) and SSIM over validation patches, clipped to [0, 1]; `restore` maps degraded to restored.
 
-    Patches restored exactly, as black ones easily are, have an infinite PSNR and are left out of its mean, unless all
-    are such.
-    Raises ValueError if they are not numbers.
+    batch: images at a time; asked: see `autocast`. Patches restored exactly, as black ones easily are, have an
+    infinite PSNR and are left out of its mean, unless all are such. Raises ValueError if they are not numbers.
     """
     psnr, ssim = [], []
     for degraded, clean in zip(pairs[0].split(batch), pairs[1].split(batch)):
         clean = clean.to(device)
-        with precision(device, full):
+        with autocast(device, asked):
             restored = restore(degraded.to(device)).float().clamp(0, 1)
         error = (restored - clean).square().mean(dim=(1, 2, 3))
         psnr.append(-10 * error.log10())
@@ -36,6 +40,22 @@ def validate(
     if any(math.isnan(mean) for mean in means):
         raise ValueError(f"validation must score images of numbers, got PSNR {means[0]} and SSIM {means[1]}")
     return means
+
+
+def held_out(images, config, **how) -> tuple[Tensor, Tensor]:
+    """V as a search or training config asks: crops from the centres of the images, or adjacent patches.
+
+    how: what else `data.validation_patches` takes.
+    """
+    if config.validation_crop:
+        return data.validation_patches(images, patch=config.validation_crop, centre=True, **how)
+    return thinned(data.validation_patches(images, patch=config.patch, **how), config.validation_patches)
+
+
+def at_once(config) -> int:
+    """Validation images that have the pixels of a training batch, at least one."""
+    side = config.validation_crop or config.patch
+    return max(1, config.batch * config.patch**2 // side**2)
 
 
 def thinned(pairs: tuple[Tensor, Tensor], count: int | None) -> tuple[Tensor, Tensor]:
@@ -52,9 +72,22 @@ def score(psnr: float, ssim: float) -> float:
     return ssim + psnr / 100
 
 
-def precision(device: torch.device, full: bool):
-    """bfloat16 where it pays (CUDA) unless `full` is asked for, float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda" and not full)
+def autocast(device: torch.device, asked: str | None):
+    """What networks compute in; asked: "float32", "bfloat16", or None: bfloat16 on CUDA, float32 elsewhere.
+
+    A CPU without instructions for bfloat16 computes in float32, whatever is asked (see `has_bfloat16`).
+    """
+    wanted = asked == "bfloat16" or (asked is None and device.type == "cuda")
+    able = device.type != "cpu" or has_bfloat16()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and able)
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 numbers itself; without, they are slower than float32."""
+    x86 = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return any(supported is not None and supported() for supported in x86)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def sent(images: Tensor, device: torch.device) -> Tensor:
@@ -74,6 +107,13 @@ def compiled(net: nn.Module, dynamic: bool = False) -> nn.Module:
     if next(net.parameters()).device.type == "cpu" and not has_compiler():
         raise ValueError("torch.compile needs a C++ compiler, got none; install g++ or name one in CXX")
     return torch.compile(net, dynamic=dynamic)
+
+
+def one_cycle(progress: float, peak: float) -> float:
+    """Up to the peak for a tenth, then half a cosine down to a thousandth of it."""
+    if progress < WARM_UP:
+        return peak * (START_FACTOR + (1 - START_FACTOR) * progress / WARM_UP)
+    return cosine((progress - WARM_UP) / (1 - WARM_UP), peak, peak * 1e-3)
 
 
 def cosine(progress: float, first: float, last: float) -> float:

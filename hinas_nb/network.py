@@ -58,6 +58,10 @@ class DerivedNetwork(nn.Module):
     base_width: channels of a node at level 0; 20 for denoising, 16 for super-resolution unless given.
     width_factors: width of level i is `base_width * width_factors[i]`, rounded half up.
     residual: the network's output is added to the (bicubically up-sampled) input (section 3.2).
+    fold: denoising only; so many x so many pixels enter as the channels of one, and the output is unfolded again:
+        everything between costs fold^2 times less. None: none, as published.
+    noise_map: denoising only; images have a second channel, sigma / 255 at every pixel (see `data.with_noise_map`).
+    norms: off, convolutions have biases and no batch norms follow them, which trains faster.
     Raises GenotypeError or ValueError.
     """
 
@@ -69,19 +73,26 @@ class DerivedNetwork(nn.Module):
         width_factors: tuple[float, ...] = (1, 1.5, 2),
         scale: int | None = None,
         residual: bool = True,
+        fold: int | None = None,
+        noise_map: bool = False,
+        norms: bool = True,
     ):
         super().__init__()
         if task not in CHANNELS:
             raise ValueError(f"task must be one of {' '.join(CHANNELS)}, got {task!r}")
         if scale not in ((2, 3, 4) if task == "sr" else (None,)) or isinstance(scale, float):
             raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
+        if task != "denoise" and (fold is not None or noise_map):
+            raise ValueError(f"fold and noise_map belong to denoise, got {fold} and {noise_map} for {task}")
+        if fold not in (None, 2, 4):
+            raise ValueError(f"fold must be 2, 4 or None, got {fold!r}")
         if max(genotype.levels) >= len(width_factors):
             raise GenotypeError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
         if base_width is not None and (not isinstance(base_width, int) or base_width < 1):
             raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual
         self.trained: dict = {}  # of a loaded network: the metadata of its weights file
-        self.scale = scale or 1
+        self.scale, self.fold, self.noise_map, self.norms = scale or 1, fold or 1, noise_map, norms
         self.base_width = BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
         self.level_widths = widths(self.base_width, self.width_factors)
@@ -90,7 +101,8 @@ class DerivedNetwork(nn.Module):
             raise ValueError(f"width_factors must leave at least 1 channel of {self.base_width}, got {width_factors}")
         nodes, channels = genotype.nodes, CHANNELS[task]
 
-        self.stem1 = nn.Sequential(*conv_norm(channels, STEM, 3), activation(in_place=True))
+        entering = channels * self.fold**2 + noise_map
+        self.stem1 = nn.Sequential(*conv_norm(entering, STEM, 3), activation(in_place=True))
         self.stem2 = nn.Sequential(activation(), *conv_norm(STEM, STEM, 3))
         outputs = [STEM, STEM, *(nodes * width for width in layer_widths)]  # channels: stem 1, stem 2, layers
         self.adapters = nn.ModuleList(
@@ -116,13 +128,20 @@ class DerivedNetwork(nn.Module):
             )
             self.merge = pointwise(4 * HEAD, HEAD)
         self.refine = nn.Sequential(separable(LOW_LEVEL + HEAD, HEAD), separable(HEAD, HEAD))
-        self.output = nn.Conv2d(HEAD, channels * self.scale**2, 3, padding=1)
+        self.output = nn.Conv2d(HEAD, channels * (self.scale * self.fold) ** 2, 3, padding=1)
+        if not norms:
+            fold_norms(self.eval())
+            self.train()
 
     def forward(
-        self, image: Float[Tensor, "batch channel height width"]
+        self, image: Float[Tensor, "batch entering height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
         """The restored image; not clipped."""
-        stem1 = self.stem1(image)
+        picture = image[:, : CHANNELS[self.task]]
+        entering = folded(picture, self.fold)
+        if self.noise_map:
+            entering = torch.cat([entering, image[:, -1:, :: self.fold, :: self.fold]], dim=1)
+        stem1 = self.stem1(entering)
         features = [stem1, self.stem2(stem1)]
         for (adapt_previous, adapt_before), cell in zip(self.adapters, self.cells):
             features.append(cell(adapt_previous(features[-1]), adapt_before(features[-2])))
@@ -130,7 +149,12 @@ class DerivedNetwork(nn.Module):
         high = self.high_act(features[-1])
         high = self.merge(torch.cat([branch(high) for branch in self.high], dim=1))
         result = self.output(self.refine(torch.cat([self.low(low), high], dim=1)))
-        return add_residual(image, result, self.scale, self.residual)
+        return add_residual(picture, result, self.scale, self.residual, self.fold)
+
+    @property
+    def channels(self) -> int:
+        """Channels of an input image, the noise map among them."""
+        return CHANNELS[self.task] + self.noise_map
 
     @property
     def halo(self) -> int:
@@ -141,7 +165,8 @@ class DerivedNetwork(nn.Module):
         low = radii[1] + 1 if self.low_layer is None else radii[self.low_layer + 2]
         high = radii[-1] + (max(SR_DILATIONS) if self.task == "sr" else 0)
         bicubic = 2 if self.task == "sr" else 0
-        return max(max(low, high) + 3, bicubic)  # two separable 3x3 and the last convolution
+        radius = max(max(low, high) + 3, bicubic)  # two separable 3x3 and the last convolution
+        return radius * self.fold + self.fold - 1
 
     @property
     def parameters_live(self) -> int:
@@ -155,8 +180,9 @@ class DerivedNetwork(nn.Module):
         return self.parameters_live + (0 if self.low_layer is None else STEM * low * 9)
 
     def metadata(self) -> dict:
-        """All that `load` needs to build this network again; JSON-able."""
-        return {
+        """All that `load` needs to build this network again; JSON-able. Switches only where not as published."""
+        switches = {"fold": (self.fold, 1), "noise_map": (self.noise_map, False), "norms": (self.norms, True)}
+        published = {
             "task": self.task,
             "genotype": json.loads(self.genotype.to_json(self.task)),
             "base_width": self.base_width,
@@ -164,21 +190,15 @@ class DerivedNetwork(nn.Module):
             "scale": self.scale if self.task == "sr" else None,
             "residual": self.residual,
         }
+        return published | {name: value for name, (value, usual) in switches.items() if value != usual}
 
     def folded(self) -> "DerivedNetwork":
         """A copy for inference, equal to 1e-5: batch norms folded into the convolutions, memory channels-last."""
-        copy = type(self)(
-            self.genotype,
-            self.task,
-            self.base_width,
-            self.width_factors,
-            self.scale if self.task == "sr" else None,
-            self.residual,
-        )
+        copy = rebuilt(self.metadata())
         copy.load_state_dict(self.state_dict())
         copy.to(next(self.parameters())).eval()
         copy.trained = self.trained
-        fold(copy)
+        fold_norms(copy)
         return copy.to(memory_format=torch.channels_last)
 
 
@@ -248,10 +268,13 @@ def rebuilt(metadata: dict) -> DerivedNetwork:
         tuple(metadata["width_factors"]),
         metadata["scale"],
         metadata["residual"],
+        metadata.get("fold"),
+        metadata.get("noise_map", False),
+        metadata.get("norms", True),
     )
 
 
-def fold(network: nn.Module) -> None:
+def fold_norms(network: nn.Module) -> None:
     """Fold every batch norm that follows a convolution in a `Sequential` into it, in evaluation mode."""
     for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
         for index in range(len(sequence) - 1):
@@ -260,10 +283,22 @@ def fold(network: nn.Module) -> None:
                 sequence[index + 1] = nn.Identity()
 
 
-def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool) -> Tensor:
-    """Figure 4: f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1."""
-    if scale > 1:
-        result = F.pixel_shuffle(result, scale)
+def folded(image: Float[Tensor, "batch channel height width"], fold: int) -> Float[Tensor, "batch folded rows columns"]:
+    """Every fold x fold pixels as channels of one; the last row and column repeat where the fold does not divide."""
+    if fold == 1:
+        return image
+    padded = F.pad(image, (0, fold - 1, 0, fold - 1), mode="replicate")
+    windows = padded.unfold(2, fold, fold).unfold(3, fold, fold)  # (batch, channel, rows, columns, fold, fold)
+    return windows.permute(0, 1, 4, 5, 2, 3).flatten(1, 3)
+
+
+def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool, fold: int = 1) -> Tensor:
+    """Figure 4: f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1.
+
+    fold: that of `folded`, undone by the pixel shuffle, too.
+    """
+    if scale * fold > 1:
+        result = F.pixel_shuffle(result, scale * fold)[..., : image.shape[-2] * scale, : image.shape[-1] * scale]
     if not residual:
         return result
     return (upsample(image, scale) if scale > 1 else image) + result

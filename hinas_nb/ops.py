@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hinas_nb.deformable import MAX_OFFSET, DeformableConv2d
-from hinas_nb.layers import BatchNorm2d, DepthwiseConv2d
+from hinas_nb.layers import BatchNorm2d, DepthwiseConv2d, DilatedConv2d
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -84,14 +84,24 @@ def conv_norm(
     inputs: int, outputs: int, kernel: int, dilation: int = 1, affine: bool = True
 ) -> tuple[nn.Module, nn.Module]:
     """A size-keeping convolution without bias and its batch norm."""
-    padding = dilation * (kernel - 1) // 2
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
+    padding, kind = dilation * (kernel - 1) // 2, nn.Conv2d if dilation == 1 else DilatedConv2d
+    conv = kind(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False)
     return conv, BatchNorm2d(outputs, affine=affine)
 
 
 def activation(in_place: bool = False) -> nn.Module:
     """in_place: for what nobody else reads, as a batch norm's output."""
     return nn.LeakyReLU(SLOPE, in_place)
+
+
+def near_identity(last: nn.Conv2d) -> nn.Conv2d:
+    """The convolution that predicts a residual, with a tenth of its first weights: training starts near the input.
+
+    Departs: with the first weights of its description a network adds more noise than there is, and spends a short
+    budget on unlearning that: DnCNN of 35 channels is at 17.1 dB after the 200 steps of profile smoke, at 23.1 so.
+    """
+    last.weight.data.mul_(0.1)
+    return last
 
 
 @contextmanager

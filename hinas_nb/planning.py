@@ -78,16 +78,15 @@ def configs(path: Path, values: dict[str, Any]) -> set:
 
     Raises NotebookError.
     """
-    from hinas_nb.identity import producer_of
-
     planned = plan(Job(contract.read(path), values))
     if planned.error:
         raise contract.NotebookError(f"{planned.notebook}: {planned.error}")
-    found = set()
-    for config in (run.config for run in planned.runs):
-        while config is not None:
+    found, rest = set(), [run.config for run in planned.runs]
+    while rest:
+        config = rest.pop()
+        if config not in found:
             found.add(config)
-            config = producer_of(config)
+            rest += config.producers
     return found
 
 
@@ -134,7 +133,6 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
     Runs whose time is unknown count nothing.
     """
     from hinas_nb import durations
-    from hinas_nb.identity import producer_of
     from hinas_nb.runs import missing
 
     seconds = {kind.shape: 0.0 if math.isnan(kind.seconds) else kind.seconds for kind in kinds}
@@ -142,7 +140,7 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
     for config in missing([run for plan in plans for run in plan.runs], settings.store()):  # in waves, as computed
         takes = seconds[durations.shape(config)]
         worker = free.index(min(free))
-        free[worker] = ends[config] = max(free[worker], ends.get(producer_of(config), 0.0)) + takes
+        free[worker] = ends[config] = max(free[worker], *(ends.get(one, 0.0) for one in config.producers)) + takes
         total += takes
     return total, max(free, default=0.0)
 
@@ -165,13 +163,12 @@ def first_line(name: str, text: str) -> str:
 
 def _needs(plan: Plan, store) -> dict[str, bool]:
     """Hash of every Run and of its producers: whether it is done."""
-    from hinas_nb.identity import producer_of
-
     found: dict[str, bool] = {}
-    for run in plan.runs:
-        config = run.config
-        while config is not None:
-            folder = store.folder(config)
+    open_configs = [run.config for run in plan.runs]
+    while open_configs:
+        config = open_configs.pop()
+        folder = store.folder(config)
+        if folder.hash not in found:
             found[folder.hash] = folder.done
-            config = producer_of(config)
+            open_configs += config.producers
     return found

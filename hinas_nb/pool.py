@@ -19,12 +19,12 @@ from tqdm import tqdm
 from hinas_nb.compute import compute, one_line
 from hinas_nb.data.images import image_files
 from hinas_nb.files import printable
-from hinas_nb.identity import Run, RunConfig, all_data, describe, kind_of, own_data, producer_of
+from hinas_nb.identity import Run, RunConfig, all_data, describe, kind_of, own_data
 from hinas_nb.store import RunFolder, Store
 from hinas_nb.workers import Here, Local
 
-WAVES = ("search", "train", "evaluate", "timing")
-ALONE = ("timing",)  # kinds that no other Run may disturb; their configs say with how many `threads`
+WAVES = ("latency", "search", "train", "evaluate", "timing")
+ALONE = ("latency", "timing")  # kinds that no other Run may disturb; their configs say with how many `threads`
 ENGINES = ("local", "ray")
 TRIES = 3  # of a Run whose worker is lost
 VISIBLE = 60  # seconds until what one machine wrote must be seen by another: file systems remember what was absent
@@ -98,13 +98,16 @@ def execute(
 
 
 def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig], int | None]]:
-    """What is computed side by side; then, each in a fresh process with its own threads, what must be alone."""
+    """What is computed side by side; before or after it, in a process each with its threads, what must be alone."""
     together = {key: config for key, config in waiting.items() if kind_of(config) not in ALONE}
+    alone = {key: config for key, config in waiting.items() if key not in together}
+    first = [key for key, config in alone.items() if kind_of(config) == "latency"]  # searches rest on it
+    for key in first:
+        yield {key: alone[key]}, alone[key].threads
     if together:
         yield together, None
-    for key, config in waiting.items():
-        if key not in together:
-            yield {key: config}, getattr(config, "threads", 1)
+    for key in [key for key in alone if key not in first]:
+        yield {key: alone[key]}, alone[key].threads
 
 
 def _engine(name: str, work: Work, size: int, in_process: bool):
@@ -126,13 +129,12 @@ def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
     """
     found: dict[str, RunConfig] = {}
 
-    def need(config: RunConfig | None) -> None:
-        if config is None:
-            return
+    def need(config: RunConfig) -> None:
         folder = store.folder(config)
         if folder.hash not in found and not folder.done:
             found[folder.hash] = config
-            need(producer_of(config))
+            for producer in config.producers:
+                need(producer)
 
     for run in runs:
         need(run.config)
@@ -188,11 +190,12 @@ def _schedule(
 
     while waiting or running:
         for key, config in list(waiting.items()):
-            producer = producer_of(config) and store.folder(producer_of(config)).hash
-            if producer in failures:
+            producers = [store.folder(producer).hash for producer in config.producers]
+            failed = next((producer for producer in producers if producer in failures), None)
+            if failed:
                 del waiting[key]
-                settle(key, f"not run: its {kind_of(failures[producer].config)} {producer[:16]} failed")
-            elif len(running) < pool.size and producer not in waiting and producer not in running.values():
+                settle(key, f"not run: its {kind_of(failures[failed].config)} {failed[:16]} failed")
+            elif len(running) < pool.size and not {*producers} & {*waiting, *running.values()}:
                 running[pool.submit(waiting.pop(key))] = key
         shown.working([configs[key] for key in running.values()])
         for future in wait(running, return_when=FIRST_COMPLETED).done:

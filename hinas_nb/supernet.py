@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hinas_nb.layers import ActivatedBatchNorm2d, recomputation
-from hinas_nb.network import CHANNELS, STEM, add_residual
+from hinas_nb.network import CHANNELS, STEM, add_residual, folded
 from hinas_nb.ops import SLOPE, activation, conv_norm, separable
 from hinas_nb.supercell import SuperCell, edges
 
@@ -37,18 +37,18 @@ class Supernet(nn.Module):
     def __init__(self, space):
         super().__init__()
         self.space = space
-        self.scale = space.scale or 1
+        self.scale, self.fold = space.scale or 1, space.fold or 1
         nodes, widths, channels = space.nodes, space.widths, CHANNELS[space.task]
         self.ladder = ladder(space)
         self.architecture = Architecture(space)
 
-        self.stem1 = _activated(channels, STEM, 3)
+        self.stem1 = _activated(channels * self.fold**2, STEM, 3)
         self.stem2 = nn.Sequential(activation(), *_conv_norm(STEM, nodes * widths[0], 3))
         self.stem_input = nn.Sequential(*_conv_norm(STEM, widths[0], 3))  # layer 1's h_{l-2} at level 0
         self.layers = nn.ModuleList(
             _Layer(space, source_levels, levels) for source_levels, levels in zip(self.ladder, self.ladder[1:])
         )
-        self.head = _Head(space, self.ladder[-1], channels * self.scale**2)
+        self.head = _Head(space, self.ladder[-1], channels * (self.scale * self.fold) ** 2)
 
     def forward(
         self,
@@ -65,7 +65,7 @@ class Supernet(nn.Module):
         op_weights = self.op_weights() if op_weights is None else op_weights
         width_weights = self.width_weights() if width_weights is None else width_weights
         image = image.contiguous(memory_format=self.memory_format)
-        stem = self.stem1(image)
+        stem = self.stem1(folded(image, self.fold))
         outputs, inputs = {0: self.stem2(stem)}, {0: self.stem_input(stem)}
         for layer, alphas, betas in zip(self.layers, op_weights, width_weights):
             if self.checkpointing and torch.is_grad_enabled():
@@ -82,7 +82,7 @@ class Supernet(nn.Module):
             else:
                 outputs, inputs = layer(outputs, inputs, alphas, betas)
         # Departs: the release ends its supernet, but not the derived network, in a sigmoid; the paper has none.
-        return add_residual(image, self.head(outputs), self.scale, self.space.residual)
+        return add_residual(image, self.head(outputs), self.scale, self.space.residual, self.fold)
 
     def op_weights(self) -> Float[Tensor, "layers edges operations"]:
         """Softmaxed alphas; without layer-wise sharing the one set is repeated for every layer."""

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from hinas_nb import comparators, data
 from hinas_nb.config import Comparator, TrainConfig
 from hinas_nb.genotype import Genotype
-from hinas_nb.loops import compiled, cosine, pack, precision, score, sent, set_lr, thinned, unpack, validate
+from hinas_nb.loops import at_once, autocast, compiled, held_out, one_cycle, pack, score, sent, set_lr, unpack, validate
 from hinas_nb.losses import restoration_loss
 from hinas_nb.network import DerivedNetwork
-from hinas_nb.ops import seeded
+from hinas_nb.ops import near_identity, seeded
 from hinas_nb.provenance import peak_memory_mib
 
-WARM_UP = 0.1  # one-cycle: share of the steps that the learning rate rises
-START_FACTOR = 0.04  # one-cycle: the first learning rate, as a share of the peak
+RANGE_LEVELS = 5  # a range of sigmas is validated at so many, evenly spaced
 #: Departs: the release clips by value at 5, with which the published learning rate diverges here; by norm it learns.
 CLIP_NORM = 1.0
 
@@ -58,6 +57,7 @@ def train(
         first = last
         yield record
     metadata = state.net.metadata() | {"sigma": config.sigma, "data": config.data, "split": config.split}
+    metadata |= {"sigma_range": list(config.sigma_range)} if config.sigma_range else {}
     folder.write_tensors("weights.safetensors", state.best, metadata | {"steps": config.steps})
 
 
@@ -66,9 +66,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     progress = step / config.steps
     if config.optimizer == "sgd":
         return config.lr * (1 - progress) ** 0.9
-    if progress < WARM_UP:
-        return config.lr * (START_FACTOR + (1 - START_FACTOR) * progress / WARM_UP)
-    return cosine((progress - WARM_UP) / (1 - WARM_UP), config.lr, config.lr * 1e-3)
+    return one_cycle(progress, config.lr)
 
 
 class _State:
@@ -76,16 +74,20 @@ class _State:
 
     def __init__(self, config: TrainConfig, genotype: Genotype | None, images, validation, device: torch.device):
         self.config, self.device = config, device
-        sigmas = None if config.sigma is None else (config.sigma,)
-        common = dict(task=config.task, patch=config.patch, scale=config.scale, sigmas=sigmas)
+        common = dict(task=config.task, scale=config.scale, noise_map=config.noise_map)
+        sigmas = config.sigma_range or (None if config.sigma is None else (config.sigma,))
         self.pairs = data.Pairs(
-            images, stream="train", batch=config.batch, seed=config.seed, rescale=config.rescale, **common
-        )
+            images, stream="train", patch=config.patch, batch=config.batch, seed=config.seed, rescale=config.rescale,
+            sigmas=sigmas, sigma_range=config.sigma_range is not None, **common,
+        )  # fmt: skip
+        if config.sigma_range:
+            sigmas = tuple(torch.linspace(*config.sigma_range, RANGE_LEVELS).tolist())
         # V and its noise are the same for every training seed of a data set.
-        patches = data.validation_patches(validation, seed=0, **common)
-        self.validation = thinned(patches, config.validation_patches)
+        self.validation = held_out(validation, config, seed=0, sigmas=sigmas, **common)
         with seeded(data.stream(config.seed, "network").initial_seed()):
             self.net = _network(config, genotype)
+        if config.near_identity:
+            near_identity(self.net.output)
         for layer in self.net.modules():
             if isinstance(layer, nn.BatchNorm2d) and config.norm_momentum is not None:
                 layer.momentum = config.norm_momentum
@@ -100,8 +102,8 @@ class _State:
         self.net.train()
         for step in range(first, last):
             losses.append(self._step(step))
-        full = self.config.full_precision
-        psnr, ssim = validate(self.net.eval(), self.validation, self.device, self.config.batch, full)
+        config = self.config
+        psnr, ssim = validate(self.net.eval(), self.validation, self.device, at_once(config), config.precision)
         better = score(psnr, ssim) > self.best_score
         if better:
             self.best_score = score(psnr, ssim)
@@ -121,7 +123,7 @@ class _State:
         set_lr(self.optimizer, learning_rate(self.config, step))
         degraded, clean = (sent(images, self.device) for images in self.pairs.batch(step))
         self.optimizer.zero_grad(set_to_none=True)
-        with precision(self.device, self.config.full_precision):
+        with autocast(self.device, self.config.precision):
             restored = self.stepped(degraded.contiguous(memory_format=torch.channels_last))
         loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
         loss.backward()
@@ -150,7 +152,10 @@ def _network(config: TrainConfig, genotype: Genotype | None) -> nn.Module:
     if isinstance(config.genotype, Comparator):
         other = config.genotype
         return comparators.build(other.name, config.task, config.scale, width=other.width)
-    return DerivedNetwork(genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual)
+    return DerivedNetwork(
+        genotype, config.task, config.base_width, config.width_factors, config.scale, config.residual,
+        config.fold, config.noise_map, not config.without_norms,
+    )  # fmt: skip
 
 
 def _optimizer(net: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

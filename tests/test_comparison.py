@@ -28,7 +28,6 @@ from hinas_nb.genotype import random_genotype
 from hinas_nb.identity import canonical, producer_of
 from hinas_nb.profile import OURS, load_profile
 from hinas_nb.runs import Run
-from hinas_nb.settings import ConfigError
 
 LEVELS = {"denoise": {"sigma": 50.0}, "sr": {"scale": 4}}
 
@@ -151,12 +150,6 @@ def test_a_timing_takes_its_network_from_the_search(budget, monkeypatch):
     list(compute.compute(config, store))
     assert [arm.network for arm in seen[0].arms] == [drawn(), Comparator(name="dncnn")]
     assert store.folder(config).done and producer_of(seen[0]) is None
-
-
-def test_two_searches_in_one_timing_are_refused(budget):
-    arms = [timing(budget.search("denoise", seed=seed)).arms[0].but(label=str(seed)) for seed in (0, 1)]
-    with pytest.raises(ConfigError, match="arms must take their networks from one search, got 2"):
-        TimingConfig(what="two", arms=tuple(arms))
 
 
 def rounds(config: TimingConfig, seconds: dict[str, float]) -> list[dict]:

@@ -3,11 +3,13 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
-from hinas_nb import evaluate, files, network
+from hinas_nb import data, evaluate, files, network
 from hinas_nb.config import EvaluateConfig, TrainConfig  # noqa: F401 (imported first: protocol needs settings)
 from hinas_nb.genotype import Genotype, random_genotype
 from hinas_nb.network import DerivedNetwork
+from hinas_nb.ops import conv_norm
 
 
 def alike(levels, first, second, nodes):
@@ -144,3 +146,70 @@ def test_files_that_are_not_ours_are_refused(tmp_path):
 def test_what_is_refused(arguments, line):
     with pytest.raises(ValueError, match=line):
         DerivedNetwork(alike((0, 1, 2), "conv_3", "skip", 2), **arguments)
+
+
+@pytest.mark.parametrize("channels", [20, 24, 32, 50])
+def test_dilated_layers_have_right_gradients_under_bfloat16(channels):
+    """torch 2.13 gives NaN, or finite wrong numbers, for most numbers of channels; a layer of ours does not."""
+    layer = nn.Sequential(*conv_norm(channels, channels, 3, dilation=2)).to(memory_format=torch.channels_last)
+    images = torch.randn(2, channels, 32, 32, generator=torch.Generator().manual_seed(0))
+    seen = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            output = layer(images.contiguous(memory_format=torch.channels_last))
+        (gradient,) = torch.autograd.grad((output.float() * seen).sum(), layer[0].weight)
+        found.append(gradient)
+    assert torch.allclose(*found, rtol=0, atol=0.02 * float(found[0].abs().max()))
+
+
+@pytest.mark.parametrize("fold", [2, 4])
+@pytest.mark.parametrize("noise_map", [False, True])
+def test_a_folded_network_restores_any_size_in_tiles_as_whole(fold, noise_map):
+    net = DerivedNetwork(random_genotype(2, 2, data.stream(0, "fold")), base_width=4, fold=fold, noise_map=noise_map)
+    net = net.double().eval()
+    image = torch.rand(1, net.channels, 4 * net.halo + 7, net.halo + 5, dtype=torch.float64)
+    whole = net(image)
+    assert whole.shape == (1, 1, *image.shape[-2:])
+    assert torch.allclose(evaluate.restore(net, image, net.halo, tile=net.halo + 1), whole, rtol=0, atol=1e-12)
+
+
+def test_folding_is_pixel_unshuffle_and_undone_at_the_end():
+    image = torch.rand(2, 1, 8, 12)
+    assert torch.equal(network.folded(image, 2), nn.functional.pixel_unshuffle(image, 2))
+    odd = torch.rand(2, 1, 7, 5)
+    unfolded = network.add_residual(torch.zeros_like(odd), network.folded(odd, 2), 1, True, fold=2)
+    assert torch.equal(unfolded, odd)
+
+
+def test_the_halo_of_a_folded_network_reaches_as_far_as_its_receptive_field():
+    net = DerivedNetwork(random_genotype(2, 2, data.stream(0, "halo")), base_width=4, fold=2).double().eval()
+    size, middle = 2 * net.halo + 10, net.halo + 4
+    image = torch.rand(1, 1, size, size, dtype=torch.float64, requires_grad=True)
+    reached = []
+    for pixel in (middle, middle + 1):  # the two of a fold reach as far as the halo to one side each
+        (gradient,) = torch.autograd.grad(net(image)[0, 0, pixel, pixel], image)
+        rows = gradient[0, 0].abs().sum(1).nonzero().flatten()
+        reached += [pixel - int(rows[0]), int(rows[-1]) - pixel]
+    assert max(reached) == net.halo
+
+
+def test_a_noise_map_changes_what_is_restored_and_belongs_to_denoising():
+    net = DerivedNetwork(random_genotype(1, 2, data.stream(0, "map")), base_width=4, fold=2, noise_map=True).eval()
+    noisy = torch.rand(1, 1, 12, 12)
+    weak, strong = (net(data.with_noise_map(noisy, sigma)) for sigma in (5, 50))
+    assert not torch.equal(weak, strong)
+    with pytest.raises(ValueError, match="fold and noise_map belong to denoise, got None and True for sr"):
+        DerivedNetwork(net.genotype, "sr", scale=2, noise_map=True)
+
+
+def test_without_norms_every_convolution_has_a_bias_and_the_file_says_so(tmp_path):
+    genotype = random_genotype(2, 2, data.stream(0, "plain"))
+    net = DerivedNetwork(genotype, base_width=4, norms=False)
+    assert net.training and not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+    assert all(layer.bias is not None for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.groups == 1)
+    files.write_tensors(tmp_path / "w.safetensors", net.state_dict(), net.metadata())
+    again = network.load(tmp_path / "w.safetensors")
+    image = torch.rand(1, 1, 12, 14)
+    assert not again.norms and torch.allclose(again(image), net.eval()(image), rtol=0, atol=1e-6)
+    assert torch.allclose(net.folded()(image), net(image), rtol=0, atol=1e-5)

@@ -7,10 +7,12 @@ import torch
 from pictures_for_tests import image_set
 from reference import reference_supernet
 
+from hinas_nb import cost
 from hinas_nb.config import SearchConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.loops import score
-from hinas_nb.search import _State, search
+from hinas_nb.network import DerivedNetwork
+from hinas_nb.search import _State, search, weight_lr
 from hinas_nb.store import RunFolder
 
 #: Losses of the first three W and A steps. If these move, old Runs must not be served: raise REVISIONS["search"].
@@ -92,6 +94,81 @@ def test_records_and_the_kept_genotype(tmp_path):
     assert place.records() == [json.loads(json.dumps(vars(record))) for record in records]
 
 
+@pytest.mark.parametrize("gain", [1e-6, 99.0])
+def test_the_warm_up_ends_once_v_is_restored_or_after_its_epochs(tmp_path, gain):
+    """A step from the identity, AdamW is above the input after an epoch or two; never by 99 dB."""
+    fair = {"weight_optimizer": "adamw", "near_identity": True, "crops_per_image": 8, "validation_crop": 32}
+    records, _ = run(tmp_path, epochs=5, warmup_epochs=4, validate_from=4, warmup_gain=gain, **fair)
+    searching = [record.epoch for record in records if record.architecture_loss is not None]
+    first = searching[0]
+    assert searching == list(range(first, 6))
+    watched = [record.validation_psnr for record in records[: first - 1]]
+    assert None not in watched and not any(record.best for record in records[:4])
+    noisy = _State(config(**fair), splits(), torch.device("cpu")).input_psnr
+    assert all(psnr < noisy + gain for psnr in watched[:-1])
+    assert first == 5 if gain == 99 else first < 5
+
+
+def test_an_interrupted_search_goes_on_with_its_alphas(tmp_path):
+    early = {"warmup_gain": 1e-6, "weight_optimizer": "adamw", "near_identity": True, "warmup_epochs": 3}
+    whole, _ = run(tmp_path / "whole", **early)
+    place = folder(tmp_path / "parts", **early)
+    place.begin("cpu", 1)
+    next(search(config(**early), splits(), place))
+    rest = list(search(config(**early), splits(), place))
+    cost = {"seconds": 0, "peak_memory_mib": 0}
+    assert [vars(record) | cost for record in rest] == [vars(record) | cost for record in whole[1:]]
+
+
+def test_a_fair_start_is_near_the_identity():
+    """The residual is a tenth of what the first weights give, less what the bias adds."""
+    plain, near = state(), state(near_identity=True)
+    assert torch.allclose(near.net.head.output.weight, plain.net.head.output.weight / 10)
+    assert torch.equal(near.net.stem1[0].weight, plain.net.stem1[0].weight)
+
+
+def test_v_is_the_centre_of_every_image_where_a_crop_is_asked_for():
+    searching = state(validation_crop=40)
+    degraded, clean = searching.validation
+    whole = splits()[2].grey().images[0]
+    assert clean.shape == (1, 1, 40, 40) and torch.equal(clean[0] * 255, whole[:, 4:44, 4:44].float())
+    expected = -10 * (degraded.clamp(0, 1) - clean).square().mean().log10()
+    assert searching.input_psnr == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_learning_rates_of_the_weights():
+    sgd, cycle = config(epochs=10), config(epochs=10, weight_optimizer="adamw")
+    assert weight_lr(sgd, 0, 7) == weight_lr(sgd, 6, 7) == 0.025 > weight_lr(sgd, 7, 7)
+    rates = [weight_lr(cycle, step, 7) for step in range(70)]
+    assert max(rates) == rates[7] == 2e-3 and rates[0] < 1e-4 and rates[-1] < 1e-5
+
+
+def test_records_tell_how_far_the_found_network_sees_and_what_was_searched(tmp_path):
+    records, _ = run(tmp_path, space={"fold": 2})
+    net = DerivedNetwork(Genotype.from_json(records[-1].genotype), fold=2)
+    assert records[-1].receptive_radius == net.halo
+    without = cost.multiply_adds(Fixed(net), 1, 32, 32) / cost.multiply_adds(net, 1, 32, 32)
+    assert records[-1].searched_share == pytest.approx(1 - without)
+
+
+class Fixed(torch.nn.Module):
+    """A derived network's stem and head alone."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, image):
+        with pytest.MonkeyPatch.context() as patch:
+            for cell, adapters in zip(self.net.cells, self.net.adapters):
+                width = adapters[0][1].out_channels
+                for adapter in adapters:
+                    patch.setattr(adapter, "forward", lambda x, width=width: x.new_empty(1, width, *x.shape[-2:]))
+                for operation in [one for node in cell.operations for one in node]:
+                    patch.setattr(operation, "forward", lambda x: x)
+            return self.net(image)
+
+
 def test_a_finished_search_is_not_computed_again(tmp_path):
     _, place = run(tmp_path)
     place.begin("cpu", 1)
@@ -100,14 +177,16 @@ def test_a_finished_search_is_not_computed_again(tmp_path):
 
 @pytest.mark.parametrize("changes", [
     {"space": {"layerwise": False}}, {"space": {"sharing": False}}, {"space": {"levels": (0, 1, 1)}},
+    {"space": {"fold": 2}}, {"precision": "bfloat16"}, {"weight_optimizer": "adamw"},
     {"space": {"task": "sr", "scale": 2}}, {"space": {"operations": ("conv_3", "skip", "none")}},
 ])  # fmt: skip
 def test_every_switch_searches(tmp_path, changes):
     changes = {**changes, "epochs": 2, "warmup_epochs": 1, "validate_from": 1}
     _, place = run(tmp_path, **changes)
-    kept = Genotype.from_json(place.read_text("genotype.json"), changes["space"].get("task", "denoise"))
-    assert kept.levels == changes["space"].get("levels", kept.levels)
-    assert len(set(kept.cells)) == 1 or changes["space"].get("layerwise", True)
+    space = changes.get("space", {})
+    kept = Genotype.from_json(place.read_text("genotype.json"), space.get("task", "denoise"))
+    assert kept.levels == space.get("levels", kept.levels)
+    assert len(set(kept.cells)) == 1 or space.get("layerwise", True)
 
 
 def test_random_search_trains_and_picks_a_candidate(tmp_path):

@@ -7,10 +7,11 @@ import pytest
 import torch
 from pictures_for_tests import image_set
 
-from hinas_nb import loops, network
-from hinas_nb.config import TrainConfig
+from hinas_nb import comparators, loops, network
+from hinas_nb.config import Comparator, TrainConfig
 from hinas_nb.genotype import random_genotype
 from hinas_nb.loops import has_compiler, score, validate
+from hinas_nb.settings import ConfigError
 from hinas_nb.store import RunFolder
 from hinas_nb.train import _State, learning_rate, train
 
@@ -31,7 +32,9 @@ def state(**changes):
 def run(tmp_path, **changes):
     place = RunFolder(tmp_path, config(**changes), "0" * 64, {})
     place.begin("cpu", 1)
-    return list(train(config(**changes), GENOTYPE, image_set(3), image_set(1, seed=1), place)), place
+    settings = config(**changes)
+    genotype = None if isinstance(settings.genotype, Comparator) else GENOTYPE
+    return list(train(settings, genotype, image_set(3), image_set(1, seed=1), place)), place
 
 
 def test_golden_steps():
@@ -57,13 +60,18 @@ def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("device", "full", "mixed"), [("cuda", False, True), ("cuda", True, False), ("cpu", False, False)]
-)
-def test_mixed_precision_is_for_cuda_and_can_be_switched_off(device, full, mixed, monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: asked.append((kind, dtype, enabled)))
-    loops.precision(torch.device(device), full)
-    assert asked == [(device, torch.bfloat16, mixed)]
+    ("device", "asked", "able", "mixed"),
+    [
+        ("cuda", None, False, True), ("cuda", "float32", False, False), ("cuda", "bfloat16", False, True),
+        ("cpu", None, True, False), ("cpu", "bfloat16", True, True), ("cpu", "bfloat16", False, False),
+    ],
+)  # fmt: skip
+def test_mixed_precision_is_the_default_on_cuda_and_a_choice_elsewhere(device, asked, able, mixed, monkeypatch):
+    seen = []
+    monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: seen.append((kind, dtype, enabled)))
+    monkeypatch.setattr(loops, "has_bfloat16", lambda: able)
+    loops.autocast(torch.device(device), asked)
+    assert seen == [(device, torch.bfloat16, mixed)]
 
 
 def test_batches_go_to_cuda_from_pinned_memory():
@@ -75,7 +83,16 @@ def test_batches_go_to_cuda_from_pinned_memory():
     assert torch.equal(loops.sent(batch, torch.device("cpu")), batch)
 
 
-@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"task": "sr", "scale": 2, "lr": 5e-4}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd"},
+        {"precision": "bfloat16"},
+        {"fold": 2, "near_identity": True},
+        {"task": "sr", "scale": 2, "lr": 5e-4},
+    ],
+)
 def test_training_lowers_the_loss(tmp_path, changes):
     records, _ = run(tmp_path, steps=60, validate_every=20, **changes)
     assert [record.step for record in records] == [20, 40, 60]
@@ -103,6 +120,46 @@ def test_patches_restored_exactly_are_left_out_of_the_mean():
     pairs = clean / 2, degraded / 2
     assert mean(pairs[::-1]) == pytest.approx(-20 * math.log10(0.05), abs=1e-4)
     assert mean((clean, clean)) == math.inf
+
+
+def test_a_range_of_sigmas_is_drawn_told_and_kept(tmp_path):
+    ranged = {"sigma_range": (5.0, 50.0), "noise_map": True, "fold": 2}
+    training = state(**ranged)
+    degraded, clean = training.pairs.batch(0)
+    assert degraded.shape == (2, 2, 16, 16) and clean.shape == (2, 1, 16, 16)
+    told = degraded[:, 1].flatten(1)
+    assert bool((told == told[:, :1]).all()) and 5 / 255 <= float(told.min()) < float(told.max()) <= 50 / 255
+    spread = (degraded[:, :1] - clean).flatten(1).std(dim=1)
+    assert torch.allclose(spread, told[:, 0], rtol=0.2)
+    sigmas = training.validation[0][:, 1, 0, 0] * 255
+    assert sigmas[:5].tolist() == pytest.approx([5, 16.25, 27.5, 38.75, 50])
+    _, place = run(tmp_path, **ranged)
+    net = network.load(place.path / "weights.safetensors")
+    assert (net.fold, net.noise_map) == (2, True)
+    assert net.trained["sigma"] is None and net.trained["sigma_range"] == [5, 50]
+
+
+def test_a_comparator_trains_with_its_noise_map(tmp_path):
+    """FFDNet is told sigma; as it predicts the picture, not the noise, a few steps lower the loss by much."""
+    ffdnet = {"genotype": Comparator(name="ffdnet", width=4), "base_width": None, "noise_map": True}
+    records, place = run(tmp_path, sigma_range=(0.0, 75.0), steps=60, validate_every=20, lr=5e-3, **ffdnet)
+    assert records[-1].loss < 0.8 * records[0].loss
+    assert comparators.load(place.path / "weights.safetensors").noise_map
+
+
+@pytest.mark.parametrize(("changes", "line"), [
+    ({"sigma": 50.0, "sigma_range": (5.0, 50.0)}, r"sigma \(or sigma_range, not both\) belongs to denoising"),
+    ({"sigma_range": (50.0, 5.0)}, r"sigma_range must be \(lowest, highest\), got \(50.0, 5.0\)"),
+    ({"task": "sr", "scale": 2, "noise_map": True}, "noise_map belongs to denoising, got task sr"),
+    ({"task": "sr", "scale": 2, "fold": 2}, "fold belongs to denoising, got fold 2 for task sr"),
+    ({"genotype": Comparator(name="ffdnet"), "base_width": None}, "noise_map must be True for ffdnet, got False"),
+    ({"genotype": Comparator(name="dncnn"), "base_width": None, "fold": 2}, "fold belongs to a genotype's network"),
+    ({"validation_crop": 32, "validation_patches": 4}, "validation_patches must be None where validation_crop is 32"),
+    ({"fold": 3}, "fold: Input should be 2 or 4, got 3"),
+])  # fmt: skip
+def test_settings_that_contradict_are_refused(changes, line):
+    with pytest.raises(ConfigError, match=line):
+        config(**changes)
 
 
 def test_learning_rates():

@@ -30,6 +30,7 @@ class Entry:
     published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
     multiple: of which its width must be one, because it divides its channels.
     revision: raised when its numbers change: Runs made with it before are not served; 0 leaves their hashes alone.
+    noise_map: whether it is told sigma, as a second channel of its input.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Entry:
     trainable: bool = True
     multiple: int = 1
     revision: int = 0
+    noise_map: bool = False
 
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last.
@@ -59,6 +61,9 @@ TABLE = {
     ),
     "n3net": Entry(
         "N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M", revision=1
+    ),
+    "ffdnet": Entry(
+        "FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, "counted from the authors' grey model", noise_map=True
     ),
     "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020", revision=1),
     "fsrcnn": Entry("FSRCNN", "fsrcnn.FSRCNN", ("sr",), {2: 12_464, 3: 12_464, 4: 12_464}, "Dong et al. 2016"),

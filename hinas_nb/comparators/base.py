@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.network import fold
+from hinas_nb import data
+from hinas_nb.network import CHANNELS, fold_norms
+from hinas_nb.ops import near_identity  # noqa: F401  (for the files beside this one)
 
 Image = Float[Tensor, "batch channel height width"]
 
@@ -23,6 +25,7 @@ class Restorer(nn.Module):
     task = "denoise"
     scale = 1
     halo: int | None = None
+    noise_map = False  # whether the input has a second channel, sigma / 255 at every pixel
     sigma: float | None = None  # grey levels (0-255) a denoiser is for; None before its training
     name, width = "", None  # as `comparators.build` was asked for it
 
@@ -36,7 +39,7 @@ class Restorer(nn.Module):
             raise ValueError(f"restore must be asked of a denoiser, got {self.name} for task {self.task}")
         if self.sigma not in (None, sigma):
             raise ValueError(f"sigma must be {self.sigma:g}, which {self.name} is for, got {sigma:g}")
-        return self._tiled(noisy)
+        return self._tiled(data.with_noise_map(noisy, sigma) if self.noise_map else noisy)
 
     def upscale(self, low: Image, scale: int) -> Image:
         """A super-resolution network's result, in tiles. Raises ValueError for another task or scale."""
@@ -52,8 +55,13 @@ class Restorer(nn.Module):
     def folded(self) -> "Restorer":
         """A copy for inference, equal to 1e-5: batch norms folded into the convolutions before them."""
         twin = copy.deepcopy(self).eval()
-        fold(twin)
+        fold_norms(twin)
         return twin.to(memory_format=torch.channels_last)
+
+    @property
+    def channels(self) -> int:
+        """Channels of an input image, the noise map among them."""
+        return CHANNELS[self.task] + self.noise_map
 
     @property
     def parameters_live(self) -> int:
@@ -64,16 +72,6 @@ class Restorer(nn.Module):
         from hinas_nb import evaluate
 
         return evaluate.restore(self, image, self.halo)
-
-
-def near_identity(last: nn.Conv2d) -> nn.Conv2d:
-    """The convolution that predicts a residual, with a tenth of its first weights: training starts near the input.
-
-    Departs: with the first weights of its description a network adds more noise than there is, and spends a short
-    budget on unlearning that: DnCNN of 35 channels is at 17.1 dB after the 200 steps of profile smoke, at 23.1 so.
-    """
-    last.weight.data.mul_(0.1)
-    return last
 
 
 def he_normal(module: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from hinas_nb.data.batches import Pairs, validation_patches
 from hinas_nb.data.catalog import CATALOG, DataError, check_leak, check_split
-from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream
+from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_noise_map
 from hinas_nb.data.images import ImageSet, data_root, divide, grey, load, read_image, to_image, write_image
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "stream",
     "to_image",
     "validation_patches",
+    "with_noise_map",
     "write_image",
 ]

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from hinas_nb.data.catalog import DataError
-from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream
+from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_noise_map
 from hinas_nb.data.images import Image, ImageSet
 
 #: Degraded and clean; for super-resolution the clean side is `scale` times the patch, else equal to it.
-Batch = tuple[Float[Tensor, "batch channel patch patch"], Float[Tensor, "batch channel side side"]]
+Batch = tuple[Float[Tensor, "batch entering patch patch"], Float[Tensor, "batch channel side side"]]
 
 #: As released: the range of the random rescaling, used for every second sample on average.
 RESCALE_RANGE = (0.8, 1.2)
@@ -27,7 +27,9 @@ class Pairs:
     task: "denoise" (grey; white noise is added) or "sr" (colour; the low-resolution image is cut).
     patch: side of the network's input in pixels; for sr the clean crop is `scale` times that.
     seed, stream: name the random numbers, so that the W and A batches of one search differ.
-    sigmas: denoise only, 0-255 grey levels; each sample draws one.
+    sigmas: denoise only, 0-255 grey levels; each sample draws one. A pair of bounds where sigma_range is set:
+        then a sample draws any sigma between them.
+    noise_map: denoise only; a second channel of the degraded images holds their noise's deviation, sigma / 255.
     augment: rotations by 90 degrees and flips, all eight alike.
     rescale: denoise only; As released: sizes 0.8-1.2 with probability 0.5, before the noise.
     crops_per_image: samples an epoch takes of each image.
@@ -45,6 +47,8 @@ class Pairs:
         stream: str,
         scale: int | None = None,
         sigmas: tuple[float, ...] | None = None,
+        sigma_range: bool = False,
+        noise_map: bool = False,
         augment: bool = True,
         rescale: bool = False,
         crops_per_image: int = 1,
@@ -58,6 +62,7 @@ class Pairs:
         self.clean = clean_images(images, task, scale)
         _check_sizes(self.clean, patch * (scale or 1))
         self.patch, self.size, self.scale, self.sigmas = patch, batch, scale, sigmas
+        self.sigma_range, self.noise_map = sigma_range, noise_map
         self.augment, self.rescale = augment, rescale
         self.key = (seed, stream)
         self.steps_per_epoch = -(-len(images) * crops_per_image // batch)
@@ -66,7 +71,8 @@ class Pairs:
     def batch(self, step: int) -> Batch:
         """The pairs of a step, float32 in [0, 1] (noise may leave it); any step, in any order.
 
-        denoise: both (batch, 1, patch, patch); sr: (batch, 3, patch, patch) and scale times that.
+        denoise: both (batch, 1, patch, patch), with noise_map a second channel in the degraded ones; sr:
+        (batch, 3, patch, patch) and scale times that.
         """
         generator = stream(*self.key, "crops", step)
         draws = torch.rand(self.size, 5, generator=generator, dtype=torch.float64).tolist()
@@ -75,9 +81,13 @@ class Pairs:
         if self.scale:
             return degraded, clean
         generator = stream(*self.key, "noise", step)
-        sigmas = torch.tensor(self.sigmas)
-        chosen = sigmas[torch.randint(len(sigmas), (self.size,), generator=generator)]
-        return add_noise(clean, chosen.view(-1, 1, 1, 1), generator), clean
+        if self.sigma_range:
+            low, high = self.sigmas
+            chosen = low + (high - low) * torch.rand(self.size, generator=generator)
+        else:
+            sigmas = torch.tensor(self.sigmas)
+            chosen = sigmas[torch.randint(len(sigmas), (self.size,), generator=generator)]
+        return _noisy(clean, chosen, generator, self.noise_map), clean
 
     def _image_of(self, sample: int) -> int:
         """Each run through the images has a random order of its own."""
@@ -111,23 +121,25 @@ def validation_patches(
     patch: int,
     scale: int | None = None,
     sigmas: tuple[float, ...] | None = None,
+    noise_map: bool = False,
+    centre: bool = False,
     seed: int,
 ) -> Batch:
     """All adjacent, non-overlapping patches of all images, (degraded, clean), float32 in [0, 1].
 
     The noise is fixed by the seed; patch k gets sigma k modulo their number. What is left at the lower and
-    right border is not used. Arguments, shapes and errors as in `Pairs`.
+    right border is not used. centre: one patch of each image, its centre. The rest as in `Pairs`.
     """
     _check_task(task, scale, sigmas)
     clean_set = clean_images(images, task, scale)
-    side = patch * (scale or 1)
-    _check_sizes(clean_set, side)
-    clean = torch.cat([_tiles(image, side) for image in clean_set.images]) / 255
+    cut, unit = _centre if centre else _tiles, scale or 1
+    _check_sizes(clean_set, patch * unit)
+    clean = torch.cat([cut(image, patch, unit) for image in clean_set.images]) / 255
     if scale:
-        small = [_tiles(bicubic(image, 1 / scale), patch) for image in clean_set.images]
+        small = [cut(bicubic(image, 1 / scale), patch, 1) for image in clean_set.images]
         return torch.cat(small) / 255, clean
     sigma = torch.tensor(sigmas)[torch.arange(len(clean)) % len(sigmas)]
-    return add_noise(clean, sigma.view(-1, 1, 1, 1), stream(seed, "validation noise")), clean
+    return _noisy(clean, sigma, stream(seed, "validation noise"), noise_map), clean
 
 
 def clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
@@ -143,9 +155,23 @@ def turned(image: UInt8[Tensor, "*batch height width"], symmetry: int) -> UInt8[
     return (image.flip(-1) if symmetry >= 4 else image).rot90(symmetry % 4, (-2, -1))
 
 
-def _tiles(image: Image, side: int) -> UInt8[Tensor, "tile channel side side"]:
+def _tiles(image: Image, patch: int, unit: int) -> UInt8[Tensor, "tile channel side side"]:
+    """All adjacent patches of `patch` x `patch` units, a unit being so many pixels."""
+    side = patch * unit
     tiles = image.unfold(1, side, side).unfold(2, side, side)  # (channel, rows, columns, side, side)
     return tiles.flatten(1, 2).transpose(0, 1)
+
+
+def _centre(image: Image, patch: int, unit: int) -> UInt8[Tensor, "1 channel side side"]:
+    """The middle patch, in whole units, so that the low-resolution and the clean side show the same."""
+    top, left = ((size // unit - patch) // 2 * unit for size in image.shape[-2:])
+    return image[None, :, top : top + patch * unit, left : left + patch * unit]
+
+
+def _noisy(clean: Tensor, sigma: Float[Tensor, " batch"], generator: torch.Generator, noise_map: bool) -> Tensor:
+    """Noise of each sample's sigma (0-255 grey levels); with noise_map told in a second channel."""
+    noisy = add_noise(clean, sigma.view(-1, 1, 1, 1), generator)
+    return with_noise_map(noisy, sigma) if noise_map else noisy
 
 
 def _check_task(task: str, scale: int | None, sigmas: tuple[float, ...] | None) -> None:

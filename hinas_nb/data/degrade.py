@@ -65,6 +65,17 @@ def add_noise(
     return clean + torch.randn(clean.shape, generator=generator, dtype=clean.dtype) * (sigma / 255)
 
 
+def with_noise_map(
+    images: Float[Tensor, "batch channel height width"], sigma: float | Float[Tensor, " batch"]
+) -> Float[Tensor, "batch more height width"]:
+    """The images with one channel more, which tells a network how noisy each is: sigma / 255 at every pixel.
+
+    Zhang et al., "FFDNet", TIP 2018. sigma: standard deviation in 0-255 grey levels, one for all or one each.
+    """
+    told = torch.as_tensor(sigma, dtype=images.dtype, device=images.device).reshape(-1, 1, 1, 1) / 255
+    return torch.cat([images, told.expand(len(images), 1, *images.shape[-2:])], dim=1)
+
+
 def stream(seed: int, *names: str | int) -> torch.Generator:
     """A CPU random generator of its own for each seed and name.
 

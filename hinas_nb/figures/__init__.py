@@ -16,6 +16,7 @@ from hinas_nb.figures.evolution import (
     width_weight_evolution,
 )
 from hinas_nb.figures.forest import forest_plot, verdict_table
+from hinas_nb.figures.fronts import front_plot
 from hinas_nb.figures.graphs import changed_edges, genotype_graph, super_cell_graph
 from hinas_nb.figures.panels import image_panel
 from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, part_bars, slope
@@ -41,6 +42,7 @@ __all__ = [
     "equal_time_plot",
     "forest_plot",
     "foretold_plot",
+    "front_plot",
     "genotype_graph",
     "growth_curves",
     "image_panel",

@@ -1,0 +1,36 @@
+"""FFDNet (Zhang et al., "FFDNet: toward a fast and flexible solution for CNN-based image denoising", TIP 2018).
+
+The picture is folded 2x2 into channels and joined by a map of the noise's deviation; 15 plain 3x3 convolutions of 64
+channels map that to the folded picture, without a residual. One network serves all sigmas. 485,316 parameters.
+
+As in the code: the grey model as its authors distribute it (each convolution has a bias, there are no batch norms);
+the paper's text still has batch norms, and orthogonal first weights. Chosen here: first weights are torch's.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.network import folded
+
+LAYERS, FOLD = 15, 2
+
+
+class FFDNet(Restorer):
+    """f(noisy, sigma): the grey channel is the picture, the second one sigma / 255 at every pixel."""
+
+    noise_map = True
+    halo = LAYERS * FOLD + FOLD - 1
+
+    def __init__(self, width: int = 64):
+        super().__init__()
+        inner = [layer for _ in range(LAYERS - 2) for layer in (nn.Conv2d(width, width, 3, padding=1), nn.ReLU())]
+        first, last = nn.Conv2d(FOLD**2 + 1, width, 3, padding=1), nn.Conv2d(width, FOLD**2, 3, padding=1)
+        self.layers = nn.Sequential(first, nn.ReLU(), *inner, last)
+
+    def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
+        picture, deviation = noisy[:, :1], noisy[:, 1:, ::FOLD, ::FOLD]
+        found = self.layers(torch.cat([folded(picture, FOLD), deviation], dim=1))
+        return F.pixel_shuffle(found, FOLD)[..., : noisy.shape[-2], : noisy.shape[-1]]
