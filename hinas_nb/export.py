@@ -105,6 +105,7 @@ def _model(network: DerivedNetwork) -> bytes:
         part.ClearField("metadata_props")  # stack traces with the paths of this machine
     trained = getattr(network, "trained", {})
     learned = {"sigma": trained.get("sigma"), "steps": trained.get("steps")}
+    learned |= {"sigma_range": trained["sigma_range"]} if "sigma_range" in trained else {}
     about = network.metadata() | learned | {"halo": network.halo, "licence": LICENCE}
     for key, value in ({MARK: __version__} | about).items():
         model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))

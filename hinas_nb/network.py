@@ -6,6 +6,7 @@ are those the paper publishes. Notebook `05_train_and_restore` trains one.
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -238,9 +239,10 @@ def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | s
 
 def check_trained(metadata: dict) -> None:
     """Refuse what a file says of its training where it is no noise level or scale there is. Raises ValueError."""
-    sigma, scale = metadata.get("sigma"), metadata.get("scale")
-    if sigma is not None and not (isinstance(sigma, (int, float)) and 0 <= sigma <= 255):
-        raise ValueError(f"sigma must be in [0, 255], got {str(sigma)[:20]}")
+    sigmas, scale = metadata.get("sigma_range") or [metadata.get("sigma")], metadata.get("scale")
+    for sigma in sigmas if isinstance(sigmas, list) and len(sigmas) <= 2 else [math.nan]:
+        if sigma is not None and not (isinstance(sigma, (int, float)) and 0 <= sigma <= 255):
+            raise ValueError(f"sigma must be in [0, 255], got {str(sigma)[:20]}")
     if scale not in (None, 2, 3, 4):
         raise ValueError(f"scale must be 2, 3 or 4, got {str(scale)[:20]}")
 

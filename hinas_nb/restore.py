@@ -29,7 +29,7 @@ class RestoreError(ValueError):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished training Run: sigma in grey levels (0-255), psnr on its validation images in dB.
+    """A finished training Run: sigmas, lowest and highest in grey levels (0-255); psnr on its validation images in dB.
 
     other: which comparator was trained; such a Run is taken only where it is asked for. outdated: revisions of
     before that it rests on, in words; one of today's is preferred.
@@ -38,14 +38,14 @@ class Candidate:
     path: Path
     profile: str
     task: str
-    sigma: float | None
+    sigmas: tuple[float, float] | None
     scale: int | None
     psnr: float
     other: str = ""
     outdated: str = ""
 
     def __str__(self):
-        what = f"scale {self.scale}" if self.task == "sr" else f"sigma {self.sigma:g}"
+        what = f"scale {self.scale}" if self.sigmas is None else _sigmas(self.sigmas)
         other = f"{self.other}, " if self.other else ""
         old = f", {self.outdated}" if self.outdated else ""
         return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget{old})"
@@ -92,7 +92,7 @@ def restore(
         said += _budget(network.trained, task)
         said += _doubts(network.trained, sigma, force)
         said += _treatment(task, colour.shape[2], alpha is not None)
-        restored = _apply(network, colour, task)
+        restored = _apply(network, colour, sigma)
         if alpha is not None and task == "sr":
             alpha = _larger(alpha, network.scale)
         result = picture.like(restored, alpha)
@@ -134,11 +134,13 @@ def _candidate(folder: Path, run: record.Finished) -> Candidate:
     config, psnr = run.config, run.summary.get("validation_psnr")
     try:
         task = config.get("task", "denoise")
-        sigma, scale = (float(config["sigma"]), None) if task == "denoise" else (None, int(config["scale"]))
+        sigmas, scale = (_trained_for(config), None) if task == "denoise" else (None, int(config["scale"]))
+        if (task == "denoise") != (sigmas is not None):
+            raise ValueError("no sigma")
         origin = config.get("genotype", {})
         other = origin["name"] if origin.get("kind") == "Comparator" else ""
         profile = folder.parents[2].name
-        return Candidate(folder, profile, task, sigma, scale, float(psnr or 0), other, run.outdated)
+        return Candidate(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise files.FileContentError(f"{folder / record.DONE} must be of a training Run; delete {folder}") from None
 
@@ -170,16 +172,37 @@ def choose(
         )
 
     def merit(candidate: Candidate) -> tuple:
-        away = abs(candidate.sigma - sigma) if task == "denoise" else 0
-        far = task == "denoise" and is_far(candidate.sigma, sigma)
+        away = _outside(candidate.sigmas, sigma) if task == "denoise" else 0
+        far = task == "denoise" and is_far(candidate.sigmas, sigma)
         return far, PROFILES.get(candidate.profile, 2), away, bool(candidate.outdated), -candidate.psnr
 
     return min(fits, key=merit)
 
 
-def is_far(trained: float, sigma: float) -> bool:
-    """Whether a network trained at one sigma is out of place at another: off by 30 % and by 5 grey levels."""
-    return abs(trained - sigma) > max(5.0, 0.3 * trained)
+def is_far(trained: tuple[float, float], sigma: float) -> bool:
+    """Whether a network trained from one sigma to another is out of place: off by 30 % and by 5 grey levels."""
+    nearest = min(max(sigma, trained[0]), trained[1])
+    return _outside(trained, sigma) > max(5.0, 0.3 * nearest)
+
+
+def _outside(trained: tuple[float, float], sigma: float) -> float:
+    """How many grey levels a sigma lies outside of those that were trained for."""
+    return max(trained[0] - sigma, sigma - trained[1], 0.0)
+
+
+def _trained_for(settings: dict) -> tuple[float, float] | None:
+    """Lowest and highest sigma that a config, or a weights file, says its network was trained for."""
+    if settings.get("sigma_range"):
+        low, high = settings["sigma_range"]
+        return float(low), float(high)
+    sigma = settings.get("sigma")
+    return None if sigma is None else (float(sigma), float(sigma))
+
+
+def _sigmas(trained: tuple[float, float]) -> str:
+    """`sigma 50`, or `sigma 5 to 50`."""
+    low, high = trained
+    return f"sigma {low:g}" if low == high else f"sigma {low:g} to {high:g}"
 
 
 def _check(source, target, task, weights, run, sigma, scale, engine, device) -> None:
@@ -236,16 +259,16 @@ def _budget(trained: dict, task: str) -> list[str]:
 
 def _doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
     """Refuse a picture with another noise than the network was trained for; with `force`, only say so."""
-    known = trained.get("sigma")
+    known = _trained_for(trained)
     if sigma is None or known is None or not is_far(known, sigma):
         return []
-    effect = "leave noise" if sigma > known else "smooth detail away"
+    effect = "leave noise" if sigma > known[1] else "smooth detail away"
     if not force:
         raise RestoreError(
-            f"noise must be near sigma {known:g}, for which the network was trained, got sigma {sigma:.1f}: "
+            f"noise must be near {_sigmas(known)}, for which the network was trained, got sigma {sigma:.1f}: "
             f"it would {effect}; --sigma corrects the estimate, --force restores all the same"
         )
-    return [f"warning: trained at sigma {known:g}, the picture has {sigma:.1f}: the network may {effect}"]
+    return [f"warning: trained at {_sigmas(known)}, the picture has {sigma:.1f}: the network may {effect}"]
 
 
 @contextmanager
@@ -274,18 +297,22 @@ def _treatment(task: str, channels: int, alpha: bool) -> list[str]:
     return said
 
 
-def _apply(network, colour: np.ndarray, task: str) -> np.ndarray:
-    """(height, width, channel) in [0, 1] -> the same, `network.scale` times larger; not clipped."""
+def _apply(network, colour: np.ndarray, sigma: float | None) -> np.ndarray:
+    """(height, width, channel) in [0, 1] -> the same, `network.scale` times larger; not clipped.
+
+    sigma: grey levels (0-255), told to a network that has a noise map.
+    """
     import torch
 
-    from hinas_nb import evaluate
+    from hinas_nb import data, evaluate
 
     image = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)[None], np.float32))
     if isinstance(network, torch.nn.Module):
         image = image.to(next(network.parameters()).device)
-    if task == "denoise":
-        parts = [evaluate.restore(network, image[:, i : i + 1], network.halo) for i in range(image.shape[1])]
-        restored = torch.cat(parts, dim=1)
+    if network.task == "denoise":
+        planes = image.split(1, dim=1)
+        planes = [data.with_noise_map(plane, sigma) for plane in planes] if network.noise_map else planes
+        restored = torch.cat([evaluate.restore(network, plane, network.halo) for plane in planes], dim=1)
     else:
         restored = evaluate.restore(network, image.expand(-1, 3, -1, -1), network.halo)
         restored = restored.mean(dim=1, keepdim=True) if image.shape[1] == 1 else restored

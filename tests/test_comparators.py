@@ -53,7 +53,7 @@ def value(name: str) -> list[float]:
             if tensor.is_floating_point():
                 wave = torch.sin(1.7 * torch.arange(tensor.numel(), dtype=torch.float64) + index).view_as(tensor)
                 tensor.copy_(wave * (2 / tensor[0].numel()) ** 0.5 if tensor.ndim > 1 else 0.5 + 0.1 * wave)
-        shape = (1, 1 if network.task == "denoise" else 3, 23, 21)
+        shape = (1, network.channels, 23, 21)
         image = torch.sin(torch.arange(shape[1] * 23 * 21, dtype=torch.float64) ** 2).view(shape)
         result = network(0.5 + 0.5 * image)
     return [float(result.mean()), float(result.square().mean()), float(result[0, 0, 5, 4])]

@@ -25,8 +25,9 @@ from hinas_nb.store import Store
 from hinas_nb.train import _State
 
 NETWORKS = [name for name in comparators.TRAINABLE if "denoise" in comparators.TABLE[name].tasks]
-FINITE = ["red30", "dncnn", "memnet", "nlrn"]
+FINITE = ["red30", "dncnn", "memnet", "nlrn", "ffdnet"]
 COUNTS = {"red30": 4_131_072, "dncnn": 556_096, "memnet": 695_497, "nlrn": 340_099, "n3net": 705_511, "dbsn": 6_614_995}
+COUNTS["ffdnet"] = 485_316
 EXPLAINED = {"memnet", "nlrn"}  # above 2 % from the published count; their files say why
 
 networks = pytest.mark.parametrize("name", NETWORKS)
@@ -48,6 +49,12 @@ def settled(net: Restorer) -> Restorer:
     return net
 
 
+def pictures(net: Restorer, *size: int, count: int = 1) -> torch.Tensor:
+    """What the network takes: random grey pictures, with a noise map where it is told sigma."""
+    noisy = noise(count, 1, *size)
+    return data.with_noise_map(noisy, 50) if net.noise_map else noisy
+
+
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
@@ -63,7 +70,8 @@ def test_every_denoiser_stands_here():
 @pytest.mark.parametrize("size", [(17, 23), (7, 31), (1, 1)])
 def test_any_size_comes_back(name, size):
     with torch.no_grad():
-        restored = narrow(name)(noise(2, 1, *size).float())
+        net = narrow(name)
+        restored = net(pictures(net, *size, count=2).float())
     assert restored.shape == (2, 1, *size) and restored.isfinite().all()
 
 
@@ -80,7 +88,7 @@ def test_parameters_are_the_published_ones(name):
 @networks
 def test_multiply_adds_can_be_counted_without_computing(name):
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        comparators.build(name, "denoise").eval()(torch.empty(1, 1, 24, 24))
+        comparators.build(name, "denoise").eval()(torch.empty(1, 1 + comparators.TABLE[name].noise_map, 24, 24))
     assert counter.get_total_flops() > 1e6
 
 
@@ -89,7 +97,7 @@ def test_tiles_change_nothing(name):
     """Also says that the halo is large enough."""
     net = settled(narrow(name, 2))
     length = 2 * net.halo + 40
-    noisy = noise(1, 1, 5, length)
+    noisy = pictures(net, 5, length)
     with torch.no_grad():
         whole = net(noisy)
         tiled = evaluate.restore(net, noisy, net.halo, tile=length // 3)
@@ -108,7 +116,7 @@ def test_the_halo_is_not_larger_than_needed(name):
 @networks
 def test_folded_for_inference_it_is_the_same(name):
     net = settled(narrow(name))
-    noisy = noise(1, 1, 21, 26)
+    noisy = pictures(net, 21, 26)
     with torch.no_grad():
         assert torch.allclose(net.folded()(noisy), net(noisy), rtol=0, atol=1e-8)
 
@@ -123,6 +131,7 @@ def test_a_few_steps_on_photographs_lower_the_loss(name):
     settings = TrainConfig(
         genotype=Comparator(name=name, width=8), data="photos", split="train", validation="validation",
         patch=24, batch=2, steps=12, validate_every=12, optimizer="adamw", validation_patches=1,
+        noise_map=comparators.TABLE[name].noise_map,
     )  # fmt: skip
     photos = data.load("photos", "train").subset([0, 1])
     state = _State(settings, None, photos, photos, torch.device("cpu"))
@@ -137,6 +146,13 @@ def test_a_few_steps_on_photographs_lower_the_loss(name):
     for step in range(settings.steps):
         state._step(step)
     assert loss() < before
+
+
+def test_ffdnet_is_told_sigma_and_restores_any_of_them():
+    net = narrow("ffdnet", 8)
+    noisy = noise(1, 1, 9, 12).float()
+    weak, strong = net.restore(noisy, 5), net.restore(noisy, 50)
+    assert weak.shape == noisy.shape and not torch.equal(weak, strong)
 
 
 # -- what their descriptions promise

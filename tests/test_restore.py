@@ -282,7 +282,7 @@ def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, u
 
 def test_the_best_fitting_run_is_chosen(tmp_path):
     def candidate(name, profile, sigma=50.0, psnr=20.0, task="denoise", scale=None):
-        return Candidate(tmp_path / name, profile, task, sigma, scale, psnr)
+        return Candidate(tmp_path / name, profile, task, None if sigma is None else (sigma, sigma), scale, psnr)
 
     known = [
         candidate("a", "smoke", 30.0),
@@ -586,3 +586,31 @@ def test_impossible_numbers_in_a_file_s_metadata_are_one_line(tmp_path, denoiser
     line = capsys.readouterr().err
     assert line.startswith(f"hinas-nb: {path} must be weights written by a hinas-nb training Run, got: ")
     assert line.count("\n") == 1 and len(line) < 300
+
+
+def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
+    """With a noise map a picture comes out otherwise at another sigma; far outside of the range it is refused."""
+    net = network.DerivedNetwork(random_genotype(2, 2, data.stream(0, "range")), base_width=4, fold=2, noise_map=True)
+    files.write_tensors(tmp_path / "w.safetensors", net.state_dict(), net.metadata() | {"sigma_range": [5, 50]})
+    Image.fromarray(RANDOM.integers(0, 256, (25, 31, 3), np.uint8)).save(tmp_path / "in.png")
+    found = {}
+    for sigma in (10.0, 40.0):
+        target = tmp_path / f"{sigma}.png"
+        said = restore.restore(
+            tmp_path / "in.png", target, "denoise", tmp_path, tmp_path / "w.safetensors", sigma=sigma
+        )
+        assert not any("warning" in line for line in said)
+        found[sigma] = target.read_bytes()
+    assert Image.open(target).size == (31, 25) and found[10.0] != found[40.0]
+    with pytest.raises(RestoreError, match="noise must be near sigma 5 to 50, for which the network was trained, got"):
+        restore.restore(
+            tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, tmp_path / "w.safetensors", sigma=90.0
+        )
+
+
+def test_the_network_whose_range_holds_the_noise_is_chosen(tmp_path):
+    wide = Candidate(tmp_path / "wide", "laptop", "denoise", (0.0, 55.0), None, 25.0)
+    one = Candidate(tmp_path / "one", "laptop", "denoise", (50.0, 50.0), None, 26.0)
+    assert restore.choose([wide, one], "denoise", 25.0, None) is wide
+    assert restore.choose([wide, one], "denoise", 50.0, None) is one, "both hold it: the better scored"
+    assert "sigma 0 to 55" in str(wide) and "sigma 50," in str(one)
