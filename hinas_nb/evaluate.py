@@ -89,7 +89,7 @@ def restore(
         raise EvaluateError(f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}")
     if halo is None or (tile is None and height * width <= PIXEL_BUDGET):
         return network(degraded)
-    tile = tile or max(math.isqrt(PIXEL_BUDGET) - 2 * halo, halo, 1)
+    tile = tile or max(math.isqrt(PIXEL_BUDGET) - 2 * halo - GRID, halo, 1)
     whole = None
     for top in range(0, height, tile):
         for left in range(0, width, tile):

@@ -140,7 +140,7 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
     for config in missing([run for plan in plans for run in plan.runs], settings.store()):  # in waves, as computed
         takes = seconds[durations.shape(config)]
         worker = free.index(min(free))
-        free[worker] = ends[config] = max(free[worker], *(ends.get(one, 0.0) for one in config.producers)) + takes
+        free[worker] = ends[config] = max([free[worker], *(ends.get(one, 0.0) for one in config.producers)]) + takes
         total += takes
     return total, max(free, default=0.0)
 

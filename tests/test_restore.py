@@ -591,6 +591,7 @@ def test_impossible_numbers_in_a_file_s_metadata_are_one_line(tmp_path, denoiser
 def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
     """With a noise map a picture comes out otherwise at another sigma; far outside of the range it is refused."""
     net = network.DerivedNetwork(random_genotype(2, 2, data.stream(0, "range")), base_width=4, fold=2, noise_map=True)
+    net.output.weight.data.mul_(50)  # so that what it is told shows in 8 bits
     files.write_tensors(tmp_path / "w.safetensors", net.state_dict(), net.metadata() | {"sigma_range": [5, 50]})
     Image.fromarray(RANDOM.integers(0, 256, (25, 31, 3), np.uint8)).save(tmp_path / "in.png")
     found = {}
