@@ -13,7 +13,7 @@ import pandas as pd
 from hinas_nb import data
 from hinas_nb.config import Space
 from hinas_nb.figures.evolution import edge_names, source_name
-from hinas_nb.genotype import Genotype, random_genotype
+from hinas_nb.genotype import Genotype, random_in
 from hinas_nb.supercell import edges
 
 #: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
@@ -138,7 +138,7 @@ def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500
     random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
     """
     generator = data.stream(seed, "chance")
-    drawn = [[_draw(space, generator) for _ in genotypes] for _ in range(draws)]
+    drawn = [[random_in(space, generator) for _ in genotypes] for _ in range(draws)]
     random = pd.DataFrame([_statistics(sample) for sample in drawn])
     found = pd.Series(_statistics(genotypes))
     reached = (random >= found - 1e-9).sum()
@@ -169,12 +169,6 @@ def _statistics(genotypes: Sequence[Genotype]) -> dict[str, float]:
         ],
     }
     return {name: mean(values) for name, values in (shared | alone).items() if values}
-
-
-def _draw(space: Space, generator) -> Genotype:
-    operations = tuple(name for name in space.operations if name != "none")
-    drawn = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
-    return drawn if space.levels is None else Genotype(space.levels, drawn.cells)
 
 
 def _inputs(genotype: Genotype) -> set[tuple[int, int, int, str]]:

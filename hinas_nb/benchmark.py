@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hinas_nb import cost, data, parts
 from hinas_nb.config import Arm, TimingConfig
+from hinas_nb.plain import plain_supernet, stock
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.workers import ALLOCATOR, caller_left_out
 
@@ -115,7 +116,7 @@ def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[
     with seeded(0):
         net = Supernet(space).to(device)
     net.checkpointing = arm.checkpointing
-    net = cost.plain(net) if arm.plain else net
+    net = plain_supernet(net) if arm.plain else net
     channels, scale = (1, 1) if space.task == "denoise" else (3, space.scale)
     image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator).to(device)
     size = (arm.batch, channels, arm.height * scale, arm.width_px * scale)
@@ -146,7 +147,7 @@ def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]
     from hinas_nb.losses import restoration_loss
 
     net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).train()
-    net = cost.stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
+    net = stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
     image = _told(net, image if arm.plain else image.contiguous(memory_format=torch.channels_last))
     with torch.no_grad():
         clean = torch.rand_like(net.eval()(image))
@@ -170,7 +171,7 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
         run = export.session(net, torch.get_num_threads())  # folds the batch norms itself
         return lambda: run(image)
     if arm.plain:
-        net, halo = cost.stock(net), None
+        net, halo = stock(net), None
     else:
         net, halo = net.folded(), net.halo
     if arm.engine == "compiled":

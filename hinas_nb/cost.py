@@ -5,13 +5,12 @@ for the derived network in closed form beside it. Seconds are `benchmark`'s. Not
 """
 
 import copy
-import importlib.util
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hinas_nb import comparators, places
+from hinas_nb import comparators
 from hinas_nb.config import Comparator, SearchConfig, Space
 from hinas_nb.deformable import TAPS
 from hinas_nb.genotype import Genotype
@@ -72,30 +71,6 @@ def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
     weights += HEAD * leaving * 9
     skip = 25 * channels * net.scale**2 if net.task == "sr" and net.residual else 0  # bicubic, a kernel per phase
     return (weights + skip) * -(-height // net.fold) * -(-width // net.fold)
-
-
-def stock(net: nn.Module) -> nn.Module:
-    """A copy made of torch's own layers."""
-    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
-    for module in net.modules():
-        stock_class = next((base for base in type(module).__mro__ if base in (nn.BatchNorm2d, nn.Conv2d)), None)
-        if stock_class is not None and type(module).__module__ == "hinas_nb.layers":
-            module.__class__ = stock_class
-    return net
-
-
-def plain(net: Supernet) -> nn.Module:
-    """A copy that computes each edge by itself with stock modules: what the tests hold the supernet against.
-
-    Raises ValueError where the collection's tests are not at hand.
-    """
-    path = places.home() / "tests" / "reference.py"
-    if not path.is_file():
-        raise ValueError(f"the plain supernet must stand in {path}, got no such file")
-    spec = importlib.util.spec_from_file_location("hinas_nb_reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.reference_supernet(net)
 
 
 def search_memory_mib(config: SearchConfig) -> dict[str, float]:

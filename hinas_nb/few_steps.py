@@ -16,7 +16,7 @@ from hinas_nb import data
 from hinas_nb.compute import one_line
 from hinas_nb.config import Comparator, EvaluateConfig, SearchConfig, Selected, TrainConfig
 from hinas_nb.data.images import ImageSet, decode, image_files
-from hinas_nb.genotype import Genotype, random_genotype
+from hinas_nb.genotype import Genotype, random_in
 from hinas_nb.identity import RunConfig, producer_of
 from hinas_nb.provenance import resolve_device
 
@@ -45,17 +45,6 @@ class _Clock:
                 break
             last = now
         return taken
-
-
-class _Nowhere:
-    """A Run's folder that keeps nothing."""
-
-    def load_checkpoint(self) -> None:
-        return None
-
-    def append_records(self, records: list) -> None: ...
-
-    def save_checkpoint(self, tensors: dict, meta: dict) -> None: ...
 
 
 class Steps(NamedTuple):
@@ -99,7 +88,7 @@ def _search(config: SearchConfig, root: Path | None, clock: _Clock) -> Steps:
         latency=None,
         latency_weight=None,
     )
-    taken = clock.first(search.search(short, parts, _Nowhere(), clock.device), 4)
+    taken = clock.first(search.search(short, parts, device=clock.device), 4)
     alone, moving = min(taken[:2]), config.epochs - config.warmup_epochs
     if config.strategy == "random":
         moving = 0
@@ -117,7 +106,7 @@ def _train(config: TrainConfig, root: Path | None, clock: _Clock) -> Steps:
     files = image_files(config.data, config.split, root, config.scale)
     images = _load(config.data, files[: config.batch])
     short = config.but(steps=4, validate_every=1, validation_patches=1, validation_crop=None)
-    loop = train.train(short, stand_in(config), images, images.subset([0]), _Nowhere(), clock.device)
+    loop = train.train(short, stand_in(config), images, images.subset([0]), device=clock.device)
     taken = clock.first(loop, 4)
     step = median(taken[1:] or taken)
     checks = -(-config.steps // config.validate_every)
@@ -148,12 +137,8 @@ def stand_in(config: TrainConfig) -> Genotype | None:
     if isinstance(config.genotype, Selected):
         return stand_in(config.genotype.trainings[0])
     space = producer_of(config).space
-    operations = tuple(name for name in space.operations if name != "none")
     generator = data.stream(0, "stand-in")
-    drawn = [
-        random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors)) for _ in range(9)
-    ]
-    drawn = [Genotype(space.levels or one.levels, one.cells) for one in drawn]
+    drawn = [random_in(space, generator) for _ in range(9)]
     with torch.device("meta"):
         sizes = [
             DerivedNetwork(one, config.task, config.base_width, config.width_factors, config.scale).parameters_live

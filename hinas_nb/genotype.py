@@ -104,6 +104,14 @@ def random_genotype(
     return Genotype(paths[integer(len(paths))], cells)
 
 
+def random_in(space, generator: torch.Generator) -> Genotype:
+    """A uniform draw from a `config.Space`: of its operations, with its one cell in all layers where it has one."""
+    operations = tuple(name for name in space.operations if name != "none")
+    drawn = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
+    cells = drawn.cells if space.layerwise else drawn.cells[:1] * space.layers
+    return Genotype(space.levels or drawn.levels, cells)
+
+
 def perturb(genotype: Genotype, kind: str, changes: int, generator: torch.Generator) -> Genotype:
     """R1 or R2 of section 4.2.4: `changes` per cell, drawn at random (all there are, if a cell has fewer).
 

@@ -16,6 +16,25 @@ WARM_UP = 0.1  # one-cycle: share of the steps that the learning rate rises
 START_FACTOR = 0.04  # one-cycle: the first learning rate, as a share of the peak
 
 
+class Nowhere:
+    """In place of a Run's folder: keeps nothing, so that a loop can be tried by itself."""
+
+    def load_checkpoint(self) -> None:
+        """Nothing to go on from."""
+
+    def append_records(self, records: list) -> None:
+        """The caller has them."""
+
+    def save_checkpoint(self, tensors: dict, meta: dict) -> None:
+        """Nothing is kept."""
+
+    def write_text(self, name: str, text: str) -> None:
+        """Nothing is kept."""
+
+    def write_tensors(self, name: str, tensors: dict, meta: dict) -> None:
+        """Nothing is kept."""
+
+
 @torch.no_grad()
 def validate(
     restore, pairs: tuple[Tensor, Tensor], device: torch.device, batch: int, asked: str | None = None

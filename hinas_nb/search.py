@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from hinas_nb import cost, data, decode, latency
 from hinas_nb.config import SearchConfig
-from hinas_nb.genotype import Genotype, random_genotype
+from hinas_nb.genotype import Genotype, random_in
 from hinas_nb.loops import (
+    Nowhere,
     at_once,
     autocast,
     cosine,
@@ -81,15 +82,20 @@ class SearchRecord:
 
 
 def search(
-    config: SearchConfig, splits, folder, device: str | torch.device = "cpu", latencies: latency.Table | None = None
+    config: SearchConfig,
+    splits,
+    folder=None,
+    device: str | torch.device = "cpu",
+    latencies: latency.Table | None = None,
 ) -> Iterator[SearchRecord]:
     """Search, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, `genotype.json`.
 
     With `candidates` also `candidates.json`: how the shared weights score random architectures on V.
 
-    splits: the image sets W, A and V. folder: a `store.RunFolder`.
+    splits: the image sets W, A and V. folder: a `store.RunFolder`; None keeps nothing, the records have it all.
     latencies: milliseconds of operations and moves, where the config weighs them.
     """
+    folder = folder or Nowhere()
     state = _State(config, splits, torch.device(device), latencies)
     first = state.resume(folder.load_checkpoint())
     for epoch in range(first, config.epochs):
@@ -120,12 +126,7 @@ def candidate(config: SearchConfig, index: int) -> Genotype:
 
 def _drawn(config: SearchConfig, stream: str, index: int) -> Genotype:
     """A uniform draw from the search's space."""
-    space = config.space
-    operations = tuple(name for name in space.operations if name != "none")
-    generator = data.stream(config.seed, stream, index)
-    genotype = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
-    cells = genotype.cells if space.layerwise else genotype.cells[:1] * space.layers
-    return Genotype(space.levels or genotype.levels, cells)
+    return random_in(config.space, data.stream(config.seed, stream, index))
 
 
 class _State:

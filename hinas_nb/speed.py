@@ -18,6 +18,7 @@ from hinas_nb.config import Arm, SearchConfig, Space, TimingConfig
 from hinas_nb.genotype import Genotype
 from hinas_nb.loops import has_compiler
 from hinas_nb.network import CHANNELS
+from hinas_nb.plain import plain_supernet
 from hinas_nb.supernet import Supernet
 
 PHASES = {"W": "weights", "A": "architecture"}
@@ -197,7 +198,7 @@ def supernet_multiply_adds(space: Space) -> int:
     """A forward pass's, per input pixel; counted on the plain supernet, where every convolution stands by itself."""
     side = 8
     image = torch.zeros(1, CHANNELS[space.task], side, side)
-    net = cost.plain(Supernet(space)).eval()
+    net = plain_supernet(Supernet(space)).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:  # not on meta: a supernet asks for its weights
         net(image)
     return counter.get_total_flops() // 2 // side**2

@@ -3,7 +3,7 @@
 All edges that leave one source read the same activated tensor, so one convolution per kind of operation serves
 them all (edges are stacked in the channels), and the alpha-weighted sum over normalised branches is a scaled sum of
 the raw convolution outputs: the normalised ones are never made, and what is cheap to compute again is not kept. The
-plain sum over edges, written from the equations with stock modules, lives in `tests/reference.py`; both agree in
+plain sum over edges, written from the equations with stock modules, lives in `plain`; both agree in
 values and gradients.
 Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
 """

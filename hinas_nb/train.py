@@ -15,7 +15,20 @@ from torch import Tensor, nn
 from hinas_nb import comparators, data
 from hinas_nb.config import Comparator, TrainConfig
 from hinas_nb.genotype import Genotype
-from hinas_nb.loops import at_once, autocast, compiled, held_out, one_cycle, pack, score, sent, set_lr, unpack, validate
+from hinas_nb.loops import (
+    Nowhere,
+    at_once,
+    autocast,
+    compiled,
+    held_out,
+    one_cycle,
+    pack,
+    score,
+    sent,
+    set_lr,
+    unpack,
+    validate,
+)
 from hinas_nb.losses import restoration_loss
 from hinas_nb.network import DerivedNetwork
 from hinas_nb.ops import near_identity, seeded
@@ -41,12 +54,14 @@ class TrainRecord:
 
 
 def train(
-    config: TrainConfig, genotype: Genotype | None, images, validation, folder, device: str | torch.device = "cpu"
+    config: TrainConfig, genotype: Genotype | None, images, validation, folder=None, device: str | torch.device = "cpu"
 ) -> Iterator[TrainRecord]:
     """Train, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, the weights best on V.
 
-    genotype: None for a comparator. images, validation: image sets. folder: a `store.RunFolder`.
+    genotype: None for a comparator. images, validation: image sets. folder: a `store.RunFolder`; None
+    keeps nothing, the records have the scores.
     """
+    folder = folder or Nowhere()
     state = _State(config, genotype, images, validation, torch.device(device))
     first = state.resume(folder.load_checkpoint())
     while first < config.steps:

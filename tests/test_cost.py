@@ -8,6 +8,7 @@ from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.data import stream
 from hinas_nb.genotype import CANDIDATES, random_genotype
 from hinas_nb.network import DerivedNetwork
+from hinas_nb.plain import stock
 from hinas_nb.settings import ConfigError
 
 SMALL = Space(layers=2, nodes=2, base_width=4)
@@ -24,7 +25,7 @@ def test_counted_multiply_adds_are_the_closed_form(task, seed):
 
 def test_stock_layers_are_torchs_and_compute_the_same():
     net = DerivedNetwork(random_genotype(2, 3, stream(0, "test")), base_width=4)
-    plain = cost.stock(net)
+    plain = stock(net)
     assert not any(type(module).__module__ == "hinas_nb.layers" for module in plain.modules())
     images = torch.rand(2, 1, 9, 11)
     torch.testing.assert_close(plain.train()(images), net.train()(images), rtol=1e-4, atol=1e-5)

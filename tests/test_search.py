@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 from pictures_for_tests import image_set
-from reference import reference_supernet
 
 from hinas_nb import cost
-from hinas_nb.config import SearchConfig
-from hinas_nb.genotype import Genotype
+from hinas_nb.config import SearchConfig, Space
+from hinas_nb.genotype import Genotype, random_in
 from hinas_nb.loops import score
 from hinas_nb.network import DerivedNetwork
+from hinas_nb.plain import plain_supernet
 from hinas_nb.search import _State, search, weight_lr
 from hinas_nb.store import RunFolder
 
@@ -66,7 +66,7 @@ def test_a_step_leaves_the_other_parameters_bit_identical(kind):
 def test_twenty_steps_have_the_losses_of_the_plain_supernet():
     ours, plain = state(), state()
     ours.net.double()
-    plain.net = reference_supernet(ours.net)
+    plain.net = plain_supernet(ours.net)
     plain.weight_parameters = plain.net.network_parameters()
     plain.architecture_parameters = list(plain.net.architecture.parameters())
     for one in (ours, plain):
@@ -243,3 +243,19 @@ def test_a_loss_that_is_not_finite_stops_with_one_line():
 def test_an_image_smaller_than_a_crop_is_refused():
     with pytest.raises(ValueError, match="must be at least"):
         _State(config(patch=64), splits(), torch.device("cpu"))
+
+
+def test_a_loop_without_a_folder_gives_the_same_records_and_keeps_nothing(tmp_path):
+    kept, _ = run(tmp_path)
+    cost_of = {"seconds": 0, "peak_memory_mib": 0}
+    alone = [vars(record) | cost_of for record in search(config(), splits())]
+    assert alone == [vars(record) | cost_of for record in kept]
+
+
+def test_a_random_draw_of_a_space_is_in_it():
+    """One cell in all layers where it has one, its levels where they are fixed, its operations alone."""
+    space = Space(nodes=2, layerwise=False, levels=(0, 1, 1), operations=("conv_3", "skip", "none"))
+    drawn = [random_in(space, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    assert all(len(set(one.cells)) == 1 and one.levels == space.levels for one in drawn)
+    names = {name for one in drawn for cell in one.cells for node in cell for name, _ in node}
+    assert names == {"conv_3", "skip"} and len(set(drawn)) > 5

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from reference import ReferenceCell
 
 from hinas_nb.genotype import CANDIDATES, OPERATIONS, random_genotype
 from hinas_nb.network import Cell
 from hinas_nb.ops import KINDS
+from hinas_nb.plain import PlainCell
 from hinas_nb.supercell import SuperCell, edges
 
 #: All but the deformable one, which the plain sum does not know: see test_deformable.py.
@@ -34,7 +34,7 @@ def relative(a, b):
 @pytest.mark.parametrize("operations", [PLAIN, ("conv_3", "skip"), ("sep_5", "none"), ("skip", "none")])
 def test_equals_the_plain_sum_over_edges_with_all_gradients(nodes, width, operations):
     cell = SuperCell(nodes, width, operations).double()
-    reference = ReferenceCell(nodes, width, operations).double()
+    reference = PlainCell(nodes, width, operations).double()
     reference.copy_from(cell)
     features, weights = inputs(width), soft_weights(cell)
     ours, theirs = cell(*features, weights), reference(*features, weights)
@@ -97,7 +97,7 @@ def _reference_kernels(reference, operations):
 
 def test_evaluation_uses_running_statistics_as_the_reference_does():
     cell = SuperCell(3, 5).double()
-    reference = ReferenceCell(3, 5).double()
+    reference = PlainCell(3, 5).double()
     reference.copy_from(cell)
     for step in range(3):
         features, weights = inputs(5, seed=step), soft_weights(cell, seed=step)
@@ -137,7 +137,7 @@ def test_float32_error_is_at_most_three_times_the_references(width):
 def float32_errors(width: int, seed: int) -> list[float]:
     """Ours over the reference's: the largest of the output's, then norms, of the output's and of the gradients'."""
     torch.manual_seed(seed)
-    cell, reference = SuperCell(4, width), ReferenceCell(4, width)
+    cell, reference = SuperCell(4, width), PlainCell(4, width)
     reference.copy_from(cell)
     features = inputs(width, (32, 32), torch.float32, seed)
     weights = soft_weights(cell, seed, torch.float32)

@@ -1,18 +1,19 @@
 """The super-cell as the paper writes it: a plain sum over edges and operations (eqs. 1 and 2), stock modules only.
 
-Slow and wasteful on purpose; what `hinas_nb.supercell` must agree with, in values and gradients.
+Read it before `supercell`, which computes the same faster: the tests hold that one to this, in values and gradients,
+and notebook `24_speed` times both.
 """
 
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hinas_nb.genotype import OPERATIONS
 
 
-class ReferenceCell(nn.Module):
-    """`weights` as in `SuperCell.forward`; edges in the same order."""
+class PlainCell(nn.Module):
+    """One super-cell; arguments, `weights` and the order of edges as in `supercell.SuperCell`."""
 
     def __init__(self, nodes: int, width: int, operations=OPERATIONS):
         super().__init__()
@@ -23,7 +24,11 @@ class ReferenceCell(nn.Module):
             for _ in range(2 + node)
         )
 
-    def forward(self, previous, before, weights):
+    def forward(self, previous: Tensor, before: Tensor, weights: Tensor) -> Tensor:
+        """x_i = sum over its inputs j of sum over operations k of weights[j -> i, k] * o_k(x_j); the nodes stacked.
+
+        previous, before: h_{l-1} and h_{l-2}, (batch, width, height, width_px). weights: (edges, operations).
+        """
         features, row = [previous, before], 0
         for node in range(self.nodes):
             total = 0
@@ -82,17 +87,23 @@ def candidate(name: str, width: int) -> nn.Module:
     return nn.Sequential(*half(), *half())
 
 
-def reference_supernet(net):
+def plain_supernet(net: nn.Module) -> nn.Module:
     """A copy of a `Supernet` with the same weights: each super-cell the plain sum, all layers torch's own."""
-    reference = copy.deepcopy(net)
+    reference = stock(net)
     reference.memory_format = torch.contiguous_format
-    for module in list(reference.modules()):
-        for stock in (nn.BatchNorm2d, nn.Conv2d, nn.Sequential):
-            if isinstance(module, stock):
-                module.__class__ = stock
     for layer in reference.layers:
         for key, cell in layer.cells.items():
-            plain = ReferenceCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters()).dtype)
+            plain = PlainCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters()).dtype)
             plain.copy_from(cell)
             layer.cells[key] = plain
     return reference
+
+
+def stock(net: nn.Module) -> nn.Module:
+    """A copy made of torch's own layers, in contiguous memory, with the same numbers."""
+    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+    for module in list(net.modules()):
+        for kind in (nn.BatchNorm2d, nn.Conv2d, nn.Sequential):
+            if isinstance(module, kind):
+                module.__class__ = kind
+    return net
