@@ -4,21 +4,26 @@
     published.wide(10)      # as printed
     published.notes(10)     # protocol, flagged cells, where the paper's text says something else
 
-Read from `params/published/`. All notebooks that stand beside a table read it here; the claims of `00_scorecard` are
-judged on it.
+`params/published` holds them: `tables.csv` has a line for every printed number, `tables.yaml` what is said about the
+tables, `parameters.csv` counts from elsewhere. Nothing is corrected: a cell that cannot be right has a flag. All
+notebooks that stand beside a table read it here; the claims of `00_scorecard` are judged on it.
 """
 
-import math
-from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from hinas_nb import published_file
-from hinas_nb.published_file import EMPTY, UNITS, Column, Row, Table, deviation_in, numbers_in
+from hinas_nb import files, places
+from hinas_nb.settings import ConfigError
 
 MARK = " (!)"  # after a flagged cell
+EMPTY = ("", "-")
+CELL = ("table", "line", "row", "column", "data", "degradation", "metric", "printed")
+NUMBER = ("value", "deviation", "unit", "flag", "note")
 NOTES = ["table", "kind", "where", "note"]
-COUNTS = ["system", "row", "task", "scale", "parameters", "rounded", "what"]
+COUNTS = ("system", "row", "task", "scale", "parameters", "rounded", "what")
 
 
 def table(number: int) -> pd.DataFrame:
@@ -30,26 +35,21 @@ def table(number: int) -> pd.DataFrame:
     times `hours`. `psnr_change` and `ssim_change` are differences that the paper took itself.
     Raises ConfigError, OSError.
     """
-    found = published_file.load(number)
-    records = [record for row in found.rows() for record in _records(found, row)]
-    return pd.DataFrame(records).astype({"degradation": float, "value": float, "deviation": float})
+    cells, said = _cells(number), _said(number)
+    cells = cells[cells["metric"] != ""].assign(task=said["task"])
+    own = [note or _source(said, row).get("note", said["protocol"]) for row, note in zip(cells["row"], cells["note"])]
+    kept = ["table", "row", "column", "task", "data", "degradation", "metric", "value", "deviation", "unit", "flag"]
+    return cells[kept].assign(note=own).reset_index(drop=True)
 
 
 def wide(number: int) -> pd.DataFrame:
-    """As the paper prints it, text for people; rows of one name are told apart, a flagged cell ends with (!).
-
-    Raises ConfigError, OSError.
-    """
-    found = published_file.load(number)
-    lines = []
-    for row in found.rows():
-        cells = {found.first: row.name}
-        for column, cell, deviation in zip(found.columns, row.cells, row.deviations):
-            spread = f" ± {deviation.removeprefix('±')}" if deviation else ""
-            flagged = cell not in EMPTY and column.metric in UNITS and found.flag(row, column)
-            cells[column.header] = cell + spread + (MARK if flagged else "")
-        lines.append(cells)
-    return pd.DataFrame(lines)
+    """As the paper prints it, text for people; a flagged cell ends with (!). Raises ConfigError, OSError."""
+    cells, first = _cells(number), _said(number)["first"]
+    cells = cells[cells["column"] != ""].drop_duplicates(["line", "column"])
+    marked = (cells["flag"] != "") & ~cells["printed"].isin(EMPTY)
+    shown = cells.assign(printed=cells["printed"] + marked.map({True: MARK, False: ""}))
+    lines = shown.pivot(index=["line", "row"], columns="column", values="printed")[list(dict.fromkeys(cells["column"]))]
+    return lines.reset_index().drop(columns="line").rename(columns={"row": first}).rename_axis(columns=None)
 
 
 def notes(number: int) -> pd.DataFrame:
@@ -57,12 +57,17 @@ def notes(number: int) -> pd.DataFrame:
 
     Raises ConfigError, OSError.
     """
-    found = published_file.load(number)
-    rows = [("protocol", found.place, found.protocol)]
-    rows += [("source", ", ".join(source.rows), source.note) for source in found.sources]
-    rows += [("remark", f"table {number}", remark) for remark in found.remarks]
-    rows += [("flag", str(flag.where), flag.reason) for flag in found.flags]
-    rows += [("text against table", c.place, f"the text: {c.says}; the table: {c.prints}") for c in found.text]
+    said, cells = _said(number), _cells(number)
+    rows = [("protocol", said["place"], said["protocol"])]
+    rows += [("source", ", ".join(source["rows"]), source["note"]) for source in said.get("sources", [])]
+    rows += [("remark", f"table {number}", remark) for remark in said.get("remarks", [])]
+    several = cells.groupby("row")["line"].nunique() > 1  # rows of one name, told apart by their scale
+    for (row, _, reason), flagged in cells[cells["flag"] != ""].groupby(["row", "line", "flag"], sort=False):
+        columns = list(dict.fromkeys(flagged["column"]))
+        name = f"{row} x{flagged['degradation'].iloc[0]:g}" if several[row] else row
+        rows.append(("flag", f"{name}, {columns[0] if len(columns) == 1 else 'all cells'}", reason))
+    for one in said.get("text", []):
+        rows.append(("text against table", one["place"], f"the text: {one['says']}; the table: {one['prints']}"))
     return pd.DataFrame([(number, *row) for row in rows], columns=NOTES)
 
 
@@ -72,18 +77,16 @@ def origins(number: int) -> pd.DataFrame:
     Columns: row, scored, comparable ("own" for the rows that the protocol of the table speaks of), note.
     Raises ConfigError, OSError.
     """
-    found = published_file.load(number)
-    lines = []
-    for row in found.rows():
-        source = found.source(row)
-        known = (source.scored, source.comparable) if source else (found.scored, "own")
-        lines.append((row.name, *known, found.note(row)))
-    return pd.DataFrame(lines, columns=["row", "scored", "comparable", "note"])
+    said = _said(number)
+    own = {"scored": said["scored"], "comparable": "own", "note": said["protocol"]}
+    rows = _cells(number).drop_duplicates("line")["row"]
+    lines = [{"row": row} | own | _source(said, row) for row in rows]
+    return pd.DataFrame(lines)[["row", "scored", "comparable", "note"]]
 
 
 def numbers() -> list[int]:
-    """Numbers of the tables that are there. Raises ConfigError if there is none."""
-    return published_file.numbers()
+    """Numbers of the tables that are there. Raises ConfigError, OSError."""
+    return sorted(_read("tables.csv", CELL + NUMBER, places.home())["table"].unique().tolist())
 
 
 def parameters() -> pd.DataFrame:
@@ -93,44 +96,48 @@ def parameters() -> pd.DataFrame:
     rounded (printed to this many parameters), what (is counted).
     Raises ConfigError, OSError.
     """
-    known = pd.DataFrame([count.model_dump() for count in published_file.counts()])
-    known = known.rename(columns={"count": "parameters"}).astype({"scale": float})
-    return known.assign(task=known["task"].fillna(""))[COUNTS]
+    return _read("parameters.csv", COUNTS, places.home())[list(COUNTS)].copy()
 
 
-def _records(found: Table, row: Row) -> Iterator[dict]:
-    for column, cell, deviation in zip(found.columns, row.cells, row.deviations):
-        if column.metric not in UNITS:
-            continue
-        values = [math.nan] if cell in EMPTY else numbers_in(cell)
-        unit = cell.partition(" ")[2] if column.metric == "gpus" else UNITS[column.metric]
-        metric = f"{column.metric}_change" if row.name in found.differences else column.metric
-        read = deviation_in(deviation)
-        if len(values) == 2:
-            yield _record(found, row, column, f"{metric}_low", values[0], read, unit)
-        yield _record(found, row, column, metric, values[-1], read, unit)
-    spent = {column.metric: (column, cell) for column, cell in zip(found.columns, row.cells)}
-    if "gpus" in spent and "hours" in spent:
-        (column, gpus), (_, hours) = spent["gpus"], spent["hours"]
-        product = math.nan if {gpus, hours} & set(EMPTY) else numbers_in(gpus)[0] * numbers_in(hours)[0]
-        note = {"column": "", "note": f"computed: {gpus} times {hours} h"}
-        yield _record(found, row, column, "gpu_hours", product, math.nan, "GPU h") | note
+def _cells(number: int) -> pd.DataFrame:
+    """The lines of a table in the file, a copy."""
+    if number not in numbers():
+        raise ConfigError(f"table must be one of {' '.join(map(str, numbers()))}, got {number!r}")
+    found = _read("tables.csv", CELL + NUMBER, places.home())
+    return found[found["table"] == number].copy()
 
 
-def _record(
-    found: Table, row: Row, column: Column, metric: str, value: float, deviation: float, unit: str
-) -> dict[str, object]:
-    return {
-        "table": found.number,
-        "row": row.name,
-        "column": column.header,
-        "task": found.task,
-        "data": column.data,
-        "degradation": row.degradation if column.degradation is None else column.degradation,
-        "metric": metric,
-        "value": value,
-        "deviation": deviation,
-        "unit": unit,
-        "flag": found.flag(row, column),
-        "note": found.note(row),
-    }
+def _said(number: int) -> dict[str, Any]:
+    """What `tables.yaml` says of a table."""
+    path = _folder(places.home()) / "tables.yaml"
+    known = files.read_yaml(path)
+    if f"table {number}" not in known:
+        raise ConfigError(f"{path} must say where table {number} stands and how it was scored, got nothing of it")
+    return known[f"table {number}"]
+
+
+def _source(said: dict[str, Any], row: str) -> dict[str, str]:
+    """How a row was made that the protocol of the table does not speak of; empty for the paper's own."""
+    found = next((one for one in said.get("sources", []) if row in one["rows"]), {})
+    return {name: value for name, value in found.items() if name != "rows"}
+
+
+@cache
+def _read(name: str, columns: tuple[str, ...], home: Path) -> pd.DataFrame:
+    path = _folder(home) / name
+    texts = ["row", "column", "data", "metric", "printed", "unit", "flag", "note", "system", "task", "what"]
+    try:
+        found = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values={"value": [""]})
+        numeric = [column for column in ("degradation", "value", "deviation", "scale") if column in found]
+        found = found.assign(**{column: pd.to_numeric(found[column]).astype(float) for column in numeric})
+        found[list(columns)]
+    except OSError as error:
+        raise ConfigError(f"{path} must hold what is published, got: {error.strerror or error}") from None
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{path} must be a table with columns {' '.join(columns)}, got: "
+                          f"{' '.join(str(error).split())[:120]}") from None  # fmt: skip
+    return found
+
+
+def _folder(home: Path) -> Path:
+    return home / "params" / "published"

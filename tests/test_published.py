@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hinas_nb import places, published, published_file
+from hinas_nb import files, places, published
 from hinas_nb.data.catalog import CATALOG
 from hinas_nb.settings import ConfigError
 
@@ -23,17 +23,18 @@ ROWS = {1: 5, 2: 5, 3: 3, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3, 9: 4, 10: 10, 11: 14, 12
 CELLS = {1: 35, 2: 45, 3: 9, 4: 18, 5: 18, 6: 6, 7: 18, 8: 27, 9: 36, 10: 80, 11: 140, 12: 310}  # numbers and dashes
 
 
+FILE = places.home() / "params" / "published"
+SAID = files.read_yaml(FILE / "tables.yaml")
+#: Every line of the file as text; cells without a metric are words and check marks.
+LINES = pd.read_csv(FILE / "tables.csv", dtype=str, keep_default_na=False)
+
+
 def printed() -> dict[tuple, tuple[str, str]]:
     """(cell, deviation) as printed, by (table, row, degradation, column)."""
     found = {}
-    for number in NUMBERS:
-        table = published_file.load(number)
-        for row in table.rows():
-            for column, cell, deviation in zip(table.columns, row.cells, row.deviations):
-                if column.metric not in (None, "scale"):
-                    level = row.degradation if column.degradation is None else column.degradation
-                    address = (number, row.name, "" if level is None else f"{level:g}", column.header)
-                    found[address] = (cell, deviation.removeprefix("±"))
+    for line in LINES[(LINES["metric"] != "") & (LINES["column"] != "")].to_dict("records"):
+        cell, _, deviation = line["printed"].partition(" ± ")
+        found[int(line["table"]), line["row"], line["degradation"], line["column"]] = (cell, deviation)
     return found
 
 
@@ -154,13 +155,38 @@ def test_what_the_paper_subtracted_is_the_difference_but_where_flagged():
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_where_the_text_contradicts_the_table_both_are_quoted(number):
-    every = {text for table in NUMBERS for row in published_file.load(table).rows() for text in row.cells}
-    for contradiction in published_file.load(number).text:
-        quoted = re.findall(r"\d+\.\d{2,}", contradiction.prints)
+    own = {part for text in LINES.loc[LINES["table"] == str(number), "printed"] for part in text.split(" ± ")}
+    every = {text.partition(" ± ")[0] for text in LINES["printed"]}
+    for contradiction in SAID[f"table {number}"].get("text", []):
+        quoted = re.findall(r"\d+\.\d{2,}", contradiction["prints"])
         assert quoted and set(quoted) <= every, contradiction
-        own = set(published_file.load(number).cells.replace("|", " ").split())
-        said = re.findall(r"\d+\.\d{3,}|2\d\.\d{2}", contradiction.says)
+        said = re.findall(r"\d+\.\d{3,}|2\d\.\d{2}", contradiction["says"])
         assert not said or not set(said) <= own, f"{contradiction} is none"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_values_are_the_numbers_that_are_printed(number):
+    """The larger one of a range; none for an empty cell or a dash, and for a deviation that cannot be read."""
+    for line in LINES[(LINES["metric"] != "") & (LINES["table"] == str(number))].to_dict("records"):
+        cell, _, deviation = line["printed"].partition(" ± ")
+        numbers = [float(found) for found in re.findall(r"\d+(?:\.\d+)?", cell.partition(" ")[0])]
+        if line["metric"] == "gpu_hours":
+            gpus, hours = re.fullmatch(r"computed: (\d+) \w+ times ([\d.]+) h", line["note"]).groups()
+            assert float(line["value"]) == pytest.approx(float(gpus) * float(hours)), line
+        elif cell in published.EMPTY:
+            assert line["value"] == "", line
+        else:
+            assert float(line["value"]) == numbers[0 if line["metric"].endswith("_low") else -1], line
+        readable = re.fullmatch(r"\d+\.\d+", deviation)
+        assert float(line["deviation"] or 0) == (float(deviation) if readable else 0), line
+        assert not deviation or readable or line["flag"], f"what cannot be read has a flag: {line}"
+
+
+def test_what_is_said_of_a_row_is_said_of_one_that_is_there():
+    assert set(SAID) == {f"table {number}" for number in NUMBERS}
+    for number in NUMBERS:
+        rows = set(LINES.loc[LINES["table"] == str(number), "row"])
+        assert {row for source in SAID[f"table {number}"].get("sources", []) for row in source["rows"]} <= rows
 
 
 def test_contradictions_that_are_known_are_noted():
@@ -240,59 +266,40 @@ def test_counts_conflict_and_stay():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    shutil.copytree(places.home() / "params" / "published", tmp_path / "params" / "published")
+    shutil.copytree(FILE, tmp_path / "params" / "published")
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     return tmp_path / "params" / "published"
 
 
 @pytest.mark.parametrize(
-    "number, old, new, line",
+    ("name", "old", "new", "line"),
     [
-        (10, "| 25.06 |", "| 2506 |", r"σ = 50: PSNR of BM3D must be in \[15, 45\] or have a flag, got 2506"),
-        (10, "| 0.6831 |", "| 1.6831 |", r"σ = 50: SSIM of BM3D must be in \[0, 1\] or have a flag, got 1.6831"),
-        (10, "| 25.06 |", "| 25,06 |", "σ = 50: PSNR of BM3D must be a number, got '25,06'"),
-        (10, "| 25.06 |", "|", "a line must have 9 cells, got 8: BM3D | -"),
-        (10, "  WNNM ", "  BM3D ", "a row or column must stand once, got .'BM3D', None. more than once"),
-        (10, "row: WNNM", "row: WMMN", "a flag must name a cell of the table, got WMMN, σ = 70: SSIM"),
-        (10, "rows: [BM3D,", "rows: [BM3E,", "a named row must stand in the table, got BM3E"),
-        (10, "0.22-0.34", "0.22 - 0.34", "parameters .* of HiNAS must be a decimal number or a range, got '0.22 - "),
-        (10, "number: 10", "number: 9", "number must be the file's, got 9"),
-        (10, "task: denoise", "task: sharpen", "task: .*, got 'sharpen'"),
-        (10, "metric: time_s", "metric: time", "metric: .*, got 'time'"),
-        (10, "title:", "titel:", "title: Field required|unknown setting titel"),
-        (10, "cells: |", "cells: [", "must be YAML"),
-        (
-            1,
-            "±0.0608",
-            "±0608",
-            "deviation of σ = 70: PSNR of RSWS must be a decimal number or have a flag, got",
-        ),
-        (1, "HiNAS basic", "           ", "a line without a name must stand below its row"),
-        (8, "4 V100", "V100", "search cost: GPU of E-CAE must be a count and a kind, got 'V100'"),
-        (12, "| ×2 | 43.00", "| x2 | 43.00", "Scale of EDSR must be ×2, ×3 or ×4, got 'x2'"),
-        (12, "| ×2 | 43.00", "|    | 43.00", "Scale of EDSR must be ×2, ×3 or ×4, got ''"),
+        ("tables.csv", "table,line,row", "table,line,name", "tables.csv must be a table with columns table line row"),
+        ("tables.csv", ",25.06,25.06,", ",25.06,25;06,", "tables.csv must be a table with columns .*25;06"),
+        ("tables.csv", "10,1,", '10,1,"', "tables.csv must be a table with columns"),
+        ("tables.yaml", "table 10:", "table X:", "tables.yaml must say where table 10 stands"),
+        ("tables.yaml", "table 1:", "table 1: [", "tables.yaml must be YAML"),
     ],
 )
-def test_a_broken_table_is_one_line(home, number, old, new, line):
-    path = home / f"table_{number:02d}.yaml"
-    text = path.read_text(encoding="utf-8")
+def test_a_broken_file_is_one_line(home, name, old, new, line):
+    text = (home / name).read_text(encoding="utf-8")
     assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(ConfigError, match=line) as error:
-        published.table(number)
-    assert path.name in str(error.value) and "\n" not in str(error.value)
+    (home / name).write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=line) as error:
+        published.table(10)
+    assert "\n" not in str(error.value)
 
 
 def test_broken_counts_are_one_line(home):
-    path = home / "parameters.yaml"
-    path.write_text("counts: [{system: A, count: 0}]")
-    with pytest.raises(ConfigError, match=r"parameters.yaml: count: .*greater than or equal to 1, got 0"):
+    (home / "parameters.csv").write_text("system,count\nA,0\n")
+    with pytest.raises(ConfigError, match=r"parameters.csv must be a table with columns system row task scale"):
         published.parameters()
 
 
 def test_what_is_not_there_is_one_line(home):
     with pytest.raises(ConfigError, match="table must be one of 1 2 3 4 5 6 7 8 9 10 11 12, got 13"):
         published.table(13)
-    shutil.rmtree(home)
-    with pytest.raises(ConfigError, match=r"must hold the published tables, got no table_NN.yaml"):
+    (home / "tables.csv").unlink()
+    published._read.cache_clear()
+    with pytest.raises(ConfigError, match=r"tables.csv must hold what is published, got: No such file"):
         published.wide(1)
