@@ -280,6 +280,17 @@ class Comparator(Config):
         return super().identity() | ({"revision": entry.revision} if entry and entry.revision else {})
 
 
+#: Settings of a training that only a genotype's network has, with the value that they have for a comparator.
+OF_A_GENOTYPE = {
+    "base_width": None,
+    "width_factors": (1, 1.5, 2),
+    "residual": True,
+    "fold": None,
+    "near_identity": False,
+    "without_norms": False,
+}
+
+
 class TrainConfig(Config):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
@@ -379,15 +390,7 @@ class TrainConfig(Config):
         told = comparators.TABLE[self.genotype.name].noise_map
         if self.noise_map != told:
             raise ConfigError(f"noise_map must be {told} for {self.genotype.name}, got {self.noise_map}")
-        own = {
-            "without_norms": False,
-            "base_width": None,
-            "width_factors": (1, 1.5, 2),
-            "residual": True,
-            "fold": None,
-            "near_identity": False,
-        }
-        for name, needed in own.items():
+        for name, needed in OF_A_GENOTYPE.items():
             if getattr(self, name) != needed:
                 rule = f"{name} belongs to a genotype's network and must be {needed}"
                 raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from hinas_nb import files, places, protocol
+from hinas_nb import comparators, files, places, protocol
 from hinas_nb.config import (
+    OF_A_GENOTYPE,
     Comparator,
     Count,
     EvaluateConfig,
@@ -90,8 +91,10 @@ class Profile(Config):
         fixed = {"task": task, "genotype": genotype}
         budget = self._budget(task)
         settings = _merged(budget.train, budget.headline.train if headline else {})
-        if isinstance(genotype, Comparator):  # its width is its own
-            settings = {name: value for name, value in settings.items() if name not in ("base_width", "width_factors")}
+        if isinstance(genotype, Comparator):
+            settings = {name: value for name, value in settings.items() if name not in OF_A_GENOTYPE}
+            told = comparators.TABLE[genotype.name].noise_map if genotype.name in comparators.TABLE else False
+            settings |= {"noise_map": True} if told else {}
         return _built(TrainConfig, fixed, settings, changes)
 
     def train_as_long(self, task: Task, other: Comparator, headline: bool = False, **changes) -> TrainConfig:
@@ -116,6 +119,10 @@ class Profile(Config):
         if "protocol" not in changes:
             if not isinstance(model, TrainConfig):
                 raise ConfigError(f"protocol must be given where no network is scored, got none for {model!r}")
+            if model.sigma_range:
+                raise ConfigError(
+                    f"protocol must be given for a network of many sigmas, got none for {model.sigma_range}"
+                )
             preset = protocol.get(f"{model.task}-standard", sigma=model.sigma, scale=model.scale)
             changes = changes | {"protocol": preset}
         if not isinstance(changes["protocol"], protocol.Protocol):

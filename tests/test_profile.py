@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hinas_nb import places
-from hinas_nb.config import SearchConfig, TrainConfig
+from hinas_nb.config import Comparator, SearchConfig, TrainConfig
 from hinas_nb.profile import TASKS, load_profile
 from hinas_nb.protocol import get
 from hinas_nb.settings import ConfigError
@@ -178,3 +178,22 @@ def test_a_folder_takes_the_place_of_any_data_set(monkeypatch, tmp_path):
     path.write_text(f"about: gr\u00fcn\ndenoise: {{{scored}}}\nsr: {{{scored}}}", encoding="utf-8")
     profile = load_profile("sub/mine.yaml")
     assert profile.denoise.evaluate["data"] == f"folder:{tmp_path}/sub/p" and profile.about == "gr\u00fcn"
+
+
+def test_a_comparator_takes_a_budget_without_what_only_a_genotype_has(tmp_path):
+    """Folding, widths and first weights are the genotype's; a network with a noise map is told sigma."""
+    text = (places.home() / "params" / "smoke.yaml").read_text()
+    own = "base_width: 8\n    fold: 2\n    near_identity: true\n    without_norms: true"
+    path = tmp_path / "folded.yaml"
+    path.write_text(text.replace("base_width: 8", own))
+    profile = load_profile(str(path), {"sr.train.fold": None})
+    ours = profile.train("denoise", profile.search("denoise"))
+    assert (ours.fold, ours.near_identity, ours.without_norms) == (2, True, True)
+    for name, told in (("dncnn", False), ("ffdnet", True)):
+        other = profile.train("denoise", Comparator(name=name))
+        assert (other.fold, other.near_identity, other.without_norms) == (None, False, False)
+        assert other.noise_map == told and other.steps == ours.steps
+    many = ours.but(sigma=None, sigma_range=(5.0, 50.0))
+    with pytest.raises(ConfigError, match="protocol must be given for a network of many sigmas"):
+        profile.evaluate(many)
+    profile.evaluate(many, protocol=get("denoise-standard", sigma=25))
