@@ -20,8 +20,8 @@ STRIP := nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.pap
 PAGE := results/$(PROFILE)/index.html
 # The tests of numbers, and the settings that let this processor round as others do: MKL's matrix products as on a CPU
 # with AVX2 only, torch's own kernels as on one without. Compiling and training for long teach nothing about rounding.
-NUMBERS := data_batches data_degrade decode deformable denoisers evaluate kernels losses metrics network protocol search \
-	supercell supernet train upscalers
+NUMBERS := comparators data_batches data_degrade decode deformable denoisers evaluate frozen_numbers kernels latency losses \
+	metrics network protocol search supercell supernet train upscalers
 ROUNDED := MKL_CBWR=AVX2 ATEN_CPU_CAPABILITY=default
 LONG := compiled or exported or lower_the_loss or lowers_the_loss or trained_scored
 
