@@ -5,7 +5,8 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,7 @@ def done(config: RunConfig, store: Store) -> bool:
         return False
 
 
-def found(
-    treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store, sized: Shapes
-) -> Finding | None:
+def found(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store, sized: Shapes) -> Finding | None:
     """What the finished Runs say; None unless both arms have one with the same seed.
 
     control: empty for a comparison with chance. sized: at which shapes the budget times; the store may hold timings of
@@ -222,19 +221,23 @@ def _timed(
     return Finding(stats.paired(changes), f"timed steps, {len(rounds)} rounds")
 
 
-def _timings(store: Store, subject: str, sized: Shapes) -> Iterator[tuple[Path, list[dict], list[dict]]]:
+def _timings(store: Store, subject: str, sized: Shapes) -> list[tuple[Path, list[dict], list[dict]]]:
     """Folder, arms and rounds of the finished timings of such a subject that the budget's own settings make.
 
     Of today's revisions alone; with the threads and as often as `sized` says.
     """
+    found = []
     for folder, note in all_finished(store.root, "timing"):
         usual = (note.config.get("threads"), note.config.get("rounds")) in (
             (sized.threads, sized.rounds), (sized.threads, sized.few)
         )  # fmt: skip
-        if usual and not note.outdated:
+        if not usual or note.outdated:
+            continue
+        with suppress(LookupError, TypeError, ValueError):  # of nobody here
             rounds = [json.loads(line) for line in files.read_bytes(folder / "records.jsonl").splitlines()]
-            arms = note.config["arms"]
-            yield folder, [arm for arm in arms if arm["subject"] == subject], rounds
+            arms = [arm for arm in note.config["arms"] if arm["subject"] == subject]
+            found.append((folder, arms, rounds))
+    return found
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple]:

@@ -352,8 +352,9 @@ def test_timed_steps_go_before_what_a_search_took(budget):
     assert row(budget, one)["ours"] == pytest.approx(0)
 
     sized = speed.shapes(budget.search("denoise").space.base_width)
+    usual_space = sized.space()
 
-    def timing(batch: int, on: float, off: float, space=sized.space(), **how):
+    def timing(batch: int, on: float, off: float, space: Space = usual_space, **how):
         shape = {"batch": batch, "height": sized.side, "width_px": sized.side}
         arms = [
             Arm(label=f"{phase} {shared}", subject="search step", space=space.but(sharing=shared), phase=phase, **shape)
