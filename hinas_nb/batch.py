@@ -22,6 +22,7 @@ from filelock import FileLock
 from hinas_nb import contract, places, planning
 from hinas_nb.children import Child, child
 from hinas_nb.planning import Job, Plan, first_line
+from hinas_nb.settings import shown
 
 LONGEST = 60  # letters of the name that a variant gets from its changes
 
@@ -80,10 +81,10 @@ def prepare(names: list[str], assignments: list[str], settings: Settings) -> lis
     notebooks = [contract.read(path) for path in contract.find(names, places.home() / "notebooks")]
     if len({notebook.name for notebook in notebooks}) < len(notebooks):
         raise contract.NotebookError("notebooks must have different names, got two of one name")
-    if settings.variant is not None and not places.is_name(settings.variant):
-        raise contract.NotebookError(
-            f"name of a variant must be letters and digits joined by . _ or -, got {settings.variant!r}"
-        )
+    named = settings.variant
+    if named is not None and not (places.is_name(named) and len(named) <= 2 * LONGEST):
+        rule = f"letters and digits joined by . _ or -, {2 * LONGEST} at most"
+        raise contract.NotebookError(f"name of a variant must be {rule}, got {shown(named)}")
     values = [notebook.values(assignments, settings.profile) for notebook in notebooks]
     known = places.profiles()
     if settings.profile not in known and not settings.profile.endswith((".yaml", ".yml")):

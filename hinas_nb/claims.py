@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from hinas_nb import ablation, claim_file, comparison, evidence, places, planning, said, stats
+from hinas_nb import ablation, claim_file, comparison, evidence, places, planning, said, speed, stats
 from hinas_nb.claim_file import CHANCE, METRICS, PUBLISHED_ONLY, Claim, Judged, chosen
 from hinas_nb.config import Comparator, EvaluateConfig, Task
 from hinas_nb.pool import WAVES
@@ -96,13 +96,13 @@ def effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame
 
     margin: where it lies on the axis of the difference.
     """
-    store = budget.store()
+    store, sized = budget.store(), speed.shapes(budget.search("denoise").space.base_width)
     rows = []
     for question in questions(budget, names):
         base = base_run(budget, question)
         theirs, printed_on = beside(question, base.data)
         sides = arms(question, budget)
-        ours = (evidence.found(*sides, question.metric, store) if sides else None) or NOTHING
+        ours = (evidence.found(*sides, question.metric, store, sized) if sides else None) or NOTHING
         ran = ours is not NOTHING
         rows.append(
             {

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from hinas_nb import claim_file, claims, evidence, said, stats
+from hinas_nb import claim_file, claims, evidence, said, speed, stats
 from hinas_nb.claim_file import METRICS, Metric
 from hinas_nb.claims import Question
 from hinas_nb.profile import Profile
@@ -33,12 +33,13 @@ def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.
     Columns: claim, says, comparison, images, metric, seeds, smallest (NaN: unknown, inf: none can be found), published,
     assumed; `text` has `smallest` and `published` with the digits of the metric.
     """
+    sized = speed.shapes(budget.search("denoise").space.base_width)
     rows = []
     for question in claims.questions(budget, names):
         sides = claims.arms(question, budget)
         if sides is None or question.metric not in evidence.READABLE:
             continue
-        finding = evidence.found(*sides, question.metric, budget.store())
+        finding = evidence.found(*sides, question.metric, budget.store(), sized)
         theirs, _ = claims.beside(question, claims.base_run(budget, question).data)
         if METRICS[question.metric].share:
             by_chance = said.chance(question.metric, budget.search(question.task).space)

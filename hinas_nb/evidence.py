@@ -5,14 +5,15 @@
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hinas_nb import data, stats
+from hinas_nb import data, files, stats
 from hinas_nb.claim_file import INSTEAD, METRICS
 from hinas_nb.compute import genotype_of
 from hinas_nb.config import Arm, Comparator, EvaluateConfig
@@ -20,6 +21,7 @@ from hinas_nb.identity import RunConfig, canonical, producer_of
 from hinas_nb.record import all_finished
 from hinas_nb.runs import Run, collect, vary
 from hinas_nb.said import Finding, chance, change, counted
+from hinas_nb.speed import Shapes
 from hinas_nb.store import Store
 
 
@@ -56,21 +58,22 @@ def done(config: RunConfig, store: Store) -> bool:
         return False
 
 
-def found(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store) -> Finding | None:
+def found(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store, sized: Shapes) -> Finding | None:
     """What the finished Runs say; None unless both arms have one with the same seed.
 
-    control: empty for a comparison with chance.
+    control: empty for a comparison with chance. sized: at which shapes the budget times; the store may hold timings of
+    variants too.
     """
     if METRICS[metric].scored:
         return _scores(treatment, control, metric, store)
     if METRICS[metric].timed:
-        return _restored(treatment[0], control[0], store)
+        return _restored(treatment[0], control[0], store, sized)
     if metric in SHARES:
         searches = _searched(treatment, store)
         return SHARES[metric](searches, store) if searches else None
     if metric not in RECORDED:
         return None
-    timed = _timed(treatment, control, metric, store) if metric in TIMED else None
+    timed = _timed(treatment, control, metric, store, sized) if metric in TIMED else None
     if timed:
         return timed
     sides = [
@@ -155,45 +158,53 @@ SHARES = {"last_widest": _last_widest, "collapsed": _collapsed}
 READABLE = {name for name, metric in METRICS.items() if metric.scored or metric.timed} | RECORDED.keys() | SHARES.keys()
 
 
-def _restored(treatment: Run, control: Run, store: Store) -> Finding | None:
+def _restored(treatment: Run, control: Run, store: Store, sized: Shapes) -> Finding | None:
     """The difference in seconds an image, timed in turns, round by round; of a part of it, by its pixels.
 
     Of several timings the one of the largest image.
     """
     wanted, found = [_as_timed(run) for run in (treatment, control)], {}
-    for path, arms in _timings(store, "restoration"):
+    for path, arms, rounds in _timings(store, "restoration", sized):
         sides = [next((arm for arm in arms if {key: arm.get(key) for key in one} == one), None) for one in wanted]
         if all(sides):
             pixels = [side["height"] * side["width_px"] for side in sides]
             size = f"{sides[0]['height']}x{sides[0]['width_px']}"
-            found[pixels[0], path] = [side["label"] for side in sides], pixels, size
+            found[pixels[0], path] = [side["label"] for side in sides], pixels, size, rounds
     if not found:
         return None
-    (_, folder), (labels, pixels, size) = max(found.items())
-    rounds = [json.loads(line)["seconds_by_arm"] for line in (folder / "records.jsonl").read_text().splitlines()]
-    spent = [[values[label] / count for label, count in zip(labels, pixels)] for values in rounds]
+    labels, pixels, size, rounds = found[max(found)]
+    seconds = [record["seconds_by_arm"] for record in rounds]
+    spent = [[values[label] / count for label, count in zip(labels, pixels)] for values in seconds]
     part = f"; {labels[1]} on a part, by its pixels" if pixels[1] < pixels[0] else ""
     changes = [change(first, second) for first, second in spent]
     return Finding(stats.paired(changes), f"timed in turns on {size} pixels, {len(rounds)} rounds{part}")
 
 
 def _as_timed(run: Run) -> dict[str, Any]:
-    """What the arm of a restoration by this Run's network says of it."""
+    """What the arm of a restoration by this Run's network says of it; the width of another system is its own."""
     training = run.config.model
-    arm = Arm(
-        label="any", subject="restoration", network=training.genotype, task=training.task, scale=training.scale
-    ).identity()
-    return {key: canonical(arm.get(key)) for key in ("network", "task", "scale")}
+    other = isinstance(training.genotype, Comparator)
+    about = {"network": training.genotype, "task": training.task, "scale": training.scale}
+    arm = canonical(Arm(label="any", subject="restoration", base_width=training.base_width, **about).identity())
+    sized = ("label", "height", "width_px", *(["base_width"] if other else []))
+    keys = [key for key in Arm.model_fields if key not in sized]
+    return {key: arm.get(key) for key in keys}
 
 
-def _timed(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store) -> Finding | None:
+def _timed(
+    treatment: Sequence[Run], control: Sequence[Run], metric: str, store: Store, sized: Shapes
+) -> Finding | None:
     """The same difference between two search spaces, timed step by step on a quiet machine, round by round.
 
     Of several timings the one of the largest batch; steps on W and on A taken together where both were timed.
     """
     wanted = _unlike(*(canonical(_search_of(side[0]).space.identity()) for side in (treatment, control)))
+    width = sized.space(wanted["task"][0]).base_width
     found: dict[tuple, list[tuple[str, str]]] = {}
-    for path, arms in _timings(store, "search step"):
+    records = {}
+    for path, every, rounds in _timings(store, "search step", sized):
+        records[path] = rounds
+        arms = [arm for arm in every if (arm["space"]["base_width"], arm["height"]) == (width, sized.side)]
         for first, second in itertools.permutations(arms, 2):
             how = [{key: one[key] for key in one.keys() - {"label", "space"}} for one in (first, second)]
             if how[0] == how[1] and _unlike(first["space"], second["space"]) == wanted:
@@ -202,19 +213,31 @@ def _timed(treatment: Sequence[Run], control: Sequence[Run], metric: str, store:
                 found.setdefault((size, path, same), []).append((first["label"], second["label"]))
     if not found:
         return None
-    (_, folder, _), pairs = max(found.items())
+    (_, path, _), pairs = max(found.items())
     field, together = TIMED[metric]
-    rounds = [json.loads(line)[field] for line in (folder / "records.jsonl").read_text().splitlines()]
+    rounds = [record[field] for record in records[path]]
     sides = [[together(values[pair[side]] for pair in pairs) for values in rounds] for side in (0, 1)]
     changes = [change(first, second) for first, second in zip(*sides)]
     return Finding(stats.paired(changes), f"timed steps, {len(rounds)} rounds")
 
 
-def _timings(store: Store, subject: str) -> Iterator[tuple[Path, list[dict]]]:
-    """Folder and arms of the finished timings of such a subject, of today's revisions alone."""
+def _timings(store: Store, subject: str, sized: Shapes) -> list[tuple[Path, list[dict], list[dict]]]:
+    """Folder, arms and rounds of the finished timings of such a subject that the budget's own settings make.
+
+    Of today's revisions alone; with the threads and as often as `sized` says.
+    """
+    found = []
     for folder, note in all_finished(store.root, "timing"):
-        if not note.outdated:
-            yield folder, [arm for arm in note.config["arms"] if arm["subject"] == subject]
+        usual = (note.config.get("threads"), note.config.get("rounds")) in (
+            (sized.threads, sized.rounds), (sized.threads, sized.few)
+        )  # fmt: skip
+        if not usual or note.outdated:
+            continue
+        with suppress(LookupError, TypeError, ValueError):  # of nobody here
+            rounds = [json.loads(line) for line in files.read_bytes(folder / "records.jsonl").splitlines()]
+            arms = [arm for arm in note.config["arms"] if arm["subject"] == subject]
+            found.append((folder, arms, rounds))
+    return found
 
 
 def _unlike(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, tuple]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hinas_nb import files
 from hinas_nb.files import FileContentError, StoreError
 from hinas_nb.identity import REVISIONS
-from hinas_nb.settings import one_line
+from hinas_nb.settings import one_line, shown
 
 DONE = "run.json"
+REMOVABLE = (".safetensors", ".png")  # weights and images take space
+LONGEST_NAME = 250  # letters, of a file beside it
 PASSING = ("checkpoint.safetensors", "failed.json")  # gone when a Run is done
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -81,8 +83,8 @@ Note = TypeVar("Note", bound=_Note)
 def finished(folder: Path) -> Finished | None:
     """What a finished Run says of itself, with every file beside it as it was; None if it is not finished.
 
-    A file is read once per process, as long as it stays as it is. A neighbour may have been removed (weights,
-    images), not changed. Raises StoreError, FileContentError.
+    A file is read once per process, as long as it stays as it is. Weights and images may have been removed, they take
+    space; nothing may have been changed. Raises StoreError, FileContentError.
     """
     path = folder / DONE
     if not path.exists():
@@ -92,7 +94,12 @@ def finished(folder: Path) -> Finished | None:
         raise FileContentError(f"{path} must be of Run {folder.name}, got one of {found.hash}; {_anew(folder)}")
     for name, known in found.files.items():
         neighbour = folder / name
-        if neighbour.exists() and _sum(neighbour, _stamp(neighbour)) != known:
+        if not _is_inside(name):
+            raise FileContentError(f"{path} must name files beside it, got {shown(name)}; {_anew(folder)}")
+        if not neighbour.exists():
+            if neighbour.suffix not in REMOVABLE:
+                raise FileContentError(f"{neighbour} must be there as the Run left it, got none; {_anew(folder)}")
+        elif _sum(neighbour, _stamp(neighbour)) != known:
             raise FileContentError(f"{neighbour} must be as the Run left it, got another SHA-256 than {DONE} holds; "
                                    f"{_anew(folder)}")  # fmt: skip
     return found
@@ -162,8 +169,14 @@ def _finished(path: Path, stamp: tuple) -> Finished:
     return found
 
 
+def _is_inside(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return name.isprintable() and len(name) < LONGEST_NAME and parts[:1] != ("/",) and ".." not in parts
+
+
 @functools.cache
 def _sum(path: Path, stamp: tuple) -> str:
+    files.check_regular(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,7 +79,7 @@ def _write(folder: Path, answers: dict, reference: Path | None, variants: dict[P
 </body></html>
 """
     target = folder / "index.html"
-    files.write_atomic(target, page.encode())
+    files.write_atomic(target, page.encode(errors="backslashreplace"))  # a damaged note may hold half a letter
     return target
 
 

@@ -68,5 +68,8 @@ def one_line(error: ValidationError) -> str:
 
 def shown(value) -> str:
     """A value as it is written in Python, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of more than 4300 digits
+        text = f"a {type(value).__name__} too long to show"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -13,7 +13,7 @@ import torch
 import yaml
 from made_up_runs import finish, score
 
-from hinas_nb import claim_file, claims, contract, places, planning, published, said, stats
+from hinas_nb import claim_file, claims, contract, places, planning, published, said, speed, stats
 from hinas_nb.claim_file import METRICS, PUBLISHED_ONLY
 from hinas_nb.claims import Question
 from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
@@ -351,23 +351,31 @@ def test_timed_steps_go_before_what_a_search_took(budget):
             finish(budget, run.config.model.genotype, records=search_records())
     assert row(budget, one)["ours"] == pytest.approx(0)
 
-    def timing(batch: int, on: float, off: float):
+    sized = speed.shapes(budget.search("denoise").space.base_width)
+    usual_space = sized.space()
+
+    def timing(batch: int, on: float, off: float, space: Space = usual_space, **how):
+        shape = {"batch": batch, "height": sized.side, "width_px": sized.side}
         arms = [
-            Arm(label=f"{phase} {shared}", subject="search step", space=Space(sharing=shared), phase=phase, batch=batch)
+            Arm(label=f"{phase} {shared}", subject="search step", space=space.but(sharing=shared), phase=phase, **shape)
             for phase in ("weights", "architecture")
             for shared in (True, False)
         ]
-        other = Arm(label="plain", subject="search step", space=Space(sharing=False), phase="weights", plain=True)
+        other = Arm(label="plain", subject="search step", space=space.but(sharing=False), phase="weights", plain=True)
         seconds = {arm.label: on if arm.space.sharing else off for arm in arms} | {"plain": 9.0}
         record = {"seconds_by_arm": seconds, "peak_mib_by_arm": {name: 100 * s for name, s in seconds.items()}}
-        config = TimingConfig(what="sharing", arms=(*arms, other))
+        usual = {"threads": sized.threads, "rounds": sized.few}
+        config = TimingConfig(what="sharing", arms=(*arms, other), **(usual | how))
         finish(budget, config, records=[record] * 3)
 
     timing(2, 1.0, 1.1)
     timing(8, 1.0, 2.0)
+    timing(16, 1.0, 9.0, Space())
+    timing(16, 1.0, 9.0, threads=sized.threads + 1)
+    timing(16, 1.0, 9.0, rounds=sized.rounds + 7)
     hours = row(budget, one)
     memory = row(budget, question("sharing-saves", "sharing", "no sharing", "search_memory", degradation=None))
-    assert hours["ours"] == memory["ours"] == pytest.approx(-50), "of the larger batch"
+    assert hours["ours"] == memory["ours"] == pytest.approx(-50), "of the larger batch, not of variants"
     assert hours["note"] == "timed steps, 3 rounds" and hours["verdict"] == "supports"
     third = row(budget, question("sharing-third", "sharing", "no sharing", "search_memory", degradation=None))
     assert (third["ours"], third["margin"], third["verdict"]) == (memory["ours"], -60, "contradicts")
@@ -406,21 +414,26 @@ def test_runs_to_do_are_those_that_the_command_does(tmp_path, monkeypatch, profi
     assert others, "such as NLRN's trainings"
 
 
-def restored(budget, scale: int, seconds: dict[str, float], side: int = 64, part: int = 64):
+def restored(budget, scale: int, seconds: dict[str, float], side: int = 64, part: int = 64, **how):
     """A made-up timing of HiNAS and SAN, three rounds; SAN on a square of `part` pixels a side."""
     where = {"subject": "restoration", "task": "sr", "scale": scale}
     search, other = budget.search("sr", seed=0), Comparator(name="san")
+    where |= {"base_width": budget.train("sr", search, scale=scale).base_width} | how
+    sized = speed.shapes(budget.search("denoise").space.base_width)
     arms = (
         Arm(label="HiNAS", network=search, height=side, width_px=side, **where),
         Arm(label="SAN", network=other, height=part, width_px=part, **where),
     )
     record = {"seconds_by_arm": seconds, "peak_mib_by_arm": dict.fromkeys(seconds, 1.0)}
-    finish(budget, TimingConfig(what=f"{side}", arms=arms), records=[record] * 3)
+    config = TimingConfig(what=f"{side}", arms=arms, threads=sized.threads, rounds=sized.few)
+    finish(budget, config, records=[record] * 3)
 
 
 def test_time_to_restore_comes_from_timings_in_turns(budget):
     one = question("sr-speed", "HiNAS", "SAN", "time_s", "sr", 3.0)
     assert row(budget, one)["verdict"] == "no evidence yet"
+    restored(budget, 3, {"HiNAS": 1.0, "SAN": 9.0}, side=256, base_width=40)
+    assert row(budget, one)["verdict"] == "no evidence yet", "a variant, of another width"
     restored(budget, 3, {"HiNAS": 1.0, "SAN": 4.0})
     found = row(budget, one)
     assert (found["ours"], found["verdict"]) == (-75, "supports")

@@ -5,7 +5,7 @@ import pytest
 from hinas_nb.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
 from hinas_nb.genotype import CANDIDATES, Genotype
 from hinas_nb.protocol import get
-from hinas_nb.settings import LONGEST, ConfigError
+from hinas_nb.settings import LONGEST, ConfigError, shown
 
 GENOTYPE = Genotype((0,), (((("conv_3", 0), ("skip", 1)),),))
 PHOTOS = {"data": "photos", "split": "train"}
@@ -94,3 +94,7 @@ def test_a_folder_is_named_by_its_whole_path_and_has_one_split(tmp_path, monkeyp
         scored.but(split="test")
     with pytest.raises(ConfigError, match=r"data must be one of .* or folder:PATH, got 'folder:'"):
         scored.but(data="folder:")
+
+
+def test_a_number_too_long_to_write_out_is_still_one_line():
+    assert shown(10**5000) == "a int too long to show"

@@ -166,6 +166,8 @@ def test_runs_and_their_cost_are_listed(folder):
     assert "0123456789abcdef" in page and "train denoise sigma 50 seed 0" in page
     assert "search revision 1 (now" in page, "a Run of before is marked"
     assert "seconds: Input should be a valid number" in page, "a damaged one is told, and counts nothing"
+    noted(run.with_name("0000000000000000"), what="half a letter \ud800")
+    assert "half a letter \\ud800" in report.write(folder).read_text()
 
 
 def test_what_was_published_under_older_revisions_is_marked(folder):

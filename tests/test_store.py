@@ -250,6 +250,37 @@ def test_a_flipped_bit_in_a_finished_run_is_refused_by_every_reader(folder, name
     assert folder.done, "as soon as the file is back"
 
 
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_only_weights_and_images_of_a_finished_run_may_be_removed(folder, name, tmp_path):
+    path = finished(folder).path / name
+    path.unlink()
+    kept = name in ("images/a.png", "weights.safetensors")
+    assert folder.done == kept and list(runs.status(Store(tmp_path))["state"]) == ["done" if kept else "damaged"]
+    if not kept:
+        with pytest.raises(files.FileContentError, match=f"^{path} must be there as the Run left it, got none; delete"):
+            folder.finished()
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../../../../../../../dev/zero", "a" * 5000, "a\0b", "\ud800"])
+def test_a_note_names_only_files_beside_it(folder, name):
+    path = finished(folder).path / "run.json"
+    content = json.loads(path.read_text())
+    del content["sum"]
+    content["files"] = {name: "00"}
+    path.write_text(json.dumps(content | {"sum": record.digest(content)}))
+    with pytest.raises(files.FileContentError, match=r"run\.json must name files beside it, got '"):
+        folder.finished()
+    assert not folder.done
+
+
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(folder):
+    path = finished(folder).path / "weights.safetensors"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(files.StoreError, match="must be a regular file"):
+        folder.finished()
+
+
 @pytest.mark.parametrize("damage", ["row", "gone", "later"])
 def test_records_of_a_finished_run_are_all_there_or_refused(folder, damage):
     path = finished(folder).path / "records.jsonl"
