@@ -239,10 +239,18 @@ def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | s
 
 def check_trained(metadata: dict) -> None:
     """Refuse what a file says of its training where it is no noise level or scale there is. Raises ValueError."""
-    sigmas, scale = metadata.get("sigma_range") or [metadata.get("sigma")], metadata.get("scale")
-    for sigma in sigmas if isinstance(sigmas, list) and len(sigmas) <= 2 else [math.nan]:
-        if sigma is not None and not (isinstance(sigma, (int, float)) and 0 <= sigma <= 255):
+    bounds, sigma, scale = metadata.get("sigma_range"), metadata.get("sigma"), metadata.get("scale")
+    if bounds:
+        sigmas = bounds if isinstance(bounds, list) and len(bounds) == 2 else [math.nan]
+    else:
+        sigmas = [] if sigma is None else [sigma]
+    for sigma in sigmas:
+        if not (isinstance(sigma, (int, float)) and 0 <= sigma <= 255):
             raise ValueError(f"sigma must be in [0, 255], got {str(sigma)[:20]}")
+    if sigmas != sorted(sigmas):
+        raise ValueError(f"sigma_range must be from the lowest to the highest, got {sigmas}")
+    if not isinstance(metadata.get("residual", True), bool):
+        raise ValueError(f"residual must be true or false, got {str(metadata['residual'])[:20]}")
     if scale not in (None, 2, 3, 4):
         raise ValueError(f"scale must be 2, 3 or 4, got {str(scale)[:20]}")
 

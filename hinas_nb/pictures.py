@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    ".png": Kind(16, alpha=True),
+    ".png": Kind(16, alpha=True, side=1_000_000),  # libpng's own limit
     ".tif": Kind(16, alpha=True),
     ".tiff": Kind(16, alpha=True),
     ".webp": Kind(8, alpha=True, side=16383),
@@ -124,7 +124,7 @@ def check_target(path: Path, picture: Picture, scale: int = 1) -> None:
         raise PictureError(f"output must be .png or .tif for a picture with a colour profile: {kind} holds none")
     height, width = (scale * side for side in picture.pixels.shape[:2])
     if max(height, width) > holds.side:
-        raise PictureError(f"output must be .png or .tif for {width}x{height}: {kind} holds sides of {holds.side}")
+        raise PictureError(f"output must be .tif for {width}x{height}: {kind} holds sides of {holds.side}")
 
 
 def write(path: Path, picture: Picture) -> None:
@@ -181,10 +181,11 @@ def _png_profile(profile: bytes | None) -> bytes:
 
 def _read_tiff(content: bytes) -> Picture:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        if not file.pages:
-            raise PictureError("must be a whole picture, got a TIFF without a page")
-        pages = [page for page in file.pages if not page.is_reduced]  # others are thumbnails of the main one
+        found = _tiff_pages(file)
+        pages = [page for page in found if not page.is_reduced]  # others are thumbnails of the main one
         stacked = (file.imagej_metadata or {}).get("images", 1)  # ImageJ puts large stacks on one page
+        if not pages:
+            raise PictureError("must be a whole picture, got a TIFF without a page of full size")
         if len(pages) != 1 or stacked != 1:
             raise PictureError(f"must hold one picture, got {max(len(pages), stacked)} pages")
         page, tags = pages[0], pages[0].tags
@@ -205,10 +206,27 @@ def _read_tiff(content: bytes) -> Picture:
         if alpha == EXTRASAMPLE.ASSOCALPHA:
             pixels = _straight(pixels)
         orientation = tags[ORIENTATION].value if ORIENTATION in tags else 1
-        thumbnails = ("a thumbnail",) if len(file.pages) > 1 else ()
-        return Picture(
-            _upright(pixels, orientation), tags[ICC_PROFILE].value if ICC_PROFILE in tags else None, thumbnails
-        )
+        left_out = ["a thumbnail"] if len(found) > 1 else []
+        profile = _profile(tags[ICC_PROFILE].value, left_out) if ICC_PROFILE in tags else None
+        return Picture(_upright(pixels, orientation), profile, tuple(left_out))
+
+
+def _tiff_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """All pages; damage can lead from a page back to one before, which tifffile follows for ever."""
+    found = {}
+    for page in file.pages:
+        if page.offset in found:
+            raise PictureError("must be a whole picture, got pages that lead in a circle")
+        found[page.offset] = page
+    return list(found.values())
+
+
+def _profile(stored: object, left_out: list[str]) -> bytes | None:
+    """A colour profile as decoders give it; what is none is left out, and said so."""
+    if isinstance(stored, bytes) and stored:
+        return stored
+    left_out.append("damaged colour profile")
+    return None
 
 
 def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
@@ -238,7 +256,7 @@ def _from_palette(colours: np.ndarray, indices: np.ndarray) -> np.ndarray:
         if np.array_equal(shallow * spread, colours):
             colours = shallow.astype(np.uint8)
             break
-    return colours.T[indices]
+    return colours.T[indices.astype(np.uint16)]  # of 1 bit they come as truth values
 
 
 def _full_range(pixels: np.ndarray, bits: int) -> np.ndarray:
@@ -270,6 +288,8 @@ def _read_pillow(content: bytes) -> Picture:
         frames = getattr(image, "n_frames", 1)
         if frames != 1:
             raise PictureError(f"must hold one picture, got {frames} frames")
+        if image.format == "GIF" and image.tile[0].extents != (0, 0, *image.size):
+            raise PictureError("must be a whole picture, got a GIF whose frame leaves a part of it empty")
         if image.format == "PPM" and not _has_8_bits(image.tile[0].args):
             raise PictureError("must have 8 bits as PPM, got more: save it as PNG or TIFF")
         image.load()
@@ -282,7 +302,8 @@ def _read_pillow(content: bytes) -> Picture:
         except Exception:  # as for damaged files
             orientation = 1
             left_out.append("damaged EXIF")
-        return Picture(_upright(pixels, orientation), image.info.get("icc_profile"), tuple(left_out))
+        profile = _profile(image.info["icc_profile"], left_out) if "icc_profile" in image.info else None
+        return Picture(_upright(pixels, orientation), profile, tuple(left_out))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

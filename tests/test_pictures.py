@@ -146,6 +146,17 @@ def test_palettes_of_tiff_are_looked_up(read, compression):
         assert found.pixels.dtype == kind and np.array_equal(found.pixels, meant)
 
 
+@pytest.mark.parametrize("compression", [1, 5])
+def test_palettes_of_two_colours_are_looked_up(read, compression):
+    values, colours = (ROWS + COLUMNS) % 2, np.array([[1, 60000], [300, 7], [9, 65535]], "<u2")
+    rows = packed(values, 1)
+    rows = imagecodecs.lzw_encode(rows) if compression == 5 else rows
+    plain = raw_tiff(1, 3, rows, t259=compression, t320=0)
+    at = plain.index(struct.pack("<HHII", 320, 3, 1, 0))
+    tag = struct.pack("<HHII", 320, 3, colours.size, len(plain))
+    assert np.array_equal(read(plain[:at] + tag + plain[at + 12 :] + colours.tobytes()).pixels, colours.T[values])
+
+
 def test_deep_colour_of_other_kinds_is_refused_not_cut(read, refusal):
     ppm = b"P6\n40 24\n65535\n" + DEEP.astype(">u2").tobytes()
     assert refusal(ppm) == "must have 8 bits as PPM, got more: save it as PNG or TIFF"
@@ -396,6 +407,36 @@ def test_rows_that_are_missing_are_not_black(refusal):
     assert refusal(bytes(damaged)) == "must be a whole picture, got strips or tiles that are missing"
 
 
+def test_pages_in_a_circle_are_refused(refusal):
+    content = bytearray(tiff(SHALLOW, photometric="rgb"))
+    with tifffile.TiffFile(io.BytesIO(bytes(content))) as file:
+        page = file.pages[0]
+        following = page.offset + 2 + 12 * len(page.tags)
+        content[following : following + 4] = struct.pack("<I", page.offset)
+    assert refusal(bytes(content)) == "must be a whole picture, got pages that lead in a circle"
+
+
+def test_a_tiff_of_thumbnails_alone_is_refused(refusal):
+    line = refusal(tiff(SHALLOW, photometric="rgb", subfiletype=1))
+    assert line == "must be a whole picture, got a TIFF without a page of full size"
+
+
+def test_a_gif_that_fills_a_part_of_its_canvas_is_refused(refusal):
+    gif = FILES["gif"]
+    line = refusal(gif[:6] + struct.pack("<HH", 60, 50) + gif[10:])
+    assert line == "must be a whole picture, got a GIF whose frame leaves a part of it empty"
+
+
+def test_a_damaged_colour_profile_is_left_out_and_said(read):
+    png = with_chunk(imagecodecs.png_encode(SHALLOW), b"iCCP", b"profile\0\0garbage")
+    jpeg = jpeg_with(FILES["progressive jpeg"], b"ICC_PROFILE\0\x01\x02the first of two")
+    tags = [("s", 0, "text"), ("H", 3, (1, 2, 3)), ("I", 1, 7), ("d", 1, 2.0)]
+    tiffs = [tiff(SHALLOW, photometric="rgb", extratags=[(34675, *tag, True)]) for tag in tags]
+    for content in (png, jpeg, *tiffs):
+        found = read(content)
+        assert found.profile is None and found.left_out == ("damaged colour profile",)
+
+
 # --- size
 
 
@@ -419,9 +460,10 @@ def test_no_file_asks_for_more_pixels_than_the_limit(refusal):
 @pytest.mark.parametrize(
     ("name", "size", "scale", "line"),
     [
-        ("x.webp", (1, 4096), 4, "output must be .png or .tif for 16384x4: .webp holds sides of 16383"),
-        ("x.webp", (16384, 1), 1, "output must be .png or .tif for 1x16384: .webp holds sides of 16383"),
-        ("x.jpg", (1, 21834), 3, "output must be .png or .tif for 65502x3: .jpg holds sides of 65500"),
+        ("x.webp", (1, 4096), 4, "output must be .tif for 16384x4: .webp holds sides of 16383"),
+        ("x.webp", (16384, 1), 1, "output must be .tif for 1x16384: .webp holds sides of 16383"),
+        ("x.png", (1, 500_001), 2, "output must be .tif for 1000002x2: .png holds sides of 1000000"),
+        ("x.jpg", (1, 21834), 3, "output must be .tif for 65502x3: .jpg holds sides of 65500"),
     ],
 )
 def test_sides_that_a_kind_cannot_hold_are_refused_before_the_work(name, size, scale, line, tmp_path):

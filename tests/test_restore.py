@@ -273,7 +273,7 @@ def test_other_failures_are_not_called_missing_memory(tmp_path, denoiser, monkey
 def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, upscaler, monkeypatch):
     monkeypatch.setattr(restore, "_apply", lambda *arguments: pytest.fail("the work was begun"))
     pictures.write(tmp_path / "in.png", picture(3, 8, 2, 8192))
-    with pytest.raises(PictureError, match=r"must be .png or .tif for 16384x4: .webp holds sides of 16383"):
+    with pytest.raises(PictureError, match=r"must be .tif for 16384x4: .webp holds sides of 16383"):
         restore.restore(tmp_path / "in.png", tmp_path / "out.webp", "sr", tmp_path, upscaler)
 
 
@@ -566,6 +566,9 @@ def test_every_network_can_be_compared_with_its_file_before_it_takes_memory(tmp_
         {"sigma": -1},
         {"sigma": "50"},
         {"sigma": [50]},
+        *({"sigma_range": given} for given in ([None, 5], [5, None], [50], [50, 5], [[5], [6]], "5", {"low": 5})),
+        {"residual": 0},
+        {"residual": "x"},
         {"scale": float("inf")},
         {"scale": 10**400},
         {"base_width": 10**400},
