@@ -1,0 +1,76 @@
+"""Fronts of accuracy against milliseconds: who is on one, and what a kind of search is worth at matched latency."""
+
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from hinas_nb import figures, fronts
+from hinas_nb.config import SearchConfig, TrainConfig
+from hinas_nb.figures import FigureError
+from hinas_nb.search import candidate
+
+SEARCH = SearchConfig(data="photos", split="train", validation="validation")
+TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", validation="validation", fold=2)
+
+
+def table(excess: float, noise: float = 0.0, count: int = 6) -> pd.DataFrame:
+    """Random genotypes on a line in log(ms), and networks of a search that lie `excess` dB above it."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for kind, above, spread in ((fronts.RANDOM, 0.0, noise), ("plain", excess, noise)):
+        for number, ms in enumerate(np.geomspace(20, 90, count)):
+            psnr = 24 + 0.3 * math.log(ms) + above + spread * rng.standard_normal()
+            rows.append({"kind": kind, "number": number, "ms": ms, "psnr": psnr})
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("excess", [-0.2, 0.0, 0.15])
+def test_what_lies_a_constant_above_the_line_of_chance_exceeds_it_by_that(excess):
+    (row,) = fronts.beyond_chance(table(excess)).to_dict("records")
+    assert (row["kind"], row["networks"]) == ("plain", 6)
+    assert row["excess"] == pytest.approx(excess, abs=1e-9)
+
+
+def test_a_verdict_needs_the_whole_interval_on_one_side():
+    (clear,) = fronts.beyond_chance(table(0.3, noise=0.02)).to_dict("records")
+    (lost,) = fronts.beyond_chance(table(0.02, noise=0.3)).to_dict("records")
+    assert clear["verdict"] == "supports" and 0 < clear["low"] < clear["excess"] < clear["high"]
+    assert lost["verdict"] == "undecided" and lost["low"] < 0 < lost["high"] and lost["detectable"] > 0.02
+    assert fronts.in_words(clear).endswith("] dB") and fronts.in_words({"excess": 0.1, "low": math.nan}) == "+0.10 dB"
+
+
+def test_speed_alone_is_no_excess():
+    """A network slower than any random one is held against the line, not against their mean."""
+    known = table(0.0)
+    slow = pd.DataFrame([{"kind": "slow", "number": 0, "ms": 300.0, "psnr": 24 + 0.3 * math.log(300)}] * 2)
+    row = fronts.beyond_chance(pd.concat([known, slow], ignore_index=True)).set_index("kind").loc["slow"]
+    assert row["excess"] == pytest.approx(0, abs=1e-9)
+
+
+def test_every_network_is_timed_once_and_as_it_is_trained():
+    trainings = {("plain", seed): TRAIN.but(genotype=SEARCH.but(seed=seed)) for seed in range(2)}
+    trainings |= {(fronts.RANDOM, 0): TRAIN.but(genotype=candidate(SEARCH, 0))}
+    timing = fronts.timed(trainings, 32, 24, rounds=3)
+    assert [arm.label for arm in timing.arms] == ["plain 0", "plain 1", "random 0"]
+    assert all((arm.fold, arm.base_width, arm.height) == (2, TRAIN.base_width, 32) for arm in timing.arms)
+    assert timing.searches == [SEARCH, SEARCH.but(seed=1)] and timing.arms[2].network == candidate(SEARCH, 0)
+
+
+def test_the_plot_has_a_mark_a_network_and_both_fronts():
+    figure = figures.front_plot(table(0.1), title="A claim")
+    axes = figure.axes[0]
+    marks = {mark.get_gid(): mark for mark in axes.collections}
+    assert {name: len(mark.get_offsets()) for name, mark in marks.items()} == {"kind plain": 6, "kind random": 6}
+    lines = {line.get_gid(): line for line in axes.get_lines()}
+    assert set(lines) == {"front of found", "front of random"}
+    heights = lines["front of found"].get_ydata()
+    assert list(heights) == sorted(heights) and heights[-1] == pytest.approx(table(0.1)["psnr"].max())
+    assert isinstance(figure, matplotlib.figure.Figure)
+
+
+def test_an_empty_plot_is_refused_in_one_line():
+    with pytest.raises(FigureError, match="milliseconds must be positive and scores finite"):
+        figures.front_plot(table(0.1).assign(psnr=math.nan))
