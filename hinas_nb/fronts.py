@@ -70,21 +70,17 @@ def networks(trainings: Trainings, timing: TimingConfig, store: Store) -> pd.Dat
 
 
 def beyond_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """How much better each kind is than random genotypes of its latency, with Welch's 95 % interval.
+    """How much better each kind is than random genotypes of its latency, with the 95 % interval.
 
-    A line through the random genotypes, psnr by log(ms), says what chance gives at a latency; every network's `excess`
-    is what it has above the line. Columns: kind, networks, excess (dB, mean), low, high, detectable, verdict.
+    psnr rises with log(ms) by one slope for the kind and for random genotypes; the `excess` is what the kind lies
+    higher (see `stats.adjusted`). Columns: kind, networks, excess (dB), low, high, detectable, verdict.
     """
-    random = table[table["kind"] == RANDOM]
-    line = np.polyfit(np.log(random["ms"]), random["psnr"], 1) if len(random) > 2 else [0.0, random["psnr"].mean()]
-    excess = table["psnr"] - np.polyval(line, np.log(table["ms"]))
-    rows = []
-    for kind, own in excess.groupby(table["kind"], sort=False):
-        if kind != RANDOM:
-            effect = stats.unpaired(own, excess[random.index])
-            rows.append({"kind": kind, "networks": len(own), "excess": effect.mean, "low": effect.low,
-                         "high": effect.high, "detectable": effect.detectable,
-                         "verdict": stats.verdict(effect, 1)})  # fmt: skip
+    random, rows = table[table["kind"] == RANDOM], []
+    for kind, own in table[table["kind"] != RANDOM].groupby("kind", sort=False):
+        effect = stats.adjusted(own["psnr"], random["psnr"], np.log(own["ms"]), np.log(random["ms"]))
+        interval = {"low": effect.low, "high": effect.high, "detectable": effect.detectable}
+        rows.append({"kind": kind, "networks": len(own), "excess": effect.mean} | interval |
+                    {"verdict": stats.verdict(effect, 1)})  # fmt: skip
     return pd.DataFrame(rows)
 
 

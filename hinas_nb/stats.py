@@ -83,6 +83,28 @@ def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
     return _welch(*moments)
 
 
+def adjusted(
+    treatment: Sequence[float], control: Sequence[float], by_treatment: Sequence[float], by_control: Sequence[float]
+) -> Effect:
+    """Treatment minus control at an equal covariate, such as a latency: a line of one slope for both, shifted.
+
+    Analysis of covariance: least squares with Student's interval, which knows that the line is estimated too.
+    by_treatment, by_control: the covariate of each value. There is no interval with fewer than four values in all, nor
+    where the covariate does not vary. Raises StatsError without any.
+    """
+    first, second = _numbers(treatment, "treatment"), _numbers(control, "control")
+    values, covariate = np.concatenate([first, second]), np.concatenate([by_treatment, by_control]).astype(float)
+    treated = np.concatenate([np.ones(len(first)), np.zeros(len(second))])
+    design = np.column_stack([treated, np.ones(len(values)), covariate - covariate.mean()])
+    found, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    freedom = len(values) - 3
+    if rank < 3 or freedom < 1:
+        return _effect(float(found[0]), math.nan, 0, len(first))
+    variance = float(np.square(values - design @ found).sum()) / freedom
+    error = math.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
+    return _effect(float(found[0]), error, freedom, len(first))
+
+
 def published(
     treatment_mean: float,
     treatment_deviation: float,

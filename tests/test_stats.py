@@ -332,3 +332,35 @@ def test_differences_by_image():
     table.loc[(table["image"] == "b") & (table["arm"] == "new"), "psnr"] += 5
     found = stats.image_differences(table, "arm", "new", "old", "psnr")
     assert found.to_dict() == pytest.approx({"a": 2.0, "b": 7.0})
+
+
+# Differences at an equal covariate
+
+
+@pytest.mark.parametrize(("treated", "controls"), [(2, 4), (3, 6)])
+def test_the_interval_at_an_equal_covariate_covers(treated, controls):
+    """2,000 draws with a slope that is not known, treatments at other places of the covariate than controls."""
+    rng, truth, held = np.random.default_rng(0), 0.7, 0
+    for _ in range(2000):
+        first, second = rng.normal(1, 1, treated), rng.normal(0, 1, controls)
+        effect = stats.adjusted(
+            truth + 2 * first + rng.normal(0, 0.3, treated), 2 * second + rng.normal(0, 0.3, controls), first, second
+        )
+        held += effect.low <= truth <= effect.high
+    assert held / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_at_an_equal_covariate_it_is_the_regression_of_scipy_and_needs_four_values():
+    rng = np.random.default_rng(1)
+    places, values = rng.normal(size=9), rng.normal(size=9)
+    effect = stats.adjusted(values[:4], values[4:], places[:4], places[4:])
+    own = scipy_stats.linregress(np.r_[np.ones(4), np.zeros(5)] - _explained(places, np.r_[np.ones(4), np.zeros(5)]),
+                                 values - _explained(places, values))  # fmt: skip
+    assert effect.mean == pytest.approx(own.slope, rel=1e-9)
+    assert math.isnan(stats.adjusted([1.0], [2.0, 3.0], [0.0], [1.0, 2.0]).low)
+    assert math.isnan(stats.adjusted([1.0, 2.0], [2.0, 3.0], [1.0, 1.0], [1.0, 1.0]).low), "nothing to adjust by"
+
+
+def _explained(places, values):
+    """What a line through the places says of the values (Frisch and Waugh)."""
+    return np.polyval(np.polyfit(places, values, 1), places)
