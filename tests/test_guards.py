@@ -1,11 +1,13 @@
 """Rules of the collection that no single module can keep: who may import what, how a notebook reads."""
 
 import ast
+import importlib
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -222,3 +224,20 @@ def test_claims_are_asserted_and_the_last_cell_prints_provenance(path):
     assert any(isinstance(node, ast.Assert) for source in code_cells(path) for node in ast.walk(ast.parse(source)))
     assert cells(path)[-1]["cell_type"] == "code"
     assert "provenance" in code_cells(path)[-1]
+
+
+@notebooks
+def test_a_notebook_asks_modules_only_for_what_they_have(path):
+    """Names that moved are found here, not after an hour of Runs."""
+    nodes, modules = [node for source in code_cells(path) for node in ast.walk(ast.parse(source))], {}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hinas_nb":
+            whole = importlib.import_module(node.module)
+            for alias in node.names:
+                found = getattr(whole, alias.name, None) or importlib.import_module(f"{node.module}.{alias.name}")
+                modules[alias.asname or alias.name] = found
+    again = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    modules = {name: one for name, one in modules.items() if isinstance(one, ModuleType) and name not in again}
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    asked = [(node.value.id, node.attr) for node in attributes if node.value.id in modules]
+    assert asked and not [one for one in asked if not hasattr(modules[one[0]], one[1])]
