@@ -72,5 +72,7 @@ def test_the_plot_has_a_mark_a_network_and_both_fronts():
 
 
 def test_an_empty_plot_is_refused_in_one_line():
-    with pytest.raises(FigureError, match="milliseconds must be positive and scores finite"):
+    with pytest.raises(
+        FigureError, match="milliseconds must be positive and finite, and scores finite, got 20 ms and nan dB"
+    ):
         figures.front_plot(table(0.1).assign(psnr=math.nan))
