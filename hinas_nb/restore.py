@@ -31,7 +31,8 @@ class RestoreError(ValueError):
 class Candidate:
     """A finished training Run: sigmas, lowest and highest in grey levels (0-255); psnr on its validation images in dB.
 
-    other: which comparator was trained; such a Run is taken only where it is asked for. outdated: revisions of
+    other: what was trained in place of the network that a search found: a comparator, a given or a perturbed genotype.
+    Such a Run is taken only where it is asked for. outdated: revisions of
     before that it rests on, in words; one of today's is preferred.
     """
 
@@ -137,12 +138,21 @@ def _candidate(folder: Path, run: record.Finished) -> Candidate:
         sigmas, scale = (_trained_for(config), None) if task == "denoise" else (None, int(config["scale"]))
         if (task == "denoise") != (sigmas is not None):
             raise ValueError("no sigma")
-        origin = config.get("genotype", {})
-        other = origin["name"] if origin.get("kind") == "Comparator" else ""
+        other = _in_place_of_the_found(config.get("genotype", {}))
         profile = folder.parents[2].name
         return Candidate(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise files.FileContentError(f"{folder / record.DONE} must be of a training Run; delete {folder}") from None
+
+
+def _in_place_of_the_found(origin: dict) -> str:
+    """What a training's genotype is, where it is not what a search found or halving kept; for people."""
+    if origin.get("kind") == "Comparator":
+        return origin["name"]
+    if "cells" in origin:  # written out, as random ones are
+        return "a given genotype"
+    perturbed = dict.fromkeys(("R1", "R2"), "a perturbed genotype")  # which a `Perturbed` is called by
+    return ({"Epoch": "another epoch's genotype"} | perturbed).get(origin.get("kind"), "")
 
 
 def choose(

@@ -1,5 +1,6 @@
 """The user's own pictures: kept whole (depth, alpha, size), restored by the right network, or refused."""
 
+import json
 import re
 import warnings
 
@@ -10,8 +11,9 @@ from made_up_runs import noted
 from PIL import Image
 
 from hinas_nb import __main__, comparators, data, evaluate, files, loops, network, pictures, provenance, restore
+from hinas_nb.config import Comparator, Epoch, Perturbed, SearchConfig, TrainConfig
 from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import REVISIONS
+from hinas_nb.identity import REVISIONS, canonical
 from hinas_nb.pictures import Picture, PictureError
 from hinas_nb.profile import load_profile
 from hinas_nb.restore import Candidate, RestoreError
@@ -334,6 +336,30 @@ def test_runs_are_found_in_the_results(tmp_path):
     pictures.write(tmp_path / "in.png", picture(1, 8))
     said = restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
     assert said[0] == "network: Run 000000000000001e (denoise, sigma 30, laptop budget)"
+
+
+@pytest.mark.parametrize(
+    ("origin", "other"),
+    [
+        (random_genotype(3, 4, data.stream(0, "random")), "a given genotype"),
+        (Perturbed(search=SearchConfig(), kind="R1"), "a perturbed genotype"),
+        (Perturbed(search=SearchConfig(), kind="R2"), "a perturbed genotype"),
+        (Epoch(search=SearchConfig()), "another epoch's genotype"),
+        (Comparator(name="dncnn"), "dncnn"),
+    ],
+)
+def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other):
+    """However well a random architecture scores: notebooks train them to compare, not to be used."""
+    configs = {"f": TrainConfig(genotype=SearchConfig()), "0": TrainConfig(genotype=origin)}
+    for digit, config in configs.items():
+        folder = tmp_path / "laptop" / "runs" / "train" / (digit * 16)
+        weights(folder / "weights.safetensors", sigma=50)
+        dumped = json.loads(json.dumps(canonical(config.identity())))
+        noted(folder, config=dumped, summary={"validation_psnr": 20.0 if digit == "f" else 30.0})
+    known = restore.candidates(tmp_path)
+    assert restore.choose(known, "denoise", 50, None).path.name == "f" * 16
+    asked = restore.choose(known, "denoise", 50, None, run="000")
+    assert f"({other}, denoise, sigma 50" in str(asked)
 
 
 @pytest.mark.parametrize(
