@@ -11,7 +11,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from hinas_nb import __version__, contract, places
+from hinas_nb import __version__, locations
+from hinas_nb.batch import contract
 from hinas_nb.files import one_line, printable
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
@@ -27,9 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.data:
-        os.environ["HINAS_DATA"] = str(places.absolute(options.data))
+        os.environ["HINAS_DATA"] = str(locations.absolute(options.data))
     if options.results:
-        os.environ["HINAS_RESULTS"] = str(places.absolute(options.results))
+        os.environ["HINAS_RESULTS"] = str(locations.absolute(options.results))
     try:
         return options.command(options)
     except BrokenPipeError:  # `hinas-nb list | head`
@@ -55,7 +56,7 @@ def _leave(number: int, _) -> None:
 
 
 def _list(options) -> int:
-    paths = contract.find(["all"], places.home() / "notebooks")
+    paths = contract.find(["all"], locations.home() / "notebooks")
     for path in paths:
         notebook = contract.read(path)
         number, _, name = notebook.name.partition("_")
@@ -69,18 +70,19 @@ def _list(options) -> int:
 
 def _run(options) -> int:
     settings, jobs = _prepared(options)
-    from hinas_nb import batch, files
+    from hinas_nb import files
+    from hinas_nb.batch import front_door
 
-    plans = batch.plan(jobs, settings)
-    batch.check_data(plans, settings)
+    plans = front_door.plan(jobs, settings)
+    front_door.check_data(plans, settings)
     places_to_go = dict.fromkeys(settings.place(job) for job in jobs)
     for folder in (settings.folder, *places_to_go):  # hours of computing need a place to go
         files.check_writable(folder)
     files.sweep(settings.folder)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
     _say(f"{_many(len(jobs), 'notebook')}, {_many(sum(len(plan.runs) for plan in plans), 'Run')} asked for")
-    runs_failed = batch.compute(plans, settings)
-    for outcome in batch.execute([job for job in jobs if job.notebook.name not in failed], settings):
+    runs_failed = front_door.compute(plans, settings)
+    for outcome in front_door.execute([job for job in jobs if job.notebook.name not in failed], settings):
         _say(f"{'FAILED' if outcome.error else 'done  '} {outcome.notebook} ({outcome.seconds:.0f} s)")
         if outcome.error:
             failed[outcome.notebook] = outcome.error
@@ -95,9 +97,9 @@ def _run(options) -> int:
 
 def _plan(options) -> int:
     settings, jobs = _prepared(options)
-    from hinas_nb import batch, forecast
+    from hinas_nb.batch import forecast, front_door
 
-    plans = batch.plan(jobs, settings)
+    plans = front_door.plan(jobs, settings)
     for line in forecast.lines(plans, jobs, settings):
         _say(line)
     failed = [plan for plan in plans if plan.error]
@@ -107,13 +109,13 @@ def _plan(options) -> int:
 
 
 def _status(options) -> int:
-    from hinas_nb import runs, store
+    from hinas_nb.running import runs, store
 
     wanted = Path(options.profile).stem if options.profile else None
-    folders = sorted(path for path in places.results().glob("*/runs") if path.is_dir())
+    folders = sorted(path for path in locations.results().glob("*/runs") if path.is_dir())
     folders = [path for path in folders if wanted in (None, path.parent.name)]
     if not folders:
-        where = places.results() / (wanted or "")
+        where = locations.results() / (wanted or "")
         raise ValueError(f"no Runs in {where}; hinas-nb run all --profile {wanted or 'smoke'} makes some")
     for folder in folders:
         table = runs.status(store.Store(folder))
@@ -128,9 +130,9 @@ def _status(options) -> int:
 
 
 def _report(options) -> int:
-    from hinas_nb import report
+    from hinas_nb.reporting import report
 
-    print(report.write(places.results() / Path(options.profile).stem))
+    print(report.write(locations.results() / Path(options.profile).stem))
     return 0
 
 
@@ -165,13 +167,13 @@ def _data_check(options) -> int:
 
 
 def _restore(options) -> int:
-    from hinas_nb import restore
+    from hinas_nb.use import restore
 
     lines = restore.restore(
         options.input,
         options.output,
         options.task,
-        places.results(),
+        locations.results(),
         weights=options.weights,
         run=options.run,
         sigma=options.sigma,
@@ -189,10 +191,13 @@ def _export(options) -> int:
     *weights, output = options.files
     if len(weights) + (options.run is not None) != 1:
         raise ValueError("export takes WEIGHTS OUTPUT.onnx or --run HASH OUTPUT.onnx")
-    from hinas_nb import export, network, record, restore
+    from hinas_nb.method import network
+    from hinas_nb.running import record
+    from hinas_nb.speed import export
+    from hinas_nb.use import restore
 
     if options.run is not None:
-        known = restore.candidates(places.results(), _warn)
+        known = restore.candidates(locations.results(), _warn)
         chosen = restore.choose(known, "", None, None, options.run)
         weights = [chosen.path / "weights.safetensors"]
         _say(f"network: Run {chosen}")
@@ -203,18 +208,18 @@ def _export(options) -> int:
 
 
 def _prepared(options):
-    from hinas_nb import batch
+    from hinas_nb.batch import front_door
 
-    settings = batch.Settings(
+    settings = front_door.Settings(
         options.profile,
-        places.results(),
-        places.data(),
+        locations.results(),
+        locations.data(),
         options.workers,
         options.threads,
         options.engine,
         getattr(options, "name", None),
     )
-    jobs = batch.prepare(options.notebooks, options.parameters, settings)
+    jobs = front_door.prepare(options.notebooks, options.parameters, settings)
     for job in jobs:
         if job.notebook.has_outputs:
             _warn(f"note: {job.notebook.name} is stored with outputs; nbstripout removes them")

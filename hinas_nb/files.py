@@ -105,6 +105,12 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def error_line(error: BaseException) -> str:
+    """Return an exception as one line: our own errors as they are, others after the name of their type."""
+    text = one_line(str(error)) or "no message"
+    return text if isinstance(error, (ValueError, OSError)) else f"{type(error).__name__}: {text}"
+
+
 def printable(text: str) -> str:
     """Control characters, of foreign names as a rule, as escapes: `\\x1b`."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hinas_nb.genotype import Genotype
+from hinas_nb.method.genotype import Genotype
 
 LONGEST = 120  # characters of a value in an error
 

@@ -2,12 +2,14 @@
 
 import json
 
-from hinas_nb import claims, record
+from hinas_nb.evidence import claims
+from hinas_nb.running import record
+from hinas_nb.running.store import Store
 
 
 def finish(budget, config, text="", records=(), genotype=None):
     """A finished Run in the store, made up."""
-    folder = budget.store().folder(config)
+    folder = Store.of(budget).folder(config)
     folder.begin("cpu", 1)
     folder.append_records(list(records))
     folder.write_text("scores.csv", text)

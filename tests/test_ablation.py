@@ -9,16 +9,19 @@ import torch
 from made_up_runs import noted
 from safetensors.torch import save_file
 
-from hinas_nb import ablation, arms, claim_file, claims, contract, data, metrics, places, planning, protocol, showcase
-from hinas_nb.ablation import AblationError
-from hinas_nb.config import EvaluateConfig, TrainConfig
-from hinas_nb.genotype import Genotype, widths
-from hinas_nb.identity import canonical
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.profile import load_profile
-from hinas_nb.runs import Run, grid
-from hinas_nb.showcase import Showcase
-from hinas_nb.store import Store
+from hinas_nb import data, locations
+from hinas_nb.batch import contract, planning
+from hinas_nb.evidence import ablation, arms, claim_file, claims
+from hinas_nb.evidence.ablation import AblationError
+from hinas_nb.experiment.config import EvaluateConfig, TrainConfig
+from hinas_nb.experiment.identity import canonical
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method.genotype import Genotype, widths
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running.runs import Run, grid
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import metrics, protocol, showcase
+from hinas_nb.scoring.showcase import Showcase
 
 PLAIN = Genotype((0, 0, 0), (((("conv_3", 0), ("sep_3", 1)),) * 4,) * 3)
 
@@ -248,7 +251,7 @@ def test_an_effect_is_said_with_its_interval_or_without():
 
 
 def planned(number: str, profile: str, **values) -> list[Run]:
-    (path,) = (places.home() / "notebooks").glob(f"{number}_*.ipynb")
+    (path,) = (locations.home() / "notebooks").glob(f"{number}_*.ipynb")
     found = planning.plan(planning.Job(contract.read(path), {"profile": profile, **values}))
     assert found.error is None, found.error
     return found.runs

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 import torch
 
-from hinas_nb import agreement
-from hinas_nb.config import Space
-from hinas_nb.decode import decide
-from hinas_nb.genotype import OPERATIONS, Genotype
+from hinas_nb.evidence import stability
+from hinas_nb.experiment.config import Space
+from hinas_nb.method.decode import decide
+from hinas_nb.method.genotype import OPERATIONS, Genotype
 
 SPACE = Space(layers=2, nodes=2)
 A = Genotype((0, 1), (((("skip", 0), ("conv_3", 1)), (("sep_3", 0), ("dil_3", 2))),) * 2)
@@ -21,33 +21,36 @@ def record(genotype: Genotype, epoch: int = 1, best: bool = False) -> dict:
 
 
 def test_changes_count_inputs_and_levels():
-    assert agreement.changed(A, A) == 0
-    assert agreement.changed(A, B) == agreement.changed(B, A) == 3  # an operation, a source, a level
+    assert stability.changed(A, A) == 0
+    assert stability.changed(A, B) == stability.changed(B, A) == 3  # an operation, a source, a level
 
 
 def test_differences_pair_what_was_changed():
-    assert agreement.differences(A, A).empty
-    rows = agreement.differences(A, B).to_dict("records")
+    assert stability.differences(A, A).empty
+    rows = stability.differences(A, B).to_dict("records")
     assert rows == [
         {"layer": 2, "input of": "node 0", "before": "conv_3 from layer l-2", "after": "sep_5 from layer l-2"},
         {"layer": 2, "input of": "node 1", "before": "sep_3 from layer l-1", "after": "sep_3 from layer l-2"},
     ]
     old, new = ((("sep_3", 0), ("dil_3", 1)),), ((("conv_3", 0), ("sep_5", 1)),)
-    swapped = agreement.differences(Genotype((0,), (old,)), Genotype((0,), (new,)))
+    swapped = stability.differences(Genotype((0,), (old,)), Genotype((0,), (new,)))
     assert swapped["after"].tolist() == ["conv_3 from layer l-1", "sep_5 from layer l-2"]
     moved = Genotype((0,), ((*old, (("dil_3", 0), ("sep_3", 1))),))
     crossed = Genotype((0,), ((*old, (("sep_3", 0), ("dil_3", 2))),))
-    assert agreement.differences(moved, crossed)["after"].tolist() == ["dil_3 from node 0", "sep_3 from layer l-1"]
+    assert stability.differences(moved, crossed)["after"].tolist() == [
+        "dil_3 from node 0",
+        "sep_3 from layer l-1",
+    ]
 
 
 def test_the_last_best_epoch_is_picked_else_the_last():
     records = [record(A, 1, True), record(A, 2, True), record(B, 3)]
-    assert agreement.picked(records)["epoch"] == 2
-    assert agreement.picked(records[2:])["epoch"] == 3
+    assert stability.picked(records)["epoch"] == 2
+    assert stability.picked(records[2:])["epoch"] == 3
 
 
 def test_history_counts_from_the_epoch_before_and_from_the_picked_one():
-    table = agreement.history([record(B, 1), record(A, 2, True), record(A, 3)])
+    table = stability.history([record(B, 1), record(A, 2, True), record(A, 3)])
     assert table["unlike the epoch before"].tolist() == [0, 3, 0]
     assert table["unlike the picked one"].tolist() == [3, 0, 0]
 
@@ -56,9 +59,9 @@ def test_collapse_begins_where_skips_exceed_chance_for_good():
     skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
     few, many = record(A) | {"skip_count": 2}, record(skips) | {"skip_count": 8}
     epochs = [entry | {"epoch": epoch} for epoch, entry in enumerate([few, many, few, many, many], 1)]
-    onset, most = agreement.collapse(epochs, SPACE)
+    onset, most = stability.collapse(epochs, SPACE)
     assert onset == 4 and 2 <= most < 8
-    assert agreement.collapse(epochs[:3], SPACE) == (None, most)
+    assert stability.collapse(epochs[:3], SPACE) == (None, most)
 
 
 def test_margins_are_those_of_the_decision():
@@ -66,15 +69,15 @@ def test_margins_are_those_of_the_decision():
     weights = torch.rand(2, 5, 7, generator=generator).softmax(-1).tolist()
     betas = [[[0, 0, 0.6], [0, 1, 0.4]], [[0, 0, 0.5], [0, 1, 0.5], [1, 0, 0.2], [1, 1, 0.5], [1, 2, 0.3]]]
     decision = decide(weights, betas, SPACE)
-    found = agreement.decoded_inputs({"genotype": decision.genotype.to_json(), "op_weights": weights}, OPERATIONS)
+    found = stability.decoded_inputs({"genotype": decision.genotype.to_json(), "op_weights": weights}, OPERATIONS)
     assert found["margin"].tolist() == pytest.approx(decision.op_margins)
     assert (found["runner-up"] != "none").all() and (found["weight"] > found["margin"]).all()
     assert found["operation"].tolist() == [op for c in decision.genotype.cells for n in c for op, _ in n]
 
 
 def test_equal_genotypes_agree_wholly_and_random_ones_by_chance():
-    table = agreement.against_chance([A, A], SPACE, draws=2000)
-    shared = table.loc[agreement.SHARED]
+    table = stability.against_chance([A, A], SPACE, draws=2000)
+    shared = table.loc[stability.SHARED]
     assert shared["found"] == 100 and shared["p"] == pytest.approx(1 / 2001)
     # Node 0 has two inputs of two (all shared), node 1 shares 2/3 of an input of three; one operation of six.
     assert shared["random"] == pytest.approx(100 * (1 + 2 / 3) / 2 / 6, abs=1)
@@ -82,13 +85,13 @@ def test_equal_genotypes_agree_wholly_and_random_ones_by_chance():
 
 
 def test_one_genotype_shares_nothing_but_is_compared():
-    table = agreement.against_chance([A], SPACE, draws=50)
-    assert agreement.SHARED not in table.index and table.loc["skips in a genotype", "found"] == 2
-    assert table.equals(agreement.against_chance([A], SPACE, draws=50))
+    table = stability.against_chance([A], SPACE, draws=50)
+    assert stability.SHARED not in table.index and table.loc["skips in a genotype", "found"] == 2
+    assert table.equals(stability.against_chance([A], SPACE, draws=50))
 
 
 def test_fixed_widths_stay_fixed_by_chance_too():
-    table = agreement.against_chance([A, A], SPACE.but(levels=(0, 1)), draws=20)
+    table = stability.against_chance([A, A], SPACE.but(levels=(0, 1)), draws=20)
     assert table.loc["width levels two seeds share (%)", "random"] == 100
 
 
@@ -103,6 +106,6 @@ def test_fixed_widths_stay_fixed_by_chance_too():
     ],
 )
 def test_a_verdict_needs_margins_seeds_and_agreement(margin, seeds, p, begins):
-    chance = pd.DataFrame([{"found": 50.0, "random": 10.0, "p": p}], index=[agreement.SHARED])
+    chance = pd.DataFrame([{"found": 50.0, "random": 10.0, "p": p}], index=[stability.SHARED])
     inputs = pd.DataFrame({"margin": [margin] * 3})
-    assert agreement.verdict(inputs, chance, seeds, operations=7).startswith(begins)
+    assert stability.verdict(inputs, chance, seeds, operations=7).startswith(begins)

@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 import torch
 
-from hinas_nb import audit, evaluate, figures, protocol, published
+from hinas_nb import figures
 from hinas_nb.data import ImageSet
+from hinas_nb.evidence import audit, paper_tables
+from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures import FigureError
-from hinas_nb.profile import load_profile
+from hinas_nb.scoring import evaluate, protocol
 
 LEVELS = {"denoise": {"sigma": 50.0}, "sr": {"scale": 4}}
 SIGMA = 20.0
@@ -193,7 +195,7 @@ def test_the_tile_map_draws_tiles_and_counts():
 
 
 def test_every_row_of_table_10_says_how_it_was_scored():
-    found = published.origins(10).set_index("row")
-    assert list(found.index) == list(published.wide(10)["Methods"])
+    found = paper_tables.origins(10).set_index("row")
+    assert list(found.index) == list(paper_tables.wide(10)["Methods"])
     assert found["comparable"]["HiNAS"] == "own" and (found["scored"] != "").all()
     assert set(found.index[found["comparable"] == "no"]) == {"BM3D", "WNNM", "RED"}

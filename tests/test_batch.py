@@ -17,10 +17,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, output_from_msg
 
-from hinas_nb import __main__, batch, children, contract, offline, parameters, places, planning
+from hinas_nb import __main__, locations, subprocesses
+from hinas_nb.batch import contract, front_door, parameters, planning
+from hinas_nb.batch.parameters import NotebookError
+from hinas_nb.experiment.profile import load_profile
 from hinas_nb.files import temporary
-from hinas_nb.parameters import NotebookError
-from hinas_nb.profile import load_profile
+from hinas_nb.reporting import pages
 from hinas_nb.settings import ConfigError
 
 FIRST = """\
@@ -61,7 +63,7 @@ def notebook(folder: Path, name: str, *cells: str, source: str = PARAMETERS, tag
 
 
 def collection(home: Path) -> Path:
-    shutil.copytree(places.PACKAGE.parent / "params", home / "params")
+    shutil.copytree(locations.PACKAGE.parent / "params", home / "params")
     return home / "notebooks"
 
 
@@ -347,7 +349,7 @@ def test_other_settings_never_touch_the_results_of_the_profile(home, capsys, tmp
 
 
 def changes(path: Path, *assignments: str, **settings) -> list[tuple[str, str]]:
-    jobs = batch.prepare([str(path)], list(assignments), batch.Settings("smoke", path.parent, **settings))
+    jobs = front_door.prepare([str(path)], list(assignments), front_door.Settings("smoke", path.parent, **settings))
     return [(job.variant, job.changed) for job in jobs]
 
 
@@ -372,7 +374,7 @@ def test_names_of_variants_differ_where_changes_do(home):
         "label=../../a",
     ]
     names = [changes(path, one)[0][0] for one in given]
-    assert len(set(names)) == len(names) and all(places.is_name(name) and len(name) < 100 for name in names)
+    assert len(set(names)) == len(names) and all(locations.is_name(name) and len(name) < 100 for name in names)
     for wrong in ("", "..", "a/b", "a b", "a" * 250):
         with pytest.raises(NotebookError, match="name of a variant must be letters and digits"):
             changes(path, variant=wrong)
@@ -385,8 +387,8 @@ def test_another_file_of_a_profiles_name_is_refused(home, tmp_path):
     other.parent.mkdir()
     shutil.copyfile(home / "params" / "smoke.yaml", other)
     with pytest.raises(ConfigError, match="name must be another one than that of a profile of the collection"):
-        batch.prepare([str(path)], [], batch.Settings(str(other), tmp_path))
-    assert batch.prepare([str(path)], [], batch.Settings(str(home / "params" / "smoke.yaml"), tmp_path))
+        front_door.prepare([str(path)], [], front_door.Settings(str(other), tmp_path))
+    assert front_door.prepare([str(path)], [], front_door.Settings(str(home / "params" / "smoke.yaml"), tmp_path))
 
 
 RUNS = """\
@@ -394,14 +396,14 @@ budget = load_profile(profile, overrides)
 bare = budget.evaluate("input", protocol=protocol.get("denoise-standard", sigma=50), every=3)
 runs = grid(bare, sigma=[25, 50])"""
 COLLECT = """\
-assert all(budget.store().folder(run.config).done for run in runs)
-print(len(collect(runs, budget.store())))"""
+assert all(Store.of(budget).folder(run.config).done for run in runs)
+print(len(collect(runs, Store.of(budget))))"""
 
 
 @pytest.mark.slow
 def test_runs_are_planned_computed_once_and_then_found(home, capsys):
-    source = "from hinas_nb import protocol\nfrom hinas_nb.runs import grid, collect\n"
-    source += "from hinas_nb.profile import load_profile\n" + RUNS
+    source = "from hinas_nb import protocol\nfrom hinas_nb.running.runs import grid, collect\n"
+    source += "from hinas_nb.experiment.profile import load_profile\n" + RUNS
     notebook(home / "notebooks", "01_runs", source, COLLECT, tags={source: ["runs"]})
     other = source.replace("[25, 50]", "[50]")
     notebook(home / "notebooks", "02_also", other, COLLECT, tags={other: ["runs"]})
@@ -439,7 +441,7 @@ def test_interrupted_it_leaves_nothing_behind(home, number):
     (home / "tmp").mkdir()
     notebook(home / "notebooks", "01_slow", f"open({str(mark)!r}, 'w').close()", "import time; time.sleep(60)")
     command = [sys.executable, "-m", "hinas_nb", "run", "1"]
-    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent), "TMPDIR": str(home / "tmp")}
+    environment = os.environ | {"PYTHONPATH": str(locations.PACKAGE.parent), "TMPDIR": str(home / "tmp")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
@@ -484,13 +486,13 @@ def forever(task: str, folder: Path) -> None:
 @pytest.fixture
 def importable(monkeypatch, tmp_path):
     """What children import; their folders lie below `tmp_path`."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(places.PACKAGE.parent), str(Path(__file__).parent)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(locations.PACKAGE.parent), str(Path(__file__).parent)]))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def test_folders_of_the_dead_are_swept_those_of_the_living_are_not(importable, tmp_path):
     program = (
-        "import test_batch\nfrom hinas_nb.children import child\n"
+        "import test_batch\nfrom hinas_nb.subprocesses import child\n"
         "with child(test_batch.forever, {mark!r}, {{}}, 1) as process: process.wait()"
     )
     environment = os.environ | {"TMPDIR": str(tmp_path)}
@@ -503,7 +505,7 @@ def test_folders_of_the_dead_are_swept_those_of_the_living_are_not(importable, t
     living, dead = ({path for path in tmp_path.glob("hinas-nb-*") if is_task_of(path, mark)} for mark in marks)
     processes[1].kill()
     processes[1].wait()
-    with children.child(double, 21, {}, 1) as process:
+    with subprocesses.child(double, 21, {}, 1) as process:
         assert process.wait() == 42
         assert set(tmp_path.glob("hinas-nb-*")) == living | {foreign, process.folder} and dead
     processes[0].terminate()
@@ -519,7 +521,7 @@ def test_a_child_whose_parent_died_while_it_was_importing_ends(importable, tmp_p
     (tmp_path / "task").write_bytes(pickle.dumps(str(tmp_path / "mark")))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    command = [sys.executable, "-m", children.__name__, "test_batch", "forever", str(tmp_path), str(dead.pid)]
+    command = [sys.executable, "-m", subprocesses.__name__, "test_batch", "forever", str(tmp_path), str(dead.pid)]
     assert subprocess.run(command, timeout=300).returncode == 1
 
 
@@ -535,7 +537,7 @@ def test_a_page_loads_nothing(tmp_path):
         new_markdown_cell("# T\n\n$x^2$, [a link](https://example.org)"),
         new_code_cell("1", outputs=[shown]),
     ]
-    page = offline.html(new_notebook(cells=cells, metadata={"widgets": {"state": {}}}), "n")
+    page = pages.html(new_notebook(cells=cells, metadata={"widgets": {"state": {}}}), "n")
     assert "<script src" not in page and "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
     assert 'href="https://example.org"' in page
     assert "interactive()" not in page and "<title>n</title>" in page
@@ -573,13 +575,13 @@ def test_a_foreign_notebooks_page_loads_nothing(markup, place):
         new_output("display_data", data={kind: f"<svg>{markup}</svg>" if place == "svg" else markup}) if kind else None
     )
     cell = new_code_cell("1", outputs=[shown]) if kind else new_markdown_cell(f"text\n\n{markup}\n\ntext")
-    page = offline.html(new_notebook(cells=[cell]), "n")
+    page = pages.html(new_notebook(cells=[cell]), "n")
     assert page.index("default-src 'none'") < page.index("<title>"), "before anything that could load"
     assert "evil.example" not in page and "file:///" not in page and "<script" not in page
 
 
 def test_pictures_of_markdown_are_not_loaded():
-    page = offline.html(
+    page = pages.html(
         new_notebook(cells=[new_markdown_cell(f"![a](https:{REMOTE}.png) ![b][c]\n\n[c]: {REMOTE}")]), "n"
     )
     assert "evil.example" not in page and 'alt="a"' in page and 'alt="b"' in page
@@ -588,7 +590,7 @@ def test_pictures_of_markdown_are_not_loaded():
 def test_what_a_page_holds_and_links_to_stays():
     dot = "data:image/png;base64,iVBORw0KGgo="
     text = f'<img src="{dot}"> <p style="background: url({dot})">x</p> <a href="https://example.org/a">a</a> [b](#T)'
-    page = offline.html(new_notebook(cells=[new_markdown_cell(text)]), "n")
+    page = pages.html(new_notebook(cells=[new_markdown_cell(text)]), "n")
     assert page.count(dot) == 2 and 'href="https://example.org/a"' in page and 'href="#T"' in page
 
 
@@ -633,10 +635,10 @@ def test_on_a_full_disk_old_results_stay_together(tmp_path, monkeypatch):
     targets = {tmp_path / f"new{number}": tmp_path / f"old{number}" for number in range(3)}
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(OSError, match="No space left"):
-        batch._place(targets)
+        front_door._place(targets)
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["old"] * 3
     assert len(list(tmp_path.iterdir())) == 6
     monkeypatch.undo()
     assert len({temporary(tmp_path / "n") for _ in range(9)}) == 9, "two batches never share one"
-    batch._place(targets)
+    front_door._place(targets)
     assert [(tmp_path / f"old{number}").read_text() for number in range(3)] == ["new"] * 3

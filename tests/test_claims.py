@@ -13,13 +13,16 @@ import torch
 import yaml
 from made_up_runs import finish, score
 
-from hinas_nb import claim_file, claims, contract, places, planning, published, said, speed, stats
-from hinas_nb.claim_file import METRICS, PUBLISHED_ONLY
-from hinas_nb.claims import Question
-from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
-from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import REVISIONS, producer_of
-from hinas_nb.profile import load_profile
+from hinas_nb import locations
+from hinas_nb.batch import contract, planning
+from hinas_nb.evidence import claim_file, claims, paper_tables, said, stats, timing_runs
+from hinas_nb.evidence.claim_file import METRICS, PUBLISHED_ONLY
+from hinas_nb.evidence.claims import Question
+from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
+from hinas_nb.experiment.identity import REVISIONS, producer_of
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.running.store import Store
 from hinas_nb.settings import ConfigError
 
 BOOK = claim_file.load()
@@ -66,7 +69,7 @@ def test_every_claim_of_the_paper_is_there():
 @pytest.mark.parametrize("number", BOOK.tables)
 def test_rows_are_those_of_the_table(number):
     table = BOOK.tables[number]
-    assert set((table.rows | table.others).values()) <= set(published.table(number)["row"])
+    assert set((table.rows | table.others).values()) <= set(paper_tables.table(number)["row"])
 
 
 @pytest.mark.parametrize("name", BOOK.claims)
@@ -229,7 +232,7 @@ def test_the_published_row_is_that_of_our_images_else_of_b100(budget):
 def test_an_empty_store_is_no_evidence_and_stays_empty(budget):
     table = claims.verdicts(budget)
     assert set(table["verdict"]) == {"no evidence yet"} and set(table["ours"]) == {""}
-    assert not list(budget.store().root.glob("*/*"))
+    assert not list(Store.of(budget).root.glob("*/*"))
 
 
 def test_without_the_data_there_is_no_evidence_either(tmp_path, monkeypatch):
@@ -351,7 +354,7 @@ def test_timed_steps_go_before_what_a_search_took(budget):
             finish(budget, run.config.model.genotype, records=search_records())
     assert row(budget, one)["ours"] == pytest.approx(0)
 
-    sized = speed.shapes(budget.search("denoise").space.base_width)
+    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
     usual_space = sized.space()
 
     def timing(batch: int, on: float, off: float, space: Space = usual_space, **how):
@@ -419,7 +422,7 @@ def restored(budget, scale: int, seconds: dict[str, float], side: int = 64, part
     where = {"subject": "restoration", "task": "sr", "scale": scale}
     search, other = budget.search("sr", seed=0), Comparator(name="san")
     where |= {"base_width": budget.train("sr", search, scale=scale).base_width} | how
-    sized = speed.shapes(budget.search("denoise").space.base_width)
+    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
     arms = (
         Arm(label="HiNAS", network=search, height=side, width_px=side, **where),
         Arm(label="SAN", network=other, height=part, width_px=part, **where),
@@ -498,7 +501,7 @@ def test_another_collection_may_have_other_claims(tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(content))
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     assert set(claims.printed()["claim"]) == {"mine"}
-    assert places.home() == tmp_path
+    assert locations.home() == tmp_path
 
 
 def test_runs_of_older_revisions_are_told_and_not_counted(budget, monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 from made_up_runs import noted
 from PIL import Image
 
-from hinas_nb import __main__, __version__, places
+from hinas_nb import __main__, __version__, locations
 
 
 @pytest.fixture(autouse=True)
@@ -113,8 +113,8 @@ def test_interrupted_it_says_so(monkeypatch, capsys):
 def test_module_and_help_work_without_torch():
     program = "import sys; from hinas_nb.__main__ import main; print(main(['list'])); print('torch' in sys.modules)"
     environment = os.environ | {
-        "PYTHONPATH": str(places.PACKAGE.parent),
-        "HINAS_HOME": str(places.PACKAGE.parent),
+        "PYTHONPATH": str(locations.PACKAGE.parent),
+        "HINAS_HOME": str(locations.PACKAGE.parent),
     }
 
     def output(*command: str) -> str:
@@ -142,7 +142,7 @@ def test_status_of_a_run_without_cost_and_of_a_profile_without_runs(tmp_path, ca
 
 def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
-    shutil.copytree(places.PACKAGE.parent / "params", tmp_path / "params")
+    shutil.copytree(locations.PACKAGE.parent / "params", tmp_path / "params")
     cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "profile = 'smoke'"}
     (tmp_path / "01.ipynb").write_text(json.dumps({"cells": [cell]}))
     (tmp_path / "results").write_text("a file")
@@ -155,9 +155,9 @@ def test_results_that_cannot_be_written_are_refused_before_anything_runs(tmp_pat
 def test_missing_data_is_one_line_before_anything_starts(tmp_path, capsys, monkeypatch, command):
     """The budget names BSDS500, which is not here; nothing is computed, executed or made."""
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
-    shutil.copytree(places.PACKAGE.parent / "params", tmp_path / "params")
+    shutil.copytree(locations.PACKAGE.parent / "params", tmp_path / "params")
     sources = {
-        "imports": "from hinas_nb.profile import load_profile\nfrom hinas_nb.runs import Run",
+        "imports": "from hinas_nb.experiment.profile import load_profile\nfrom hinas_nb.running.runs import Run",
         "parameters": "profile = 'smoke'",
         "runs": "budget = load_profile(profile)\n"
         "trained = [budget.train(task, budget.search(task)) for task in ('denoise', 'sr')]\n"
@@ -185,7 +185,7 @@ def test_input_beyond_all_measure_is_one_line(monkeypatch, capsys, error):
 
 
 def test_an_unknown_home_and_an_ascii_terminal(tmp_path, monkeypatch):
-    environment = os.environ | {"PYTHONPATH": str(places.PACKAGE.parent), "PYTHONIOENCODING": "ascii"}
+    environment = os.environ | {"PYTHONPATH": str(locations.PACKAGE.parent), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "hinas_nb", "data", "check", "Set5", "--data", "~nobody_we_know/ü"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

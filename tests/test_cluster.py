@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hinas_nb import data, pool
-from hinas_nb.compute import compute
-from hinas_nb.config import EvaluateConfig
-from hinas_nb.pool import Work
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, execute, grid, status
-from hinas_nb.store import Store
-from hinas_nb.workers import ALLOCATOR
+from hinas_nb import data
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.running import pool
+from hinas_nb.running.compute import compute
+from hinas_nb.running.pool import Work
+from hinas_nb.running.runs import Run, execute, grid, status
+from hinas_nb.running.store import Store
+from hinas_nb.scoring.protocol import get
+from hinas_nb.subprocesses import ALLOCATOR
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="ray (extra cluster) is not installed")
 IMAGES = 90
@@ -95,7 +96,7 @@ class Probe(Work):
 
 
 def test_a_run_has_a_gpu_of_its_own_and_the_environment_of_workers(cluster, store, noisy, monkeypatch, tmp_path):
-    from hinas_nb.cluster import Cluster
+    from hinas_nb.running.cluster import Cluster
 
     monkeypatch.setenv("HINAS_DATA", str(tmp_path))
     store.folder(noisy)
@@ -169,10 +170,10 @@ def test_more_threads_than_a_machine_has_are_one_line(cluster, store, noisy):
 
 SCRIPT = """
 import sys
-from hinas_nb.config import EvaluateConfig
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, execute
-from hinas_nb.store import Store
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.scoring.protocol import get
+from hinas_nb.running.runs import Run, execute
+from hinas_nb.running.store import Store
 
 config = EvaluateConfig(model="input", data=sys.argv[2], split="all", protocol=get("denoise-standard"))
 execute([Run(config)], Store(sys.argv[1]), engine="ray")
@@ -217,7 +218,7 @@ def alive(mark: str) -> list[str]:
 
 def test_a_missing_ray_names_the_extra(store, noisy, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "hinas_nb.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "hinas_nb.running.cluster", raising=False)
     with pytest.raises(ValueError, match=r"^ray is not installed: pip install 'hinas_nb\[cluster\]'$"):
         execute([Run(noisy)], store, engine="ray")
 

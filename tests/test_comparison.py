@@ -8,26 +8,19 @@ import pytest
 import torch
 from made_up_runs import finish
 
-from hinas_nb import (
-    ablation,
-    benchmark,
-    claims,
-    comparison,
-    compute,
-    contest,
-    contract,
-    cost,
-    figures,
-    places,
-    planning,
-    published,
-)
-from hinas_nb.comparison import AS_PUBLISHED, HINAS
-from hinas_nb.config import Arm, Comparator, SearchConfig, TimingConfig
-from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import canonical, producer_of
-from hinas_nb.profile import OURS, load_profile
-from hinas_nb.runs import Run
+from hinas_nb import figures, locations
+from hinas_nb.batch import contract, planning
+from hinas_nb.evidence import ablation, claims, paper_tables, rivals, system_tables
+from hinas_nb.evidence.rivals import AS_PUBLISHED, HINAS
+from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, TimingConfig
+from hinas_nb.experiment.identity import canonical, producer_of
+from hinas_nb.experiment.profile import OURS, load_profile
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.running import compute
+from hinas_nb.running.runs import Run
+from hinas_nb.running.store import Store
+from hinas_nb.speed import cost
+from hinas_nb.training import benchmark
 
 LEVELS = {"denoise": {"sigma": 50.0}, "sr": {"scale": 4}}
 
@@ -56,13 +49,13 @@ def drawn(task: str = "denoise"):
 def test_all_are_trained_for_as_long(profile, task):
     budget = load_profile(profile)
     pace = getattr(budget, task).pace
-    found = comparison.trained(budget, task, **LEVELS[task])
-    others = [comparison.parsed(label) for label in pace if label != OURS]
-    assert list(found) == [HINAS, *map(comparison.title, others)]
+    found = rivals.trained(budget, task, **LEVELS[task])
+    others = [rivals.parsed(label) for label in pace if label != OURS]
+    assert list(found) == [HINAS, *map(rivals.title, others)]
     ours = found[HINAS]
     assert ours == budget.train(task, budget.search(task, seed=0), headline=True, **LEVELS[task])
     for other in others:
-        training = found[comparison.title(other)]
+        training = found[rivals.title(other)]
         apart = abs(training.steps * pace[other.label] - ours.steps * pace[OURS])
         assert apart <= training.validate_every * pace[other.label] / 2, "equal time, to half an interval"
         same = {"data", "split", "patch", "batch", "loss", "optimizer", "lr", "seed", "sigma", "scale"}
@@ -70,27 +63,27 @@ def test_all_are_trained_for_as_long(profile, task):
 
 
 def test_without_a_pace_only_hinas_is_trained():
-    assert list(comparison.trained(load_profile("paper"), "denoise", sigma=30.0)) == [HINAS]
+    assert list(rivals.trained(load_profile("paper"), "denoise", sigma=30.0)) == [HINAS]
 
 
 @pytest.mark.parametrize("one", [Comparator(name="dncnn"), Comparator(name="dncnn", width=35)])
 def test_a_label_is_read_back(one):
-    assert comparison.parsed(one.label) == one
+    assert rivals.parsed(one.label) == one
 
 
 def test_a_filter_runs_where_its_package_is(monkeypatch):
-    monkeypatch.setattr(comparison, "find_spec", lambda name: None)
-    assert comparison.filters() == {"Non-local means": "nlm", "Wavelet": "wavelet"}
-    assert "BM3D" not in comparison.compared(load_profile("smoke"), "denoise")
-    monkeypatch.setattr(comparison, "find_spec", lambda name: object())
-    assert comparison.filters()["BM3D"] == "bm3d"
-    assert "BM3D" in comparison.compared(load_profile("smoke"), "denoise")
+    monkeypatch.setattr(rivals, "find_spec", lambda name: None)
+    assert rivals.filters() == {"Non-local means": "nlm", "Wavelet": "wavelet"}
+    assert "BM3D" not in rivals.compared(load_profile("smoke"), "denoise")
+    monkeypatch.setattr(rivals, "find_spec", lambda name: object())
+    assert rivals.filters()["BM3D"] == "bm3d"
+    assert "BM3D" in rivals.compared(load_profile("smoke"), "denoise")
 
 
 def test_runs_say_what_they_are_of(budget):
-    training = comparison.trained(budget, "sr", scale=4)[HINAS]
+    training = rivals.trained(budget, "sr", scale=4)[HINAS]
     scoring = budget.evaluate(training, headline=True)
-    (run,) = comparison.labelled({HINAS: scoring})
+    (run,) = rivals.labelled({HINAS: scoring})
     assert run.labels == {"task": "sr", "data": "photos", "degradation": 4, "arm": HINAS, "seed": 0}
 
 
@@ -101,24 +94,24 @@ def test_runs_say_what_they_are_of(budget):
 @pytest.mark.parametrize(("task", "scale"), [("denoise", None), ("sr", 2), ("sr", 3), ("sr", 4)])
 def test_everyone_is_timed_on_the_same_image_or_a_part_of_it(profile, task, scale):
     budget = load_profile(profile)
-    config = comparison.restorations(budget, task, scale)
+    config = rivals.restorations(budget, task, scale)
     arms = {arm.label: arm for arm in config.arms}
-    assert set(arms) == {HINAS, AS_PUBLISHED, *comparison.compared(budget, task)}
+    assert set(arms) == {HINAS, AS_PUBLISHED, *rivals.compared(budget, task)}
     assert arms[HINAS].network == budget.search(task, seed=0)
     assert arms[HINAS].base_width == budget.train(task, budget.search(task)).base_width
     assert arms[AS_PUBLISHED].base_width is None, "as published"
     whole = arms[HINAS].height, arms[HINAS].width_px
     parts = {label for label, arm in arms.items() if (arm.height, arm.width_px) != whole}
-    slow = {comparison.title(Comparator(name=name)) for name in comparison.SLOW}
+    slow = {rivals.title(Comparator(name=name)) for name in rivals.SLOW}
     assert parts <= slow and bool(parts) == (profile == "laptop"), "tiny images are restored whole"
     assert all(arm.subject == "restoration" and arm.scale == scale for arm in arms.values())
 
 
 def test_tables_and_timings_know_each_other():
-    for task, rows in comparison.ROWS.items():
-        printed = {row for number in contest_tables(task) for row in published.table(number)["row"]}
+    for task, rows in rivals.ROWS.items():
+        printed = {row for number in contest_tables(task) for row in paper_tables.table(number)["row"]}
         assert set(rows.values()) <= printed
-        timed = {one.name for one in comparison.compared(load_profile("paper"), task).values()}
+        timed = {one.name for one in rivals.compared(load_profile("paper"), task).values()}
         assert set(rows) - {"bm3d"} <= timed
 
 
@@ -133,7 +126,7 @@ def timing(search: SearchConfig) -> TimingConfig:
 
 
 def test_a_timing_takes_its_network_from_the_search(budget, monkeypatch):
-    search, store = budget.search("denoise", seed=0), budget.store()
+    search, store = budget.search("denoise", seed=0), Store.of(budget)
     config, other = timing(search), timing(budget.search("denoise", seed=1))
     assert producer_of(config) == search
     assert store.folder(config).hash != store.folder(other).hash, "another search, another network"
@@ -159,9 +152,9 @@ def rounds(config: TimingConfig, seconds: dict[str, float]) -> list[dict]:
 
 
 def test_a_part_counts_by_its_pixels():
-    config = comparison.restorations(load_profile("laptop"), "denoise")
+    config = rivals.restorations(load_profile("laptop"), "denoise")
     arms = {arm.label: arm for arm in config.arms}
-    table = comparison.measured(config, rounds(config, {"NLRN": 4.0, "DnCNN": 3.0})).set_index("network")
+    table = rivals.measured(config, rounds(config, {"NLRN": 4.0, "DnCNN": 3.0})).set_index("network")
     whole = arms[HINAS].height * arms[HINAS].width_px / (arms["NLRN"].height * arms["NLRN"].width_px)
     assert whole > 30 and table.loc["NLRN", "part"] and not table.loc["DnCNN", "part"]
     assert table.loc["NLRN", "seconds"] == pytest.approx(8 * whole)
@@ -173,22 +166,22 @@ def test_a_part_counts_by_its_pixels():
 
 
 def test_networks_are_counted_without_being_made(budget):
-    found = comparison.networks(budget, "denoise", None, drawn())
+    found = rivals.networks(budget, "denoise", None, drawn())
     assert {weight.device.type for net in found.values() for weight in net.parameters()} == {"meta"}
     assert found[HINAS].base_width == 8 and found[AS_PUBLISHED].base_width == 20
-    assert set(found) == {HINAS, AS_PUBLISHED, *comparison.compared(budget, "denoise")} - contest.FILTERS
-    table = comparison.sizes({name: found[name] for name in (HINAS, AS_PUBLISHED, "DnCNN")}, "denoise", None, 12, 8)
+    assert set(found) == {HINAS, AS_PUBLISHED, *rivals.compared(budget, "denoise")} - system_tables.FILTERS
+    table = rivals.sizes({name: found[name] for name in (HINAS, AS_PUBLISHED, "DnCNN")}, "denoise", None, 12, 8)
     table = table.set_index("network")
     assert table.loc[AS_PUBLISHED, ["parameters", "released"]].tolist() == [257_769, 303_849]
     assert table.loc[AS_PUBLISHED, "multiply-adds"] == cost.closed_form(
-        cost.network(comparison.as_published("denoise"), "denoise"), 12, 8
+        cost.network(rivals.as_published("denoise"), "denoise"), 12, 8
     )
     assert table.loc["DnCNN", "parameters"] == 556_096 and math.isnan(table.loc["DnCNN", "released"])
 
 
 def counts(task: str, scale: int | None) -> pd.DataFrame:
-    """As `comparison.sizes`, but without multiply-adds."""
-    built = comparison.networks(load_profile("smoke"), task, scale, drawn(task))
+    """As `rivals.sizes`, but without multiply-adds."""
+    built = rivals.networks(load_profile("smoke"), task, scale, drawn(task))
     rows = [{"network": name, "parameters": net.parameters_live, "multiply-adds": 1e9,
              "released": getattr(net, "parameters_released", math.nan)} for name, net in built.items()]  # fmt: skip
     return pd.DataFrame(rows).assign(scale=math.nan if scale is None else float(scale))
@@ -197,8 +190,8 @@ def counts(task: str, scale: int | None) -> pd.DataFrame:
 @pytest.mark.parametrize(("number", "task", "scales"), [(10, "denoise", [None]), (11, "sr", [3]), (12, "sr", [2, 4])])
 def test_every_count_that_is_off_has_its_reason(number, task, scales):
     sizes = pd.concat([counts(task, scale) for scale in scales])
-    table = contest.parameters(number, sizes, {HINAS: "found", AS_PUBLISHED: "one cell"})
-    assert set(table["system"].str.split(";").str[0]) >= set(published.table(number)["row"])
+    table = system_tables.parameters(number, sizes, {HINAS: "found", AS_PUBLISHED: "one cell"})
+    assert set(table["system"].str.split(";").str[0]) >= set(paper_tables.table(number)["row"])
     percent = table[["off this table (%)", "off its paper (%)"]].replace("", "0").astype(float).abs().max(axis=1)
     why = table["why, where more than 2 %"]
     assert ((why != "") == (percent > 2)).all()
@@ -207,9 +200,9 @@ def test_every_count_that_is_off_has_its_reason(number, task, scales):
 
 
 def test_a_reason_is_the_files_own_sentence():
-    assert contest.reason("memnet", 695_497).startswith("695,497 parameters against 677 K published, which are")
-    assert contest.reason("rcan", 15_629_283).endswith("table 11 and 12 say 16).")
-    assert contest.reason("dncnn", 56_096) == "", "a part of a number is another one"
+    assert system_tables.reason("memnet", 695_497).startswith("695,497 parameters against 677 K published, which are")
+    assert system_tables.reason("rcan", 15_629_283).endswith("table 11 and 12 say 16).")
+    assert system_tables.reason("dncnn", 56_096) == "", "a part of a number is another one"
 
 
 # --- the tables
@@ -225,23 +218,23 @@ def scores(task: str, level: float, **psnr: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize("number", [10, 11, 12])
 def test_every_published_row_and_flag_is_there(number, budget):
-    printed = published.table(number)
+    printed = paper_tables.table(number)
     task = printed["task"][0]
     for own in (scores(task, 3.0, HiNAS=25.0), scores(task, 4 if task == "sr" else 50.0, HiNAS=25.0)):
-        table = contest.accuracy(number, own, budget)
+        table = system_tables.accuracy(number, own, budget)
         levels = printed[printed["metric"] == "psnr"][["row", "degradation"]].drop_duplicates()
         expected = printed["row"].nunique() if task == "denoise" else len(levels)
         assert len(table) == expected
         assert set(table["system"].str.split(";").str[0]) == set(printed["row"])
         shown = " ".join(table[[column for column in table if column.endswith("published")]].to_numpy().ravel())
         flags = printed[printed["metric"].isin(ablation.METRICS)]["flag"]
-        assert shown.count(published.MARK.strip()) == (flags != "").sum()
+        assert shown.count(paper_tables.MARK.strip()) == (flags != "").sum()
         assert (table["published protocol"] != "").all()
 
 
 def test_ours_stands_beside_the_same_images(budget):
     own = scores("denoise", 50.0, HiNAS=25.0, DnCNN=24.0, Noisy=14.0)
-    table = contest.accuracy(10, own, budget).set_index("system")
+    table = system_tables.accuracy(10, own, budget).set_index("system")
     columns = list(table)
     place = columns.index("BSDS500, sigma 50: ours, smoke")
     assert columns[place - 1] == "BSDS500, sigma 50: published"
@@ -250,54 +243,54 @@ def test_ours_stands_beside_the_same_images(budget):
     assert ours["N3Net"] == "not trained at smoke" and ours["WNNM"] == "published only"
     assert ours["RED; here RED30"] == "not trained at smoke" and ours["BM3D"] == "not installed"
     assert list(table.index[-2:]) == ["DnCNN", "Noisy"], "ours alone come last"
-    assert table.loc["DnCNN", "published protocol"] == contest.OURS_ALONE
+    assert table.loc["DnCNN", "published protocol"] == system_tables.OURS_ALONE
     assert table.loc["HiNAS", "our protocol (images)"] == "denoise-standard (BSDS500: 2)"
     assert table.loc["N3Net", "our protocol (images)"] == ""
     assert "half size" in table.loc["BM3D", "published protocol"]
 
 
 def test_a_scale_that_is_not_run_says_so(budget):
-    table = contest.accuracy(11, scores("sr", 4, HiNAS=25.0, IMDN=26.0), budget).set_index("system")
+    table = system_tables.accuracy(11, scores("sr", 4, HiNAS=25.0, IMDN=26.0), budget).set_index("system")
     words = table["ours, smoke"]
     assert words["HiNAS"] == words["IMDN"] == "not run at smoke"
     assert words["EDSR"] == "not trained at smoke" and words["RFANet"] == "published only"
-    two = contest.accuracy(12, scores("sr", 4, HiNAS=25.0, IMDN=26.0), budget).set_index(["scale", "system"])
+    two = system_tables.accuracy(12, scores("sr", 4, HiNAS=25.0, IMDN=26.0), budget).set_index(["scale", "system"])
     assert two.loc[("x4", "IMDN"), "Set14: ours, smoke"] == "26.50 / 0.7050"
     assert two.loc[("x2", "IMDN"), "Set14: ours, smoke"] == "not run at smoke"
 
 
 def test_ratios_stand_beside_published_ones():
-    config = comparison.restorations(load_profile("laptop"), "sr", 3)
-    found = comparison.measured(config, rounds(config, {"IMDN": 3.0, HINAS: 2.0})).assign(scale=3.0)
+    config = rivals.restorations(load_profile("laptop"), "sr", 3)
+    found = rivals.measured(config, rounds(config, {"IMDN": 3.0, HINAS: 2.0})).assign(scale=3.0)
     sizes = pd.DataFrame({"network": [HINAS, "IMDN"], "scale": 3.0, "multiply-adds": [1e9, 2e9]})
-    table = contest.speeds(11, found, sizes).set_index("network")
+    table = system_tables.speeds(11, found, sizes).set_index("network")
     assert table.loc["IMDN", "published times"] == pytest.approx(1.91 / 1.59)
     assert table.loc["IMDN", "times HiNAS"] == pytest.approx(1.5) and not table.loc["IMDN", "part"]
     assert table.loc["SAN", "published"] == 34.59 and table.loc["SAN", "part"]
-    printed = contest.speeds_printed(table.reset_index(), "image").set_index("system")
+    printed = system_tables.speeds_printed(table.reset_index(), "image").set_index("system")
     assert printed.loc["SAN", "timed on"] == "a part, scaled by pixels"
     assert printed.loc["IMDN", "measured, times HiNAS"] == "1.5 [1.5, 1.5]"
     assert "FSRCNN(KD); here FSRCNN" in printed.index
-    both = contest.speeds(12, found, sizes)
+    both = system_tables.speeds(12, found, sizes)
     assert both["seconds"].isna().all() and set(both["scale"]) == {2, 4}, "x3 is not in table 12"
-    assert set(contest.speeds_printed(both, "image")["measured, times HiNAS"]) == {""}
+    assert set(system_tables.speeds_printed(both, "image")["measured, times HiNAS"]) == {""}
 
 
 def test_time_and_gain_are_against_hinas(budget):
-    trained = comparison.trained(budget, "denoise", sigma=50.0)
+    trained = rivals.trained(budget, "denoise", sigma=50.0)
     for config in trained.values():
         finish(budget, config)
-    taken = comparison.spent(trained, budget.store())
+    taken = rivals.spent(trained, Store.of(budget))
     assert taken.set_index("arm").loc[HINAS, ["steps", "over"]].tolist() == [200, 1]
     own = scores("denoise", 50.0, HiNAS=25.0, DnCNN=24.0, Wavelet=26.0, Noisy=14.0)
-    table = comparison.after_equal_time(own, taken).set_index("arm")
+    table = rivals.after_equal_time(own, taken).set_index("arm")
     assert list(table.index) == [HINAS, "DnCNN", "Wavelet"]
     assert table["psnr"].tolist() == pytest.approx([0, -1, 1]) and math.isnan(table.loc["Wavelet", "seconds"])
     assert table.loc["DnCNN", ["psnr_low", "psnr_high"]].tolist() == pytest.approx([-1, -1])
     plot = figures.equal_time_plot(table.reset_index(), "title")
     words = {text.get_text() for axes in plot.axes for text in axes.texts}
     assert {"25.50", "24.50", "not trained"} <= words and any("120 steps" in text for text in words)
-    lead = contest.leads(own)
+    lead = system_tables.leads(own)
     assert lead["psnr"].tolist() == pytest.approx([-1, -1]) and set(lead["best"]) == {"Wavelet"}
 
 
@@ -323,7 +316,7 @@ def test_the_figure_of_speed_tells_whole_from_part():
 @pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
 @pytest.mark.parametrize(("number", "task"), [("20", "denoise"), ("21", "sr")])
 def test_notebooks_and_claims_have_the_same_runs(number, task, profile):
-    (path,) = (places.home() / "notebooks").glob(f"{number}_*.ipynb")
+    (path,) = (locations.home() / "notebooks").glob(f"{number}_*.ipynb")
     plan = planning.plan(planning.Job(contract.read(path), {"profile": profile}))
     assert plan.error is None, plan.error
     asked = {key(run.config) for run in plan.runs}
@@ -332,9 +325,9 @@ def test_notebooks_and_claims_have_the_same_runs(number, task, profile):
     judged: list[Run] = claims.needed(budget, names)
     mine = {key(run.config) for run in judged if run.labels.get("seed") == budget.seeds[0]}
     scale = None if task == "denoise" else 3
-    assert key(comparison.restorations(budget, task, scale)) in asked & mine
+    assert key(rivals.restorations(budget, task, scale)) in asked & mine
     for level in budget.sigmas if task == "denoise" else budget.scales:
-        trained = comparison.trained(budget, task, **{"sigma" if task == "denoise" else "scale": level})
+        trained = rivals.trained(budget, task, **{"sigma" if task == "denoise" else "scale": level})
         scored = {name: key(budget.evaluate(one, headline=True)) for name, one in trained.items()}
         assert set(scored.values()) <= asked
         assert scored[HINAS] in mine and scored.get("IMDN", scored[HINAS]) in mine, "trained for as long, not as often"

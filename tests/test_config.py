@@ -2,9 +2,9 @@
 
 import pytest
 
-from hinas_nb.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
-from hinas_nb.genotype import CANDIDATES, Genotype
-from hinas_nb.protocol import get
+from hinas_nb.experiment.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
+from hinas_nb.method.genotype import CANDIDATES, Genotype
+from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import LONGEST, ConfigError, shown
 
 GENOTYPE = Genotype((0,), (((("conv_3", 0), ("skip", 1)),),))

@@ -38,11 +38,11 @@ def test_an_operation_is_added_as_described(tmp_path):
         apply(change, tmp_path / "tree" / name)
     python(tmp_path / "tree", "-c", """if True:
         import torch
-        from hinas_nb.config import Space
+        from hinas_nb.experiment.config import Space
         from hinas_nb.figures.style import OPERATION_COLOURS
-        from hinas_nb.genotype import CANDIDATES, OPERATIONS, Genotype
-        from hinas_nb.network import DerivedNetwork
-        from hinas_nb.supernet import Supernet
+        from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, Genotype
+        from hinas_nb.method.network import DerivedNetwork
+        from hinas_nb.method.supernet import Supernet
         assert Space().operations == OPERATIONS and "sep_7" in CANDIDATES and "sep_7" in OPERATION_COLOURS
         assert Supernet(Space(operations=(*OPERATIONS, "sep_7"))).op_weights().shape[-1] == 8
         found = Genotype((0,), [[[["sep_7", 0], ["skip", 1]]]])

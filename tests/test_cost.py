@@ -3,13 +3,14 @@
 import pytest
 import torch
 
-from hinas_nb import benchmark, cost
-from hinas_nb.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.data import stream
-from hinas_nb.genotype import CANDIDATES, random_genotype
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.plain import stock
+from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
+from hinas_nb.method.genotype import CANDIDATES, random_genotype
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.method.supercell import stock
 from hinas_nb.settings import ConfigError
+from hinas_nb.speed import cost
+from hinas_nb.training import benchmark
 
 SMALL = Space(layers=2, nodes=2, base_width=4)
 
@@ -26,7 +27,7 @@ def test_counted_multiply_adds_are_the_closed_form(task, seed):
 def test_stock_layers_are_torchs_and_compute_the_same():
     net = DerivedNetwork(random_genotype(2, 3, stream(0, "test")), base_width=4)
     plain = stock(net)
-    assert not any(type(module).__module__ == "hinas_nb.layers" for module in plain.modules())
+    assert not any(type(module).__module__ == "hinas_nb.method.fast.layers" for module in plain.modules())
     images = torch.rand(2, 1, 9, 11)
     torch.testing.assert_close(plain.train()(images), net.train()(images), rtol=1e-4, atol=1e-5)
 

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hinas_nb.config import Space
-from hinas_nb.decode import best_paths, decide, decode, decode_cell, tables
-from hinas_nb.genotype import OPERATIONS, random_genotype, width_paths
-from hinas_nb.supercell import edges
-from hinas_nb.supernet import Supernet, ladder, moves
+from hinas_nb.experiment.config import Space
+from hinas_nb.method.decode import best_paths, decide, decode, decode_cell, tables
+from hinas_nb.method.fast.supercell import edges
+from hinas_nb.method.genotype import OPERATIONS, random_genotype, width_paths
+from hinas_nb.method.supernet import Supernet, ladder, moves
 
 
 def random_shares(space, seed):

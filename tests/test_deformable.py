@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hinas_nb.deformable import MAX_OFFSET, TAPS, DeformableBranch, DeformableConv2d, deform
-from hinas_nb.evaluate import restore
-from hinas_nb.genotype import CANDIDATES, Genotype
-from hinas_nb.network import Cell, DerivedNetwork
-from hinas_nb.ops import operation
-from hinas_nb.supercell import SuperCell, edges
+from hinas_nb.method.fast.deformable import MAX_OFFSET, TAPS, DeformableBranch, DeformableConv2d, deform
+from hinas_nb.method.fast.supercell import SuperCell, edges
+from hinas_nb.method.genotype import CANDIDATES, Genotype
+from hinas_nb.method.network import Cell, DerivedNetwork
+from hinas_nb.method.operations import operation
+from hinas_nb.scoring.evaluate import restore
 
 PLAN = ((("def_3", 0), ("conv_3", 1)), (("skip", 0), ("def_3", 2)))
 GENOTYPE = Genotype((1,), (PLAN,))
@@ -173,7 +173,7 @@ def test_tiles_see_what_the_whole_image_has(task):
 def test_an_exported_network_is_the_same():
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    from hinas_nb.export import session
+    from hinas_nb.speed.export import session
 
     net, image = network(), torch.rand(1, 1, 37, 41)
     assert onnxruntime

@@ -10,19 +10,23 @@ import torch
 from skimage.restoration import denoise_nl_means, denoise_wavelet
 from torch.utils.flop_counter import FlopCounterMode
 
-from hinas_nb import comparators, config, data, evaluate, network, pace, protocol
+from hinas_nb import comparators, data
 from hinas_nb.comparators import classical, n3net, nlrn
 from hinas_nb.comparators.base import Restorer
-from hinas_nb.config import Comparator, EvaluateConfig, TrainConfig, Untrained
-from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import describe
-from hinas_nb.layers import BatchNorm2d
-from hinas_nb.losses import restoration_loss
-from hinas_nb.profile import load_profile
-from hinas_nb.runs import Run, collect
+from hinas_nb.evidence import pace
+from hinas_nb.experiment import config
+from hinas_nb.experiment.config import Comparator, EvaluateConfig, TrainConfig, Untrained
+from hinas_nb.experiment.identity import describe
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method import network
+from hinas_nb.method.fast.layers import BatchNorm2d
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.method.losses import restoration_loss
+from hinas_nb.running.runs import Run, collect
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import evaluate, protocol
 from hinas_nb.settings import ConfigError
-from hinas_nb.store import Store
-from hinas_nb.train import _State
+from hinas_nb.training.train import _State
 
 NETWORKS = [name for name in comparators.TRAINABLE if "denoise" in comparators.TABLE[name].tasks]
 FINITE = ["red30", "dncnn", "memnet", "nlrn", "ffdnet"]

@@ -2,12 +2,12 @@
 
 import pytest
 
-from hinas_nb.config import Comparator, Perturbed
-from hinas_nb.departures import departures
-from hinas_nb.genotype import Genotype
-from hinas_nb.identity import canonical, kind_of
-from hinas_nb.profile import Profile, load_profile
-from hinas_nb.protocol import get
+from hinas_nb.experiment.config import Comparator, Perturbed
+from hinas_nb.experiment.departures import departures
+from hinas_nb.experiment.identity import canonical, kind_of
+from hinas_nb.experiment.profile import Profile, load_profile
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.scoring.protocol import get
 
 SMOKE = load_profile("smoke")
 SEARCH = SMOKE.search("denoise")

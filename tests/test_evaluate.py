@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hinas_nb import data, evaluate, metrics, protocol
+from hinas_nb import data
 from hinas_nb.data import ImageSet
+from hinas_nb.scoring import evaluate, metrics, protocol
 
 STANDARD = protocol.get("denoise-standard")
 

@@ -3,7 +3,7 @@
 import ipywidgets
 import pytest
 
-from hinas_nb.explore import explore
+from hinas_nb.reporting.explore import explore
 
 
 @pytest.fixture

@@ -7,9 +7,13 @@ import pytest
 import torch
 from made_up_runs import noted
 
-from hinas_nb import __main__, __version__, evaluate, export, files, network, pictures
-from hinas_nb.export import ExportError
-from hinas_nb.genotype import random_genotype
+from hinas_nb import __main__, __version__, files
+from hinas_nb.data import pictures
+from hinas_nb.method import network
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.scoring import evaluate
+from hinas_nb.speed import export
+from hinas_nb.speed.export import ExportError
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TASKS = ("denoise", "sr")

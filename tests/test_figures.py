@@ -21,8 +21,8 @@ from hinas_nb.figures import dot
 from hinas_nb.figures.evolution import edge_names
 from hinas_nb.figures.labels import place_labels
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
-from hinas_nb.genotype import OPERATIONS, Genotype, random_genotype, width_paths
-from hinas_nb.supercell import edges
+from hinas_nb.method.fast.supercell import edges
+from hinas_nb.method.genotype import OPERATIONS, Genotype, random_genotype, width_paths
 
 PURE = shutil.which("graphviz-pure", path=sysconfig.get_path("scripts"))
 REAL = shutil.which("dot")

@@ -8,7 +8,7 @@ import pytest
 
 from hinas_nb import figures
 from hinas_nb.figures import FigureError
-from hinas_nb.genotype import Genotype
+from hinas_nb.method.genotype import Genotype
 
 CELL = ((("conv_3", 0), ("sep_3", 1)),) * 4
 CHANGES = pd.DataFrame(

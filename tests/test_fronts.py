@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hinas_nb import figures, fronts
-from hinas_nb.config import SearchConfig, TrainConfig
+from hinas_nb import figures
+from hinas_nb.evidence import fronts
+from hinas_nb.experiment.config import SearchConfig, TrainConfig
 from hinas_nb.figures import FigureError
-from hinas_nb.search import candidate
+from hinas_nb.training.search import candidate
 
 SEARCH = SearchConfig(data="photos", split="train", validation="validation")
 TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", validation="validation", fold=2)

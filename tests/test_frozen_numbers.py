@@ -16,15 +16,16 @@ from unittest import mock
 import pytest
 import torch
 
-from hinas_nb import data, metrics, protocol
-from hinas_nb.config import Space
-from hinas_nb.decode import decide
-from hinas_nb.evaluate import evaluate
-from hinas_nb.genotype import Genotype, width_paths
-from hinas_nb.losses import restoration_loss
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.supercell import SuperCell, edges
-from hinas_nb.supernet import Supernet, moves
+from hinas_nb import data
+from hinas_nb.experiment.config import Space
+from hinas_nb.method.decode import decide
+from hinas_nb.method.fast.supercell import SuperCell, edges
+from hinas_nb.method.genotype import Genotype, width_paths
+from hinas_nb.method.losses import restoration_loss
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.method.supernet import Supernet, moves
+from hinas_nb.scoring import metrics, protocol
+from hinas_nb.scoring.evaluate import evaluate
 
 FROZEN = Path(__file__).parent / "data" / "frozen_numbers.json"
 #: Relative. Rounding in float64 is 1e-16; sums of some thousand terms in another order, as on another processor, and a

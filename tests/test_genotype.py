@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hinas_nb.genotype import (
+from hinas_nb.method.genotype import (
     DECODED_OPERATIONS,
     Genotype,
     GenotypeError,

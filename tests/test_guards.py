@@ -6,23 +6,28 @@ import json
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
 
-from hinas_nb import contract, places
-from hinas_nb.profile import load_profile
+from hinas_nb import locations
+from hinas_nb.batch import contract
+from hinas_nb.experiment.profile import load_profile
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hinas_nb"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MODEL_SIDE = (
-    "genotype", "branches", "kernels", "layers", "ops", "deformable", "supercell", "supernet", "decode", "network",
-    "losses",
+#: From the ground up: a wing imports only itself and wings to its left. Files beside the wings come between `method`
+#: and `data`; the documented names and the command line, on the roof, import anything.
+WINGS = (
+    "method", "", "data", "figures", "scoring", "comparators", "experiment", "speed", "training", "running", "use",
+    "evidence", "reporting", "batch",
 )  # fmt: skip
+ROOF = {"__init__", "__main__", "config", "decode", "genotype", "metrics", "network", "protocol", "supernet"}
 MODEL_LIBRARIES = {"torch", "jaxtyping", "safetensors"}  # safetensors: how torch's weights are kept on disk
 BINARY = {".png", ".safetensors"}
 
@@ -54,21 +59,42 @@ def parts(path: Path) -> set[str]:
 # --- imports
 
 
-@pytest.mark.parametrize("name", MODEL_SIDE)
-def test_the_model_side_knows_only_torch(name):
-    path = PACKAGE / f"{name}.py"
-    assert libraries(path) - sys.stdlib_module_names <= MODEL_LIBRARIES
-    assert parts(path) <= set(MODEL_SIDE)
+def wing(name: str) -> str:
+    """The wing of a module, by its dotted name below `hinas_nb`; "" for files beside the wings."""
+    first = name.split(".")[0]
+    return first if first in WINGS else ""
+
+
+def part_names(path: Path) -> set[str]:
+    """What a module imports of this package, as dotted names below it."""
+    return {name.removeprefix("hinas_nb.") for name in imported(path) if name.startswith("hinas_nb.")}
+
+
+@modules
+def test_a_wing_imports_only_wings_below_it(path):
+    name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    if name not in ROOF:
+        above = {part for part in part_names(path) if WINGS.index(wing(part)) > WINGS.index(wing(name))}
+        assert not above and not part_names(path) & ROOF
+
+
+def test_no_module_imports_in_a_circle():
+    names = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in MODULES}
+    graph = {name: part_names(path) & set(names) for name, path in names.items()}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_the_method_knows_only_torch():
+    for path in (PACKAGE / "method").rglob("*.py"):
+        assert libraries(path) - sys.stdlib_module_names <= MODEL_LIBRARIES
 
 
 @modules
 def test_only_figures_draw_and_only_batch_runs_papermill(path):
     if "figures" not in path.relative_to(PACKAGE).as_posix():
         assert not libraries(path) & {"matplotlib", "seaborn", "graphviz"}
-    if path.name != "batch.py":
+    if path.parent.name != "batch":
         assert "papermill" not in libraries(path)
-    if path.name not in ("batch.py", "__main__.py"):
-        assert "batch" not in parts(path)
 
 
 @modules
@@ -80,8 +106,8 @@ def test_every_module_says_what_it_holds(path):
 
 
 def test_every_profile_loads():
-    assert {"smoke", "laptop", "paper"} <= set(places.profiles())
-    for name in places.profiles():
+    assert {"smoke", "laptop", "paper"} <= set(locations.profiles())
+    for name in locations.profiles():
         assert load_profile(name).name == name
 
 

@@ -13,11 +13,12 @@ from unittest import mock
 
 import pytest
 
-from hinas_nb import config, identity, planning
-from hinas_nb.genotype import Genotype
-from hinas_nb.identity import REVISIONS, all_data, describe, kind_of, run_hash
-from hinas_nb.protocol import Protocol
-from hinas_nb.store import Store
+from hinas_nb.batch import planning
+from hinas_nb.experiment import config, identity
+from hinas_nb.experiment.identity import REVISIONS, all_data, describe, kind_of, run_hash
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.running.store import Store
+from hinas_nb.scoring.protocol import Protocol
 
 ROOT = Path(__file__).parents[1]
 STORED = sorted((ROOT / "results" / "laptop" / "runs").glob("*/*/run.json"))

@@ -38,8 +38,9 @@ def test_killed_and_resumed_is_uninterrupted(kind, tmp_path):
 def nursery(kind: str, root: Path) -> dict:
     import torch
 
-    from hinas_nb import compute, search, train  # noqa: F401  for the forks
     from hinas_nb.provenance import provenance
+    from hinas_nb.running import compute  # noqa: F401  for the forks
+    from hinas_nb.training import search, train  # noqa: F401  for the forks
 
     torch.set_num_threads(1)
     # Done here once, not in every fork: asking git, and what the first optimizer imports.
@@ -79,8 +80,8 @@ def nursery(kind: str, root: Path) -> dict:
 
 def tiny(kind: str, images: Path):
     from hinas_nb import data
-    from hinas_nb.config import SearchConfig, TrainConfig
-    from hinas_nb.genotype import Genotype
+    from hinas_nb.experiment.config import SearchConfig, TrainConfig
+    from hinas_nb.method.genotype import Genotype
 
     rng = np.random.default_rng(0)
     for index in range(7):
@@ -96,8 +97,8 @@ def tiny(kind: str, images: Path):
 
 def attempt(config, root: Path, seconds: float | None = None, fault: tuple[str, str] | None = None):
     """Start or resume a Run in a fork, kill it after `seconds` or in a write; its folder if it ended."""
-    from hinas_nb.compute import compute
-    from hinas_nb.store import Store
+    from hinas_nb.running.compute import compute
+    from hinas_nb.running.store import Store
 
     process = os.fork()
     if not process:
@@ -148,7 +149,7 @@ def die_writing(name: str, moment: str) -> None:
 
 def outcome(folder, kind: str) -> tuple[list[dict], bytes]:
     """Records without what they cost, and the bytes of the result."""
-    from hinas_nb.compute import COSTS
+    from hinas_nb.running.compute import COSTS
 
     records = [{k: v for k, v in record.items() if k not in COSTS} for record in folder.records()]
     return records, (folder.path / RESULT[kind]).read_bytes()

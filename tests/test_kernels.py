@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hinas_nb import kernels, layers
+from hinas_nb.method.fast import kernels, layers
 
 SIZES = [(2, 6, 9, 7), (3, 10, 16, 16), (1, 20, 5, 5)]
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pictures_for_tests import image_set
 
-from hinas_nb import latency
-from hinas_nb.config import LatencyConfig, SearchConfig, Space
-from hinas_nb.genotype import Genotype
-from hinas_nb.search import _State
+from hinas_nb.experiment.config import LatencyConfig, SearchConfig, Space
+from hinas_nb.method.fast.supercell import edges
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.supernet import Supernet
 from hinas_nb.settings import ConfigError
-from hinas_nb.supercell import edges
-from hinas_nb.supernet import Supernet
+from hinas_nb.speed import latency
+from hinas_nb.training.search import _State
 
 SPACE = Space(layers=2, nodes=2, base_width=2, operations=("conv_3", "sep_3", "skip", "none"))
 

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from hinas_nb import losses, metrics, protocol
-from hinas_nb.losses import restoration_loss
+from hinas_nb.method import losses
+from hinas_nb.method.losses import restoration_loss
+from hinas_nb.scoring import metrics, protocol
 
 
 @pytest.fixture

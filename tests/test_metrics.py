@@ -7,7 +7,8 @@ import torch
 from skimage.color import rgb2ycbcr
 from skimage.metrics import structural_similarity
 
-from hinas_nb import data, evaluate, metrics, protocol
+from hinas_nb import data
+from hinas_nb.scoring import evaluate, metrics, protocol
 
 GREY = protocol.get("denoise-standard")
 FLOAT = GREY.but(round_output=False)

@@ -5,11 +5,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hinas_nb import data, evaluate, files, network
-from hinas_nb.config import EvaluateConfig, TrainConfig  # noqa: F401 (imported first: protocol needs settings)
-from hinas_nb.genotype import Genotype, random_genotype
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.ops import conv_norm
+from hinas_nb import data, files
+from hinas_nb.experiment.config import EvaluateConfig, TrainConfig  # noqa: F401 (imported first: protocol needs settings)
+from hinas_nb.method import network
+from hinas_nb.method.genotype import Genotype, random_genotype
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.method.operations import conv_norm
+from hinas_nb.scoring import evaluate
 
 
 def alike(levels, first, second, nodes):

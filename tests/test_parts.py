@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hinas_nb import figures, parts, speed
+from hinas_nb import figures
+from hinas_nb.evidence import timing_runs
 from hinas_nb.figures import FigureError
+from hinas_nb.speed import profiling
 
 
 def call():
@@ -21,43 +23,43 @@ def call():
 @pytest.mark.parametrize(
     ("name", "shapes", "kind"),
     [
-        ("aten::mkldnn_convolution", [[2, 1, 9, 9], [64, 1, 3, 3], []], parts.DENSE),  # a grey image
-        ("aten::mkldnn_convolution", [[2, 64, 9, 9], [64, 1, 3, 3], []], parts.DEPTHWISE),
-        ("aten::mkldnn_convolution", [[2, 64, 9, 9], [8, 64, 1, 1], []], parts.POINTWISE),
-        ("aten::convolution_backward", [[2, 8, 9, 9], [2, 4, 9, 9], [8, 4, 3, 3], [], []], parts.DENSE),
-        ("aten::convolution_backward", [[2, 8, 9, 9], [2, 8, 9, 9], [8, 1, 3, 3], [], []], parts.DEPTHWISE),
-        ("aten::batch_norm_update_stats", [[9, 8]], parts.NORMS),
-        ("aten::addcmul_", [[9, 8]], parts.SUMS),
-        ("aten::copy_", [[9, 8]], parts.COPIES),
-        ("aten::view", [[9, 8]], parts.REST),
-        ("_SendBackward", [], parts.REST),
+        ("aten::mkldnn_convolution", [[2, 1, 9, 9], [64, 1, 3, 3], []], profiling.DENSE),  # a grey image
+        ("aten::mkldnn_convolution", [[2, 64, 9, 9], [64, 1, 3, 3], []], profiling.DEPTHWISE),
+        ("aten::mkldnn_convolution", [[2, 64, 9, 9], [8, 64, 1, 1], []], profiling.POINTWISE),
+        ("aten::convolution_backward", [[2, 8, 9, 9], [2, 4, 9, 9], [8, 4, 3, 3], [], []], profiling.DENSE),
+        ("aten::convolution_backward", [[2, 8, 9, 9], [2, 8, 9, 9], [8, 1, 3, 3], [], []], profiling.DEPTHWISE),
+        ("aten::batch_norm_update_stats", [[9, 8]], profiling.NORMS),
+        ("aten::addcmul_", [[9, 8]], profiling.SUMS),
+        ("aten::copy_", [[9, 8]], profiling.COPIES),
+        ("aten::view", [[9, 8]], profiling.REST),
+        ("_SendBackward", [], profiling.REST),
     ],
 )
 def test_operations_are_told_apart_by_name_and_shape(name, shapes, kind):
-    assert parts._kind(name, shapes) == kind
+    assert profiling._kind(name, shapes) == kind
 
 
 def test_parts_and_rest_make_up_the_seconds():
     call()
-    found = parts.seconds_by_kind(call, 100.0)
-    assert list(found) == list(parts.KINDS) and sum(found.values()) == pytest.approx(100)
-    assert all(found[kind] > 0 for kind in parts.KINDS if kind != parts.COPIES)
-    assert parts.seconds_by_kind(lambda: time.sleep(0), 0.5)[parts.REST] == 0.5
-    assert parts.seconds_by_kind(call, 0.0)[parts.REST] == 0
+    found = profiling.seconds_by_kind(call, 100.0)
+    assert list(found) == list(profiling.KINDS) and sum(found.values()) == pytest.approx(100)
+    assert all(found[kind] > 0 for kind in profiling.KINDS if kind != profiling.COPIES)
+    assert profiling.seconds_by_kind(lambda: time.sleep(0), 0.5)[profiling.REST] == 0.5
+    assert profiling.seconds_by_kind(call, 0.0)[profiling.REST] == 0
 
 
 def test_the_round_that_tells_them_is_shown():
-    told = {arm: dict.fromkeys(parts.KINDS, seconds) for arm, seconds in (("b", 2.0), ("a", 6.0))}
-    table = parts.table([{"parts_by_arm": {}}, {"parts_by_arm": told}])
-    assert list(dict.fromkeys(table["arm"])) == ["b", "a"] and list(table["part"][:7]) == list(parts.KINDS)
+    told = {arm: dict.fromkeys(profiling.KINDS, seconds) for arm, seconds in (("b", 2.0), ("a", 6.0))}
+    table = profiling.table([{"parts_by_arm": {}}, {"parts_by_arm": told}])
+    assert list(dict.fromkeys(table["arm"])) == ["b", "a"] and list(table["part"][:7]) == list(profiling.KINDS)
     assert table.groupby("arm")["seconds"].first().to_dict() == {"b": 2, "a": 6}
 
 
 def test_parts_are_asked_of_plain_and_ours_at_the_first_batch_and_of_ours_at_the_last():
-    config = speed.step_parts(speed.PAPER)
+    config = timing_runs.step_parts(timing_runs.PAPER)
     labels = [arm.label for arm in config.arms if arm.phase == "weights"]
     assert labels == ["plain, batch 2, W", "ours, batch 2, W", "ours, batch 8, W"] and config.parts
-    assert not any(arm.plain for arm in speed.step_parts(speed.TINY).arms)
+    assert not any(arm.plain for arm in timing_runs.step_parts(timing_runs.TINY).arms)
 
 
 def test_bars_are_stacked_to_their_whole():

@@ -12,8 +12,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hinas_nb import __main__, data, pictures
-from hinas_nb.pictures import Picture, PictureError
+from hinas_nb import __main__, data
+from hinas_nb.data import pictures
+from hinas_nb.data.pictures import Picture, PictureError
 
 HEIGHT, WIDTH = 24, 40
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]

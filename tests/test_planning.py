@@ -6,13 +6,15 @@ import math
 import pytest
 from made_up_runs import finish, rewritten, score
 
-from hinas_nb import batch, claim_file, claims, design, durations, few_steps, forecast, planning, stats
-from hinas_nb.config import CVPR2020, Arm, Comparator, TimingConfig
-from hinas_nb.durations import Estimate
-from hinas_nb.genotype import Genotype
-from hinas_nb.identity import Run
-from hinas_nb.planning import Kind, Plan
-from hinas_nb.profile import load_profile
+from hinas_nb.batch import durations, few_steps, forecast, front_door, planning
+from hinas_nb.batch.durations import Estimate
+from hinas_nb.batch.planning import Kind, Plan
+from hinas_nb.evidence import claim_file, claims, power, stats
+from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, TimingConfig
+from hinas_nb.experiment.identity import Run
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.running.store import Store
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def budget(tmp_path, monkeypatch):
     return load_profile("smoke", {"seeds": [0, 1, 2]})
 
 
-def settings(budget, workers=1, threads=1) -> batch.Settings:
-    return batch.Settings("smoke", budget.store().root.parents[1], None, workers, threads)
+def settings(budget, workers=1, threads=1) -> front_door.Settings:
+    return front_door.Settings("smoke", Store.of(budget).root.parents[1], None, workers, threads)
 
 
 def chain(budget, seed=0, **changes):
@@ -78,24 +80,24 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
     for seed, seconds in enumerate((10.0, 30.0, 20.0)):
         search, *_ = chain(budget, seed)
         finish(budget, search)
-        path = budget.store().folder(search).path
+        path = Store.of(budget).folder(search).path
         rewritten(path, seconds=seconds)
     other = chain(budget, 9)[0]
-    assert list(durations.estimate([other], budget.store())) == [(durations.shape(other), Estimate(20.0, "finished"))]
-    assert not durations.finished(budget.store(), threads=2), "other threads take another time"
+    assert list(durations.estimate([other], Store.of(budget))) == [(durations.shape(other), Estimate(20.0, "finished"))]
+    assert not durations.finished(Store.of(budget), threads=2), "other threads take another time"
     for wrong in ({"seconds": "abc"}, {"seconds": 10**400}, {"config": {"space": []}}, {"revisions": {"search": 1}}):
         rewritten(path, **({"seconds": 20.0} | wrong))
-        found = durations.finished(budget.store(), 1)[durations.shape(other)]
+        found = durations.finished(Store.of(budget), 1)[durations.shape(other)]
         assert sorted(found) == [10.0, 30.0], "a damaged Run says nothing, nor does one of an older revision"
     for text in ("{}", "[]", '{"seconds": 1', "[" * 100_000):
         (path / "run.json").write_text(text)
-        ((key, seconds),) = durations.finished(budget.store(), 1).items()
+        ((key, seconds),) = durations.finished(Store.of(budget), 1).items()
         assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0]
 
 
 def test_what_cannot_be_foretold_says_so(budget):
     config = TimingConfig(what="product", arms=(Arm(label="m", subject="matrix product"),))
-    ((_, found),) = durations.estimate([config], budget.store())
+    ((_, found),) = durations.estimate([config], Store.of(budget))
     assert math.isnan(found.seconds) and found.source == "not known beforehand"
 
 
@@ -103,10 +105,10 @@ def test_what_cannot_be_foretold_says_so(budget):
 def test_a_few_steps_are_taken_in_a_process_of_its_own(budget, tmp_path):
     _, _, scoring = chain(budget)
     nothing = scoring.but(model="input", every=4)
-    ((_, found),) = durations.estimate([nothing], budget.store())
+    ((_, found),) = durations.estimate([nothing], Store.of(budget))
     assert found.source == "timed" and 0 < found.seconds < math.inf
     missing = nothing.but(data=f"folder:{tmp_path / 'none'}", split="all")
-    ((_, found),) = durations.estimate([missing], budget.store())
+    ((_, found),) = durations.estimate([missing], Store.of(budget))
     assert math.isnan(found.seconds) and found.source.startswith("folder of images must exist, got")
 
 
@@ -172,8 +174,8 @@ def test_a_network_that_was_found_is_timed_itself(budget):
     genotype = few_steps.stand_in(training)
     other = Genotype((0, 0, 0), genotype.cells)
     finish(budget, search, genotype=other)
-    assert durations._resolved(scoring, budget.store()).model.genotype == other
-    assert durations._resolved(search, budget.store()) == search
+    assert durations._resolved(scoring, Store.of(budget)).model.genotype == other
+    assert durations._resolved(search, Store.of(budget)) == search
 
 
 # --- all together
@@ -246,7 +248,7 @@ def test_where_nothing_could_be_timed_no_time_is_told(budget, monkeypatch):
 
 
 def test_the_smallest_effect_comes_from_the_printed_deviations(budget):
-    table = design.smallest_effects(budget, ["lwas"]).set_index(["images", "metric"])
+    table = power.smallest_effects(budget, ["lwas"]).set_index(["images", "metric"])
     row = table.loc[("sigma 50", "PSNR (dB)")]
     assert row["smallest"] == pytest.approx(stats.smallest_effect(math.hypot(0.0723, 0.1749), 3))
     assert (row["assumed"], row["seeds"], row["published"]) == ("table 1", 3, pytest.approx(0.08))
@@ -255,7 +257,7 @@ def test_the_smallest_effect_comes_from_the_printed_deviations(budget):
 
 
 def test_where_the_paper_prints_no_deviation_that_of_the_method_is_assumed(budget):
-    row = design.smallest_effects(budget, ["early-stop"]).iloc[0]
+    row = power.smallest_effects(budget, ["early-stop"]).iloc[0]
     assert row["assumed"] == "table 1, both"
     assert row["smallest"] == pytest.approx(stats.smallest_effect(math.sqrt(2) * 0.07, 3))
 
@@ -263,20 +265,20 @@ def test_where_the_paper_prints_no_deviation_that_of_the_method_is_assumed(budge
 def test_finished_seeds_know_better_than_the_paper(budget):
     (question, *_) = [q for q in claims.questions(budget, ["lwas"]) if q.degradation == 50 and q.metric == "psnr"]
     score(budget, question, 0.5, seeds=[0, 1])
-    assert design.smallest_effects(budget, ["lwas"]).iloc[0]["assumed"] == "table 1", "two seeds are too few"
+    assert power.smallest_effects(budget, ["lwas"]).iloc[0]["assumed"] == "table 1", "two seeds are too few"
     score(budget, question, 0.5, spread=0.02, seeds=[0, 1, 2])
-    row = design.smallest_effects(budget, ["lwas"]).iloc[0]
+    row = power.smallest_effects(budget, ["lwas"]).iloc[0]
     assert row["assumed"] == "3 seeds done"
     assert row["smallest"] == pytest.approx(stats.smallest_effect(0.02, 3))
 
 
 def test_so_few_searches_cannot_tell_the_widest_layer_from_chance(budget):
-    row = design.smallest_effects(budget, ["last-layer-widest"]).iloc[0]
+    row = power.smallest_effects(budget, ["last-layer-widest"]).iloc[0]
     assert math.isinf(row["smallest"]) and row["text"][0] == "none"
 
 
 def test_costs_have_no_deviation_before_they_are_measured(budget):
-    table = design.smallest_effects(budget, ["sharing-saves"])
+    table = power.smallest_effects(budget, ["sharing-saves"])
     assert set(table["assumed"]) == {"no deviation known"} and set(text[0] for text in table["text"]) == {"unknown"}
 
 
@@ -291,8 +293,8 @@ def test_costs_have_no_deviation_before_they_are_measured(budget):
 )  # fmt: skip
 def test_the_forecast_speaks_of_the_claims_of_the_planned_notebooks(budget, monkeypatch, notebooks, claimed):
     asked = []
-    empty = design.smallest_effects(budget, ["lwas"]).iloc[:1]
-    monkeypatch.setattr(design, "smallest_effects", lambda _, names: asked.extend(names) or empty)
+    empty = power.smallest_effects(budget, ["lwas"]).iloc[:1]
+    monkeypatch.setattr(power, "smallest_effects", lambda _, names: asked.extend(names) or empty)
     jobs = [type("Job", (), {"notebook": type("N", (), {"name": name}), "values": {}}) for name in notebooks]
     said = list(forecast._claims(jobs, settings(budget)))
     assert set(asked) == claimed and bool(said) == bool(claimed)

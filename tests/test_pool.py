@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hinas_nb import compute, identity, pool
-from hinas_nb.config import EvaluateConfig, SearchConfig, TrainConfig
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, execute, grid
-from hinas_nb.store import Store
+from hinas_nb.experiment import identity
+from hinas_nb.experiment.config import EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.running import compute, pool
+from hinas_nb.running.runs import Run, execute, grid
+from hinas_nb.running.store import Store
+from hinas_nb.scoring.protocol import get
 
 SEARCH = SearchConfig(data="photos", split="train", validation="validation")
 TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", validation="validation")

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from hinas_nb import places
-from hinas_nb.config import Comparator, SearchConfig, TrainConfig
-from hinas_nb.profile import TASKS, load_profile
-from hinas_nb.protocol import get
+from hinas_nb import locations
+from hinas_nb.experiment.config import Comparator, SearchConfig, TrainConfig
+from hinas_nb.experiment.profile import TASKS, load_profile
+from hinas_nb.running.store import Store
+from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError
 
-NAMES = places.profiles()
+NAMES = locations.profiles()
 
 
 def test_there_are_three():
@@ -148,7 +149,7 @@ def test_the_input_is_scored_under_a_protocol():
 
 def test_runs_of_profiles_are_kept_apart(monkeypatch, tmp_path):
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
-    assert load_profile("smoke").store().root == Path(tmp_path) / "smoke" / "runs"
+    assert Store.of(load_profile("smoke")).root == Path(tmp_path) / "smoke" / "runs"
 
 
 def test_a_folder_takes_the_place_of_any_data_set(monkeypatch, tmp_path):
@@ -182,7 +183,7 @@ def test_a_folder_takes_the_place_of_any_data_set(monkeypatch, tmp_path):
 
 def test_a_comparator_takes_a_budget_without_what_only_a_genotype_has(tmp_path):
     """Folding, widths and first weights are the genotype's; a network with a noise map is told sigma."""
-    text = (places.home() / "params" / "smoke.yaml").read_text()
+    text = (locations.home() / "params" / "smoke.yaml").read_text()
     own = "base_width: 8\n    fold: 2\n    near_identity: true\n    without_norms: true"
     path = tmp_path / "folded.yaml"
     path.write_text(text.replace("base_width: 8", own))

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from hinas_nb import data, protocol
+from hinas_nb import data
+from hinas_nb.scoring import protocol
 from hinas_nb.settings import ConfigError
 
 STANDARD = protocol.get("denoise-standard")
@@ -125,7 +126,8 @@ def test_noise_is_the_same_in_every_process(photo):
     script = """
 import hashlib, torch
 torch.set_num_threads(2); torch.manual_seed(7)
-from hinas_nb import data, protocol
+from hinas_nb import data
+from hinas_nb.scoring import protocol
 photo = torch.randint(0, 256, (3, 100, 131), generator=data.stream(0, "photo"), dtype=torch.uint8)
 p = protocol.get("denoise-released")
 noisy, clean = p.pair(photo, "a")

@@ -10,20 +10,21 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hinas_nb import files, places, published
+from hinas_nb import files, locations
 from hinas_nb.data.catalog import CATALOG
+from hinas_nb.evidence import paper_tables
 from hinas_nb.settings import ConfigError
 
 SECOND_READING = Path(__file__).with_name("published_second_reading.csv")
 SEED = 2022  # draws the third of the cells that was read a second time
 NUMBERS = range(1, 13)
-TABLES = {number: published.table(number) for number in NUMBERS}
+TABLES = {number: paper_tables.table(number) for number in NUMBERS}
 EVERYTHING = pd.concat(TABLES.values(), ignore_index=True)
 ROWS = {1: 5, 2: 5, 3: 3, 4: 3, 5: 3, 6: 3, 7: 3, 8: 3, 9: 4, 10: 10, 11: 14, 12: 31}
 CELLS = {1: 35, 2: 45, 3: 9, 4: 18, 5: 18, 6: 6, 7: 18, 8: 27, 9: 36, 10: 80, 11: 140, 12: 310}  # numbers and dashes
 
 
-FILE = places.home() / "params" / "published"
+FILE = locations.home() / "params" / "published"
 SAID = files.read_yaml(FILE / "tables.yaml")
 #: Every line of the file as text; cells without a metric are words and check marks.
 LINES = pd.read_csv(FILE / "tables.csv", dtype=str, keep_default_na=False)
@@ -58,8 +59,8 @@ def scores(number: int, row: str, degradation: float | None = None) -> dict[tupl
 
 
 def test_every_row_and_cell_is_there():
-    assert published.numbers() == list(NUMBERS)
-    assert {number: len(published.wide(number)) for number in NUMBERS} == ROWS
+    assert paper_tables.numbers() == list(NUMBERS)
+    assert {number: len(paper_tables.wide(number)) for number in NUMBERS} == ROWS
     cells = printed()
     assert {number: sum(address[0] == number for address in cells) for number in NUMBERS} == CELLS
 
@@ -173,7 +174,7 @@ def test_values_are_the_numbers_that_are_printed(number):
         if line["metric"] == "gpu_hours":
             gpus, hours = re.fullmatch(r"computed: (\d+) \w+ times ([\d.]+) h", line["note"]).groups()
             assert float(line["value"]) == pytest.approx(float(gpus) * float(hours)), line
-        elif cell in published.EMPTY:
+        elif cell in paper_tables.EMPTY:
             assert line["value"] == "", line
         else:
             assert float(line["value"]) == numbers[0 if line["metric"].endswith("_low") else -1], line
@@ -190,7 +191,7 @@ def test_what_is_said_of_a_row_is_said_of_one_that_is_there():
 
 
 def test_contradictions_that_are_known_are_noted():
-    noted = {number: set(published.notes(number)["kind"]) for number in NUMBERS}
+    noted = {number: set(paper_tables.notes(number)["kind"]) for number in NUMBERS}
     assert {number for number in NUMBERS if "text against table" in noted[number]} == {1, 2, 4, 9, 10, 11, 12}
     assert all("protocol" in kinds for kinds in noted.values())
 
@@ -231,28 +232,28 @@ def test_copied_rows_do_not_carry_the_protocol_of_ours():
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_wide_is_as_printed(number):
-    wide, cells = published.wide(number), printed()
-    marked = wide.map(lambda text: text.endswith(published.MARK)).sum().sum()
+    wide, cells = paper_tables.wide(number), printed()
+    marked = wide.map(lambda text: text.endswith(paper_tables.MARK)).sum().sum()
     assert marked == (TABLES[number]["flag"] != "").sum()
     for (table, row, degradation, column), (text, deviation) in cells.items():
         if table == number:
             lines = wide[wide.iloc[:, 0] == row]
             lines = lines[lines["Scale"] == f"×{degradation}"] if "Scale" in wide else lines
             shown = text + (f" ± {deviation}" if deviation else "")
-            assert lines[column].item().removesuffix(published.MARK) == shown
+            assert lines[column].item().removesuffix(paper_tables.MARK) == shown
 
 
 def test_a_returned_table_is_the_callers_own():
-    mine = published.table(3)
+    mine = paper_tables.table(3)
     mine["value"] = 0
-    assert (published.table(3)["value"] > 0).all()
+    assert (paper_tables.table(3)["value"] > 0).all()
 
 
 # Parameters published elsewhere
 
 
 def test_counts_conflict_and_stay():
-    counts = published.parameters()
+    counts = paper_tables.parameters()
     assert set(counts.loc[counts["system"] == "NLRN", "parameters"]) == {330_000, 1_030_000}
     assert counts.loc[counts["system"] == "DnCNN", "parameters"].tolist() == [556_096, 555_137]
     assert len(counts[counts["system"] == "LapSRN"]) == 3
@@ -286,20 +287,20 @@ def test_a_broken_file_is_one_line(home, name, old, new, line):
     assert old in text
     (home / name).write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ValueError, match=line) as error:
-        published.table(10)
+        paper_tables.table(10)
     assert "\n" not in str(error.value)
 
 
 def test_broken_counts_are_one_line(home):
     (home / "parameters.csv").write_text("system,count\nA,0\n")
     with pytest.raises(ConfigError, match=r"parameters.csv must be a table with columns system row task scale"):
-        published.parameters()
+        paper_tables.parameters()
 
 
 def test_what_is_not_there_is_one_line(home):
     with pytest.raises(ConfigError, match="table must be one of 1 2 3 4 5 6 7 8 9 10 11 12, got 13"):
-        published.table(13)
+        paper_tables.table(13)
     (home / "tables.csv").unlink()
-    published._read.cache_clear()
+    paper_tables._read.cache_clear()
     with pytest.raises(ConfigError, match=r"tables.csv must hold what is published, got: No such file"):
-        published.wide(1)
+        paper_tables.wide(1)

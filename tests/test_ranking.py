@@ -9,11 +9,11 @@ import pytest
 from pictures_for_tests import image_set
 from scipy.stats import kendalltau
 
-from hinas_nb import ranking
-from hinas_nb.config import SearchConfig
+from hinas_nb.evidence import ranking
+from hinas_nb.experiment.config import SearchConfig
 from hinas_nb.files import FileContentError
-from hinas_nb.search import candidate, search
-from hinas_nb.store import Store
+from hinas_nb.running.store import Store
+from hinas_nb.training.search import candidate, search
 
 
 def by_hand(first, second):

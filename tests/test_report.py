@@ -8,12 +8,13 @@ import pytest
 import torch
 from made_up_runs import noted
 
-from hinas_nb import __main__, files, report
+from hinas_nb import __main__, files
+from hinas_nb.experiment.identity import REVISIONS
 from hinas_nb.figures import Picture
-from hinas_nb.identity import REVISIONS
-from hinas_nb.publish import Publisher
-from hinas_nb.report import ReportError
-from hinas_nb.store import Store
+from hinas_nb.reporting import report
+from hinas_nb.reporting.outputs import Publisher
+from hinas_nb.reporting.report import ReportError
+from hinas_nb.running.store import Store
 
 NOTEBOOK = "05_train_and_restore"
 

@@ -10,13 +10,18 @@ import torch
 from made_up_runs import noted
 from PIL import Image
 
-from hinas_nb import __main__, comparators, data, evaluate, files, loops, network, pictures, provenance, restore
-from hinas_nb.config import Comparator, Epoch, Perturbed, SearchConfig, TrainConfig
-from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import REVISIONS, canonical
-from hinas_nb.pictures import Picture, PictureError
-from hinas_nb.profile import load_profile
-from hinas_nb.restore import Candidate, RestoreError
+from hinas_nb import __main__, comparators, data, files, provenance
+from hinas_nb.data import pictures
+from hinas_nb.data.pictures import Picture, PictureError
+from hinas_nb.experiment.config import Comparator, Epoch, Perturbed, SearchConfig, TrainConfig
+from hinas_nb.experiment.identity import REVISIONS, canonical
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method import network
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.scoring import evaluate
+from hinas_nb.training import loops
+from hinas_nb.use import restore
+from hinas_nb.use.restore import Candidate, RestoreError
 
 RANDOM = np.random.default_rng(0)
 

@@ -16,16 +16,19 @@ import pytest
 import torch
 from made_up_runs import noted, rewritten
 
-from hinas_nb import data, evaluate, files, pool, stats
-from hinas_nb.compute import LOOPS, genotype_of
-from hinas_nb.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
-from hinas_nb.genotype import Genotype, random_genotype
-from hinas_nb.identity import describe
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, RunsFailed, collect, compute, execute, grid, missing, status, vary
+from hinas_nb import data, files
+from hinas_nb.evidence import stats
+from hinas_nb.experiment.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
+from hinas_nb.experiment.identity import describe
+from hinas_nb.method.genotype import Genotype, random_genotype
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running import pool
+from hinas_nb.running.compute import LOOPS, genotype_of
+from hinas_nb.running.runs import Run, RunsFailed, collect, compute, execute, grid, missing, status, vary
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import evaluate
+from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError
-from hinas_nb.store import Store
 
 SEARCH = SearchConfig(data="photos", split="train", validation="validation")
 TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", validation="validation")
@@ -344,10 +347,10 @@ def test_a_run_killed_at_every_try_is_reported_as_interrupted(store):
 SCRIPT = """
 import sys
 from pathlib import Path
-from hinas_nb.config import EvaluateConfig
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, execute
-from hinas_nb.store import Store
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.scoring.protocol import get
+from hinas_nb.running.runs import Run, execute
+from hinas_nb.running.store import Store
 
 if __name__ == "__main__":
     config = EvaluateConfig(model="input", data=sys.argv[2], split="all", protocol=get("denoise-standard"))

@@ -8,9 +8,9 @@ import pytest
 
 SCRIPT = """
 import sys
-from hinas_nb.config import Arm, EvaluateConfig, TimingConfig
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, Store, collect, grid
+from hinas_nb.experiment.config import Arm, EvaluateConfig, TimingConfig
+from hinas_nb.scoring.protocol import get
+from hinas_nb.running.runs import Run, Store, collect, grid
 
 print("the script begins")
 store = Store(sys.argv[-1])

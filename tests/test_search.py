@@ -6,14 +6,14 @@ import pytest
 import torch
 from pictures_for_tests import image_set
 
-from hinas_nb import cost
-from hinas_nb.config import SearchConfig, Space
-from hinas_nb.genotype import Genotype, random_in
-from hinas_nb.loops import score
-from hinas_nb.network import DerivedNetwork
-from hinas_nb.plain import plain_supernet
-from hinas_nb.search import _State, search, weight_lr
-from hinas_nb.store import RunFolder
+from hinas_nb.experiment.config import SearchConfig, Space
+from hinas_nb.method.genotype import Genotype, random_in
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.method.supercell import plain_supernet
+from hinas_nb.running.store import RunFolder
+from hinas_nb.speed import cost
+from hinas_nb.training.loops import score
+from hinas_nb.training.search import _State, search, weight_lr
 
 #: Losses of the first three W and A steps. If these move, old Runs must not be served: raise REVISIONS["search"].
 GOLDEN_WEIGHT = [0.7445211, 0.3683218, 0.3879104]

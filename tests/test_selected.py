@@ -4,16 +4,24 @@ import json
 
 import pytest
 
-from hinas_nb.compute import genotype_of
-from hinas_nb.config import Comparator, EvaluateConfig, LatencyConfig, SearchConfig, Selected, Space, TrainConfig
 from hinas_nb.data import DataError
-from hinas_nb.genotype import random_genotype
-from hinas_nb.identity import kind_of, run_hash
-from hinas_nb.profile import load_profile
-from hinas_nb.protocol import get
-from hinas_nb.runs import Run, execute, missing
+from hinas_nb.experiment.config import (
+    Comparator,
+    EvaluateConfig,
+    LatencyConfig,
+    SearchConfig,
+    Selected,
+    Space,
+    TrainConfig,
+)
+from hinas_nb.experiment.identity import kind_of, run_hash
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.running.compute import genotype_of
+from hinas_nb.running.runs import Run, execute, missing
+from hinas_nb.running.store import Store
+from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError
-from hinas_nb.store import Store
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from hinas_nb import metrics, protocol, showcase
 from hinas_nb.data import DataError, ImageSet
+from hinas_nb.scoring import metrics, protocol, showcase
 
 
 def images() -> ImageSet:

@@ -6,17 +6,20 @@ import pandas as pd
 import pytest
 import torch
 
-from hinas_nb import benchmark, cost, figures, speed
-from hinas_nb.config import CVPR2020, SearchConfig, Space
+from hinas_nb import figures
+from hinas_nb.evidence import timing_runs
+from hinas_nb.experiment.config import CVPR2020, SearchConfig, Space
 from hinas_nb.figures.speed import slope
+from hinas_nb.speed import cost
+from hinas_nb.training import benchmark
 
-SMALL = replace(speed.TINY, base_width=2)
+SMALL = replace(timing_runs.TINY, base_width=2)
 
 
 def test_a_search_is_projected_by_its_schedule():
     # 20 images: V 10 % = 2, W and A 9 each; ceil(9 / 4) = 3 steps an epoch; 10 epochs, 4 of warm-up, 3 with scores.
     config = SearchConfig(validation_fraction=0.1, batch=4, epochs=10, warmup_epochs=4, validate_from=7)
-    found = speed.projection(config, images=20, patches=6, weight_step=2.0, architecture_step=5.0)
+    found = timing_runs.projection(config, images=20, patches=6, weight_step=2.0, architecture_step=5.0)
     assert (found.weight_steps, found.architecture_steps, found.validations) == (30, 18, 3)
     assert found.steps_seconds == 30 * 2 + 18 * 5
     assert found.validation_seconds == pytest.approx(3 * (2 * 6 / 4) * 2 / 3)
@@ -24,37 +27,37 @@ def test_a_search_is_projected_by_its_schedule():
 
 
 def test_the_published_search_has_19_steps_an_epoch():
-    found = speed.projection(SearchConfig(), 300, 35, 1.0, 1.0)  # 147 images of W at batch 8
+    found = timing_runs.projection(SearchConfig(), 300, 35, 1.0, 1.0)  # 147 images of W at batch 8
     assert (found.weight_steps, found.architecture_steps, found.validations) == (1900, 1520, 40)
 
 
 def test_the_genotype_is_the_one_whose_parameters_are_published():
-    assert cost.network(speed.GENOTYPE, "denoise").parameters_live == 257_769
+    assert cost.network(timing_runs.GENOTYPE, "denoise").parameters_live == 257_769
 
 
 def test_steps_are_compared_within_their_phase():
-    config = speed.steps("steps", SMALL.space(), SMALL, ["plain", "ours"], 2)
-    assert [arm.label for arm in config.arms] == ["plain, W", "ours, W", "plain, A", "ours, A", speed.PEAK]
-    seconds = {"plain, W": 4.0, "ours, W": 2.0, "plain, A": 9.0, "ours, A": 3.0, speed.PEAK: 0.1}
+    config = timing_runs.steps("steps", SMALL.space(), SMALL, ["plain", "ours"], 2)
+    assert [arm.label for arm in config.arms] == ["plain, W", "ours, W", "plain, A", "ours, A", timing_runs.PEAK]
+    seconds = {"plain, W": 4.0, "ours, W": 2.0, "plain, A": 9.0, "ours, A": 3.0, timing_runs.PEAK: 0.1}
     record = {"seconds_by_arm": seconds, "peak_mib_by_arm": dict.fromkeys(seconds, 1.0)}
-    table = speed.compared(config, [record] * 3, "plain").set_index(["way", "phase"])
+    table = timing_runs.compared(config, [record] * 3, "plain").set_index(["way", "phase"])
     assert table["times faster"].to_dict() == {
         ("plain", "W"): 1, ("ours", "W"): 2, ("plain", "A"): 1, ("ours", "A"): 3
     }  # fmt: skip
-    assert speed.in_words(table.loc[("ours", "A")]) == "3x [3, 3]"
+    assert timing_runs.in_words(table.loc[("ours", "A")]) == "3x [3, 3]"
 
 
 def test_speed_is_told_as_a_share_of_the_matrix_product():
-    config = speed.steps("steps", SMALL.space(), SMALL, ["ours"], 2, ["W"])
+    config = timing_runs.steps("steps", SMALL.space(), SMALL, ["ours"], 2, ["W"])
     side = SMALL.product
-    record = {"seconds_by_arm": {"ours, W": 4.0, speed.PEAK: 0.5}}
-    table = speed.reached(config, [record], {"ours, W": side**3}).set_index("arm")
+    record = {"seconds_by_arm": {"ours, W": 4.0, timing_runs.PEAK: 0.5}}
+    table = timing_runs.reached(config, [record], {"ours, W": side**3}).set_index("arm")
     assert table.loc["ours, W", "of peak"] == pytest.approx(0.5 / 4)
-    assert table.loc[speed.PEAK, "GFLOP/s"] == pytest.approx(2e-9 * side**3 / 0.5)
+    assert table.loc[timing_runs.PEAK, "GFLOP/s"] == pytest.approx(2e-9 * side**3 / 0.5)
 
 
 def test_a_batch_is_timed_beside_the_step_that_it_feeds():
-    config = speed.batches(SMALL)
+    config = timing_runs.batches(SMALL)
     step, making = config.arms
     assert (step.batch, step.height, step.width_px) == (making.batch, making.height, making.width_px)
     call = benchmark.prepared(making)
@@ -63,24 +66,24 @@ def test_a_batch_is_timed_beside_the_step_that_it_feeds():
     assert not torch.equal(noisy, other), "every call makes the next batch"
     record = {"seconds_by_arm": {step.label: 4.0, making.label: 0.1}, "peak_mib_by_arm": dict.fromkeys(
         (step.label, making.label), 1.0)}  # fmt: skip
-    table = speed.compared(config, [record] * 3).set_index("way")
-    assert table.loc[speed.BATCH, "times faster"] == pytest.approx(40)
+    table = timing_runs.compared(config, [record] * 3).set_index("way")
+    assert table.loc[timing_runs.BATCH, "times faster"] == pytest.approx(40)
 
 
 def test_spaces_and_operations_differ_in_nothing_but_themselves():
     spaces = {"sharing": SMALL.space(), "older": SMALL.space(**CVPR2020)}
-    config = speed.spaces("spaces", spaces, SMALL)
+    config = timing_runs.spaces("spaces", spaces, SMALL)
     assert [arm.label for arm in config.arms] == ["sharing, W", "older, W", "sharing, A", "older, A"]
     assert [arm.space for arm in config.arms] == list(spaces.values()) * 2
     assert len({(arm.batch, arm.height, arm.width_px) for arm in config.arms}) == 1
-    arms = speed.operations(("conv_3", "def_3"), SMALL).arms
+    arms = timing_runs.operations(("conv_3", "def_3"), SMALL).arms
     assert [arm.label for arm in arms[:2]] == ["conv_3, restoration", "def_3, restoration"]
     plain, deformable = (arm.network.to_json() for arm in arms[:2])
     assert deformable == plain.replace("conv_3", "def_3") != plain
 
 
 def test_variants_change_what_they_name_and_nothing_else():
-    arms = speed.steps("steps", Space(), speed.PAPER, list(speed.VARIANTS), 8, ["W"]).arms
+    arms = timing_runs.steps("steps", Space(), timing_runs.PAPER, list(timing_runs.VARIANTS), 8, ["W"]).arms
     by_label = {arm.label.removesuffix(", W"): arm for arm in arms}
     assert by_label["plain"].plain and by_label["checkpoints"].checkpointing
     assert not by_label["no sharing"].space.sharing and by_label["ours"].space == Space()
@@ -88,7 +91,7 @@ def test_variants_change_what_they_name_and_nothing_else():
 
 
 def test_growth_changes_one_setting_at_a_time():
-    base, *others = speed.growth(speed.PAPER).arms
+    base, *others = timing_runs.growth(timing_runs.PAPER).arms
     for arm in others:
         setting, value = arm.label.split()
         settings, own = ({**one.space.model_dump(), "batch": one.batch} for one in (base, arm))
@@ -97,9 +100,9 @@ def test_growth_changes_one_setting_at_a_time():
 
 
 def test_the_base_point_is_on_every_curve():
-    config = speed.growth(SMALL)
+    config = timing_runs.growth(SMALL)
     seconds = {arm.label: 1.0 + place for place, arm in enumerate(config.arms)}
-    points = speed.growth_points(config, [{"seconds_by_arm": seconds, "peak_mib_by_arm": seconds}])
+    points = timing_runs.growth_points(config, [{"seconds_by_arm": seconds, "peak_mib_by_arm": seconds}])
     curves = points.groupby("setting")[["x", "seconds"]].agg(list).to_dict("index")
     assert curves == {
         "base_width": {"x": [2, 2], "seconds": [1, 2]}, "batch": {"x": [1, 2], "seconds": [3, 1]}
@@ -108,20 +111,20 @@ def test_the_base_point_is_on_every_curve():
 
 def test_the_saved_memory_allows_a_larger_batch():
     space = SMALL.space(layers=2, nodes=2)
-    batch = speed.larger_batch(space, 8, 16)
-    alone = speed.foretold(space.but(sharing=False), 8, 16)["W"]
-    assert batch > 8 and speed.foretold(space, batch, 16)["W"] <= alone * 1.02
+    batch = timing_runs.larger_batch(space, 8, 16)
+    alone = timing_runs.foretold(space.but(sharing=False), 8, 16)["W"]
+    assert batch > 8 and timing_runs.foretold(space, batch, 16)["W"] <= alone * 1.02
 
 
 def test_tiny_shapes_are_for_narrow_budgets():
-    assert speed.shapes(10).paper and not speed.shapes(4).paper
+    assert timing_runs.shapes(10).paper and not timing_runs.shapes(4).paper
 
 
 def test_engines_that_are_missing_are_named(monkeypatch):
-    monkeypatch.setattr(speed, "has_compiler", lambda: False)
-    monkeypatch.setattr(speed, "find_spec", lambda name: None)
-    present, absent = speed.engines()
-    assert set(present) | set(absent) == set(speed.ENGINES) and not set(present) & set(absent)
+    monkeypatch.setattr(timing_runs, "has_compiler", lambda: False)
+    monkeypatch.setattr(timing_runs, "find_spec", lambda name: None)
+    present, absent = timing_runs.engines()
+    assert set(present) | set(absent) == set(timing_runs.ENGINES) and not set(present) & set(absent)
     assert absent == {
         "ours, compiled": "no C++ compiler is here",
         "ours, ONNX Runtime": "onnx onnxscript onnxruntime not installed",

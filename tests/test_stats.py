@@ -8,8 +8,8 @@ import pytest
 from scipy import stats as scipy_stats
 from scipy.integrate import quad
 
-from hinas_nb import stats
-from hinas_nb.stats import Effect, StatsError
+from hinas_nb.evidence import stats
+from hinas_nb.evidence.stats import Effect, StatsError
 
 EXPERIMENTS = 4000
 DRAWS = 50_000  # where numpy makes them all at once

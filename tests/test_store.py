@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hinas_nb import data, files, places, record, runs
-from hinas_nb.compute import compute
-from hinas_nb.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
-from hinas_nb.genotype import Genotype
-from hinas_nb.identity import REVISIONS, run_hash
-from hinas_nb.protocol import get
-from hinas_nb.store import CHECKPOINT, Store
+from hinas_nb import data, files, locations
+from hinas_nb.experiment.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
+from hinas_nb.experiment.identity import REVISIONS, run_hash
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.running import record, runs
+from hinas_nb.running.compute import compute
+from hinas_nb.running.store import CHECKPOINT, Store
+from hinas_nb.scoring.protocol import get
 
 SEARCH = SearchConfig(data="photos", split="train", validation="validation")
 TRAIN = TrainConfig(genotype=SEARCH, data="photos", split="train", sigma=50)
@@ -29,7 +30,7 @@ def pixels(monkeypatch):
     """Data sets that hold nothing but a checksum; change one and it is other data."""
     sums = {}
     monkeypatch.setattr(Store, "_files", lambda self, name, split, scale: [name, split])
-    monkeypatch.setattr("hinas_nb.store._pixel_hash", lambda paths: sums.get(paths[1], " ".join(paths)))
+    monkeypatch.setattr("hinas_nb.running.store._pixel_hash", lambda paths: sums.get(paths[1], " ".join(paths)))
     return sums
 
 
@@ -307,7 +308,7 @@ def test_a_run_in_the_folder_of_another_is_refused(folder, tmp_path):
 
 
 def test_every_committed_run_is_as_it_was_left_and_says_under_which_revisions():
-    folders = [path.parent for path in (places.PACKAGE.parent / "results").glob("*/runs/*/*/run.json")]
+    folders = [path.parent for path in (locations.PACKAGE.parent / "results").glob("*/runs/*/*/run.json")]
     notes = {folder: record.finished(folder) for folder in folders}
     assert len(notes) > 70
     for folder, note in notes.items():
@@ -464,7 +465,7 @@ def test_failure_is_one_line_and_forgotten_at_the_next_start(folder):
 
 
 def _hold(root, path, seconds):
-    from hinas_nb.store import RunFolder
+    from hinas_nb.running.store import RunFolder
 
     with RunFolder(root, SEARCH, "0" * 64, {}).lock():
         (root / "held").write_text("")
@@ -473,7 +474,7 @@ def _hold(root, path, seconds):
 
 
 def test_two_processes_take_turns(tmp_path):
-    from hinas_nb.store import RunFolder
+    from hinas_nb.running.store import RunFolder
 
     holder = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, tmp_path / "result", 1))
     holder.start()

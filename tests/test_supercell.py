@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from hinas_nb.genotype import CANDIDATES, OPERATIONS, random_genotype
-from hinas_nb.network import Cell
-from hinas_nb.ops import KINDS
-from hinas_nb.plain import PlainCell
-from hinas_nb.supercell import SuperCell, edges
+from hinas_nb.method.fast.supercell import SuperCell, edges
+from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, random_genotype
+from hinas_nb.method.network import Cell
+from hinas_nb.method.operations import KINDS
+from hinas_nb.method.supercell import PlainCell
 
 #: All but the deformable one, which the plain sum does not know: see test_deformable.py.
 PLAIN = tuple(name for name in CANDIDATES if name not in KINDS or not KINDS[name].deformable)

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from hinas_nb.config import Space
-from hinas_nb.decode import decode
-from hinas_nb.genotype import Genotype, random_genotype
-from hinas_nb.loops import frozen
-from hinas_nb.network import DerivedNetwork, add_residual
-from hinas_nb.ops import seeded
-from hinas_nb.supernet import Supernet
+from hinas_nb.experiment.config import Space
+from hinas_nb.method.decode import decode
+from hinas_nb.method.genotype import Genotype, random_genotype
+from hinas_nb.method.network import DerivedNetwork, add_residual
+from hinas_nb.method.operations import frozen, seeded
+from hinas_nb.method.supernet import Supernet
 
 SMALL = {"base_width": 4, "nodes": 2}
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from hinas_nb import figures, trade_off
-from hinas_nb.comparison import AS_PUBLISHED, HINAS
+from hinas_nb import figures
+from hinas_nb.evidence import trade_off
+from hinas_nb.evidence.rivals import AS_PUBLISHED, HINAS
+from hinas_nb.evidence.trade_off import pareto
 from hinas_nb.settings import ConfigError
-from hinas_nb.trade_off import pareto
 
 PANEL = "Published scores, our time"
 

@@ -7,13 +7,15 @@ import pytest
 import torch
 from pictures_for_tests import image_set
 
-from hinas_nb import comparators, loops, network
-from hinas_nb.config import Comparator, TrainConfig
-from hinas_nb.genotype import random_genotype
-from hinas_nb.loops import has_compiler, score, validate
+from hinas_nb import comparators
+from hinas_nb.experiment.config import Comparator, TrainConfig
+from hinas_nb.method import network
+from hinas_nb.method.genotype import random_genotype
+from hinas_nb.running.store import RunFolder
 from hinas_nb.settings import ConfigError
-from hinas_nb.store import RunFolder
-from hinas_nb.train import _State, learning_rate, train
+from hinas_nb.training import loops
+from hinas_nb.training.loops import has_compiler, score, validate
+from hinas_nb.training.train import _State, learning_rate, train
 
 GENOTYPE = random_genotype(2, 2, torch.Generator().manual_seed(0))
 #: Losses of the first three steps. If these move, old Runs must not be served: raise REVISIONS["train"].

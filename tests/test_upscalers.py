@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hinas_nb import data, evaluate, protocol
+from hinas_nb import data
 from hinas_nb.comparators import TABLE, build, load
 from hinas_nb.comparators.edsr import EDSR
 from hinas_nb.comparators.fsrcnn import FSRCNN
@@ -20,11 +20,12 @@ from hinas_nb.comparators.rcan import RCAN
 from hinas_nb.comparators.rdn import RDN
 from hinas_nb.comparators.san import SAN, NonLocal, covariance, square_root
 from hinas_nb.comparators.vdsr import VDSR
-from hinas_nb.config import Comparator
-from hinas_nb.network import upsample
-from hinas_nb.profile import load_profile
-from hinas_nb.runs import Run, collect
-from hinas_nb.store import Store
+from hinas_nb.experiment.config import Comparator
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.method.network import upsample
+from hinas_nb.running.runs import Run, collect
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import evaluate, protocol
 
 NARROW = {
     "fsrcnn": lambda scale: FSRCNN(scale, width=8, shrunk=4, depth=2),

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from hinas_nb.comparators.base import Restorer
-from hinas_nb.network import DerivedNetwork, load_as, rebuilt
+from hinas_nb.method.network import DerivedNetwork, load_as, rebuilt
 
 SCALES = (2, 3, 4)
 

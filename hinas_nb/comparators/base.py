@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb import data
-from hinas_nb.network import CHANNELS, fold_norms
-from hinas_nb.ops import near_identity  # noqa: F401  (for the files beside this one)
+from hinas_nb.method.network import CHANNELS, fold_norms
+from hinas_nb.method.operations import near_identity  # noqa: F401  (for the files beside this one)
 
 Image = Float[Tensor, "batch channel height width"]
 
@@ -69,7 +69,7 @@ class Restorer(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def _tiled(self, image: Image) -> Image:
-        from hinas_nb import evaluate
+        from hinas_nb.scoring import evaluate
 
         return evaluate.restore(self, image, self.halo)
 

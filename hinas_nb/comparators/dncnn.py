@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer, near_identity
-from hinas_nb.ops import conv_norm
+from hinas_nb.method.operations import conv_norm
 
 LAYERS = 17
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer
-from hinas_nb.network import folded
+from hinas_nb.method.network import folded
 
 LAYERS, FOLD = 15, 2
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from hinas_nb.comparators.base import Restorer, he_normal
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.network import cubic, upsample
-from hinas_nb.ops import activation
+from hinas_nb.method.network import cubic, upsample
+from hinas_nb.method.operations import activation
 
 
 class LapSRN(Restorer):

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer, near_identity
 from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.layers import BatchNorm2d
-from hinas_nb.network import upsample
+from hinas_nb.method.fast.layers import BatchNorm2d
+from hinas_nb.method.network import upsample
 
 BLOCKS, RECURSIONS = 6, 6
 RADIUS = 2 * BLOCKS * RECURSIONS + 2  # of the whole network, in pixels of its input

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from hinas_nb.comparators.base import Restorer, near_identity
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
-from hinas_nb.ops import conv_norm
+from hinas_nb.method.operations import conv_norm
 
 CHANNELS, NEIGHBOURS = 8, 7  # of the features compared; nearest patches
 PATCH, STRIDE = 10, 5  # pixels

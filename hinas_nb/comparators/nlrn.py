@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer, near_identity
-from hinas_nb.layers import BatchNorm2d
+from hinas_nb.method.fast.layers import BatchNorm2d
 
 STEPS = 12
 REACH = 22  # pixels on each side: a neighbourhood of 45 x 45

@@ -23,7 +23,7 @@ from torch.nn.functional import max_pool2d, scaled_dot_product_attention
 
 from hinas_nb.comparators.base import Image
 from hinas_nb.comparators.layers import Frame, Gate, ResidualBlock, conv
-from hinas_nb.network import full_precision
+from hinas_nb.method.network import full_precision
 
 ITERATIONS = 5
 REDUCTION = 8  # of the channels inside a non-local block

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hinas_nb.comparators.base import Restorer, he_normal
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.network import upsample
+from hinas_nb.method.network import upsample
 
 
 class VDSR(Restorer):

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from hinas_nb import pictures, places
+from hinas_nb import locations
+from hinas_nb.data import pictures
 from hinas_nb.data.catalog import CATALOG, FOLDER_PREFIX, PHOTOS, DataError, check_split, folder_path
 from hinas_nb.data.degrade import stream
 
@@ -135,7 +136,7 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder of all data sets: `root`, else HINAS_DATA, else `data` of the collection; absolute."""
-    return places.data(root)
+    return locations.data(root)
 
 
 def image_files(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> list[Path]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hinas_nb.figures.style import ACCENT, INK, MUTED, OPERATION_COLOURS, SERIES, FigureError, Picture, themed
 from hinas_nb.figures.trellis import move_weights
-from hinas_nb.genotype import Genotype
+from hinas_nb.method.genotype import Genotype
 
 
 @themed

@@ -9,10 +9,9 @@ from html import escape
 import graphviz
 from matplotlib.colors import to_rgb
 
-from hinas_nb.config import check_levels
 from hinas_nb.figures.dot import Graph
 from hinas_nb.figures.style import CHANGED, INK, MUTED, OPERATION_COLOURS, PAPER, FigureError
-from hinas_nb.genotype import OPERATIONS, Genotype, widths
+from hinas_nb.method.genotype import OPERATIONS, Genotype, widths
 
 #: (layer from 1, node from 0, slot 0 or 1): one input of one node.
 Place = tuple[int, int, int]
@@ -42,9 +41,10 @@ def genotype_graph(
     changed: places to mark red; layers count from 1, nodes and slots from 0.
     before: the genotype this one was changed from; every input that it didn't have is marked too.
     base_width: channels of a node at level 0.
-    Raises FigureError (a place outside the genotype, no `dot`), ConfigError (levels beyond the factors).
+    Raises FigureError (a place outside the genotype, levels beyond the factors, no `dot`).
     """
-    check_levels(genotype.levels, tuple(width_factors))
+    if max(genotype.levels) >= len(width_factors):
+        raise FigureError(f"levels must be below {len(width_factors)} (one per width factor), got {genotype.levels}")
     ladder = widths(base_width, tuple(width_factors))
     channels = [ladder[level] for level in genotype.levels]
     changed = set(changed) | (changed_edges(before, genotype) if before else set())

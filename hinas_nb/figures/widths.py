@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from matplotlib.patches import Rectangle
 
 from hinas_nb.figures.style import INK, MUTED, SERIES, FigureError, Picture, themed
-from hinas_nb.genotype import Genotype, widths
+from hinas_nb.method.genotype import Genotype, widths
 
 ROW, BAR, TALLEST = 0.95, 0.62, 0.8  # a row's height, a layer's breadth, the widest layer's height (layers 1 apart)
 

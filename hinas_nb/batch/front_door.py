@@ -1,0 +1,274 @@
+"""Notebooks without a browser: plan their Runs, compute them, execute the notebooks with papermill.
+
+Planning executes only the cells tagged `imports`, `parameters` and `runs`, gathers the Runs of all notebooks
+and computes what is missing once; the notebooks then find everything done. Each notebook has a process of its
+own (papermill is not thread-safe) and a folder of its own until it has succeeded: a failed or interrupted one
+never touches an earlier result. What departs from the profile is kept apart as a variant of it.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from hinas_nb import locations
+from hinas_nb.batch import contract, planning
+from hinas_nb.batch.planning import Job, Plan, first_line
+from hinas_nb.settings import shown
+from hinas_nb.subprocesses import Child, child
+
+LONGEST = 60  # letters of the name that a variant gets from its changes
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all notebooks of one call share.
+
+    profile: a name, or the path of a YAML file; results: the folder with one folder per profile.
+    data: the data sets, None: as HINAS_DATA says.
+    workers: processes at once; threads: of each (fixed, since they decide the last bit of a result).
+    variant: the name under which results are kept, None: as the changes say.
+    """
+
+    profile: str
+    results: Path
+    data: Path | None = None
+    workers: int = 1
+    threads: int = 1
+    engine: str = "local"
+    variant: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the results of this profile lie."""
+        return self.results / Path(self.profile).stem
+
+    def place(self, job: Job) -> Path:
+        """Where the results of a notebook go: those of a variant never among the profile's own."""
+        return locations.variant(self.folder, job.variant) if job.variant else self.folder
+
+    def store(self):
+        """The Runs of this profile; imports torch."""
+        from hinas_nb.running.store import Store
+
+        return Store(self.folder / "runs", self.data)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Tells a notebook's process where everything is."""
+        named = {"HINAS_HOME": locations.home(), "HINAS_RESULTS": self.results, "HINAS_DATA": self.data}
+        return {name: str(path.resolve()) for name, path in named.items() if path}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one notebook ended; `error` is None or one line that names the cell."""
+
+    notebook: str
+    seconds: float
+    error: str | None = None
+
+
+def prepare(names: list[str], assignments: list[str], settings: Settings) -> list[Job]:
+    """Everything that can be refused before anything runs. Raises NotebookError, ConfigError."""
+    notebooks = [contract.read(path) for path in contract.find(names, locations.home() / "notebooks")]
+    if len({notebook.name for notebook in notebooks}) < len(notebooks):
+        raise contract.NotebookError("notebooks must have different names, got two of one name")
+    named = settings.variant
+    if named is not None and not (locations.is_name(named) and len(named) <= 2 * LONGEST):
+        rule = f"letters and digits joined by . _ or -, {2 * LONGEST} at most"
+        raise contract.NotebookError(f"name of a variant must be {rule}, got {shown(named)}")
+    values = [notebook.values(assignments, settings.profile) for notebook in notebooks]
+    known = locations.profiles()
+    if settings.profile not in known and not settings.profile.endswith((".yaml", ".yml")):
+        raise contract.NotebookError(
+            f"profile must be one of {' '.join(known)} or a YAML file, got {settings.profile!r}"
+        )
+    changes = [_changes(notebook, given, settings.profile) for notebook, given in zip(notebooks, values)]
+    name = settings.variant or _name({change: None for own in changes for change in own})
+    return [
+        Job(notebook, given, name, ", ".join(own) or "nothing") if own or settings.variant else Job(notebook, given)
+        for notebook, given, own in zip(notebooks, values, changes)
+    ]
+
+
+def _changes(notebook: contract.Notebook, values: dict[str, Any], profile: str) -> list[str]:
+    """In what the values depart from the notebook's own and from the profile: `every=1`. Raises ConfigError."""
+    from hinas_nb.experiment.profile import load_profile
+
+    overrides = values.get("overrides") or {}
+    departs = load_profile(profile, overrides).model_dump() != load_profile(profile).model_dump()
+    own = {name: value for name, value in values.items() if name not in ("profile", "overrides")}
+    own = {name: value for name, value in own.items() if value != notebook.parameters[name].default}
+    return [f"{name}={value}" for name, value in sorted((own | (overrides if departs else {})).items())]
+
+
+def _name(changes: Iterable[str]) -> str:
+    """A folder's name that says the changes as far as names can, and differs where they do."""
+    text = ", ".join(changes)
+    words = "-".join(re.findall(r"[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*", text))[:LONGEST].strip("._-")
+    return f"{words}-{sha256(text.encode()).hexdigest()[:6]}"
+
+
+def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
+    """The Runs of each notebook, from a process that executes its tagged cells and nothing else."""
+    with child(_planned, jobs, settings.environment, settings.threads) as process:
+        try:
+            return process.wait()
+        except ChildProcessError as error:
+            return [Plan(job.notebook.name, [], str(error)) for job in jobs]
+
+
+def check_data(plans: list[Plan], settings: Settings) -> None:
+    """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError."""
+    wanted = [run for plan in plans for run in plan.runs]
+    if not wanted:
+        return
+    from hinas_nb.data import DataError
+    from hinas_nb.running import pool
+
+    absent = pool.absent(wanted, settings.store())
+    if absent:
+        _, *others = dict.fromkeys(name for name, *_ in absent)
+        also = f"; also missing: {', '.join(others)}" if others else ""
+        raise DataError(next(iter(absent.values())) + also)
+
+
+def compute(plans: list[Plan], settings: Settings) -> list[str]:
+    """Compute every Run that is not in the store yet, each once; a line for each that failed."""
+    wanted = [run for plan in plans for run in plan.runs]
+    if not wanted:
+        return []
+    from hinas_nb.running import runs
+
+    failures = runs.execute(
+        wanted,
+        settings.store(),
+        workers=settings.workers,
+        threads=settings.threads,
+        engine=settings.engine,
+    )
+    return [str(failure) for failure in failures]
+
+
+def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
+    """Execute notebooks, `workers` at a time; yields each as it ends. Leaves no process behind."""
+    waiting = list(jobs)
+    running: list[tuple[Job, Child, contextlib.ExitStack]] = []
+    with contextlib.ExitStack() as everything:
+        while waiting or running:
+            while waiting and len(running) < settings.workers:
+                job, own = waiting.pop(0), everything.enter_context(contextlib.ExitStack())
+                start = child(_executed, job, settings.environment, settings.threads)
+                running.append((job, own.enter_context(start), own))
+            time.sleep(0.05)
+            for entry in [entry for entry in running if entry[1].ended]:
+                running.remove(entry)
+                job, process, own = entry
+                outcome = _keep(job, process, settings)
+                own.close()
+                yield outcome
+
+
+def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
+    """Move what a finished process left to where it belongs: all of it after a success, the copy if not."""
+    seconds, name, place = time.monotonic() - process.started, job.notebook.name, settings.place(job)
+    notebooks, executed = place / "notebooks", process.folder / "executed.ipynb"
+    try:
+        error = process.wait()
+        if error is None:
+            # The notebook itself last: what is called executed has its figures and its page.
+            staged = process.folder / "published"
+            published = {path: place / path.relative_to(staged) for path in _files(staged)}
+            page = {process.folder / "executed.html": place / "html" / f"{name}.html"}
+            with _taking_turns(place):
+                _place(published | page | {executed: notebooks / f"{name}.ipynb"})
+                for kind in ("figures", "tables"):
+                    for path in set((place / kind).glob(f"{name}__*")) - set(published.values()):
+                        path.unlink()
+                (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
+        elif executed.exists():
+            _place({executed: notebooks / f"{name}.failed.ipynb"})
+    except ChildProcessError as death:
+        error = str(death)
+    except OSError as problem:
+        error = f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
+    return Outcome(name, seconds, error)
+
+
+@contextlib.contextmanager
+def _taking_turns(place: Path) -> Generator[None]:
+    """Two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / ".lock"):
+        yield
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _place(targets: dict[Path, Path]) -> None:
+    """Copy files so that each target is the old file or the new one, never half of it.
+
+    Nothing is replaced before all copies are there: on a full disk the old results stay together.
+    """
+    from hinas_nb import files
+
+    partial = {target: files.temporary(target) for target in targets.values()}
+    try:
+        for source, target in targets.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial[target])
+        for target, copy in partial.items():
+            os.replace(copy, target)
+    finally:
+        for copy in partial.values():
+            copy.unlink(missing_ok=True)
+
+
+def _planned(jobs: list[Job], _: Path) -> list[Plan]:
+    """In the child."""
+    return [planning.plan(job) for job in jobs]
+
+
+def _executed(job: Job, folder: Path) -> str | None:
+    """In the child: execute one notebook into `folder`; None, or the source's cell and what it said."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    from hinas_nb.reporting import pages
+
+    os.environ |= {"HINAS_PUBLISH": str(folder / "published"), "HINAS_CHANGED": job.changed}
+    target = folder / "executed.ipynb"
+    # Papermill formats paths: a brace must stand there twice.
+    source, formatted = (str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook.path, target))
+    try:
+        papermill.execute_notebook(
+            source,
+            formatted,
+            job.values,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            start_timeout=300,
+            # ipykernel warns of unencrypted TCP on every start otherwise
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        )
+    except PapermillExecutionError as error:
+        tagged = next(number for number, tags, _ in job.notebook.cells if "parameters" in tags)
+        number = error.cell_index + (error.cell_index < tagged)  # the injected cell follows the tagged one
+        return f"cell {number}: {first_line(error.ename, error.evalue)}"
+    except Exception as error:
+        return first_line(type(error).__name__, str(error))
+    pages.finish(target, folder / "executed.html", job.notebook.name)
+    return None

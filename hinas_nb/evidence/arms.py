@@ -1,0 +1,132 @@
+"""The arms of an ablation as networks: what they weigh, and one image as each of them restores it (figures 5 to 9).
+
+Runs carry the labels that `ablation` speaks of. Notebooks `10_ablation_lwas_residual`, `11_ablation_width` and
+`12_ablation_ssim_loss` show them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from torch import Tensor
+
+from hinas_nb import data
+from hinas_nb.data import ImageSet
+from hinas_nb.evidence.ablation import GROUP, AblationError, level
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.identity import producer_of
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running.compute import genotype_of, restorer
+from hinas_nb.running.runs import Run
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import showcase
+from hinas_nb.scoring.showcase import Showcase
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One image across arms, as `figures.image_panel` takes it; `name` is fit for a file."""
+
+    name: str
+    title: str
+    columns: list[tuple[str, Tensor]]
+    lines: list[str]
+    square: tuple[int, int, int, int]
+
+
+def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
+    """The derived network of every scored training, with first weights: labels, `network` and what it costs.
+
+    Columns live and released: trainable parameters, see `network.DerivedNetwork`; search: seconds its search took,
+    NaN without one. A training appears once.
+    """
+    rows = {}
+    for run in runs:
+        training = run.config.model
+        if training == "input" or training in rows:
+            continue
+        net = DerivedNetwork(
+            genotype_of(training, store), training.task, training.base_width, training.width_factors,
+            training.scale, training.residual,
+        )  # fmt: skip
+        counts = {"live": net.parameters_live, "released": net.parameters_released}
+        producer = producer_of(training)
+        spent = store.folder(producer).note().seconds if producer else math.nan
+        rows[training] = run.labels | {"network": net, "search": spent} | counts
+    return pd.DataFrame(rows.values())
+
+
+def sizes(found: pd.DataFrame, published: pd.DataFrame, rows: Mapping[str, str]) -> pd.DataFrame:
+    """Parameters per task, degradation and arm, over the seeds of `networks`, beside the published range; millions.
+
+    published, rows: as in `ablation.beside`.
+    """
+    grouped = found.groupby(["task", "degradation", "arm"], sort=False)
+    spans = grouped[["live", "released"]].agg(_span).reset_index()
+    cells = published[published["metric"].str.startswith("parameters")]
+    texts = cells.groupby(["task", "row"])["value"].agg(lambda values: _span(values * 1e6))
+    keys = zip(spans["task"], spans["arm"].map(rows.get))
+    spans["published (M)"] = [texts.get(key, "not published") for key in keys]
+    spans["search, median (s)"] = grouped["search"].median().to_numpy()
+    return spans.rename(columns={"live": "live (M)", "released": "as the release counts (M)"})
+
+
+def panels(
+    runs: Sequence[Run], store: Store, gains: pd.DataFrame, seed: int, wanted: Sequence[str] = (), side: int = 128
+) -> Iterator[Panel]:
+    """The paper's images and those that gain least and most, as all arms restore them, for every group of `gains`.
+
+    gains: `ablation.image_changes` of one arm, of the task, data and degradation to show. seed: of the Runs.
+    wanted: names of images, shown where the test set has them. side: of the crop, pixels.
+    """
+    for group, rows in gains.groupby(GROUP, sort=False):
+        changes, arm = rows.set_index("image")["psnr"], rows["arm"].iloc[0]
+        compared = evaluations(runs, seed=seed, **dict(zip(GROUP, group)))
+        first = next(iter(compared.values()))
+        images = data.load(first.data, first.split, store.data_root, first.protocol.scale)
+        task, name, degradation = group
+        for image, why in chosen_images(images.names, wanted, changes).items():
+            shown = across(compared, store, images, image)
+            gain = f", {arm} {changes[image]:+.2f} dB" if image in changes else ", not among those scored"
+            title = f"{image} ({name}, {level(task, degradation)}): {why}{gain}"
+            square = showcase.busiest_square(images, image, side)
+            yield Panel(f"panel-{task}-{name}-{image}", title, shown.columns, shown.lines, square)
+
+
+def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, image: str) -> Showcase:
+    """One image clean, degraded and as every arm restores it, computed anew, with its scores.
+
+    Raises DataError; ValueError where an arm is not trained.
+    """
+    shown = {}
+    for arm, config in arms.items():
+        shown[arm] = showcase.compare(restorer(config, store), images, image, config.protocol)
+    parts = list(shown.values())
+    columns = [*parts[0].columns[:2], *((arm, part.columns[2][1]) for arm, part in shown.items())]
+    return Showcase(columns, [*parts[0].lines[:2], *(part.lines[2] for part in parts)], parts[-1].restored)
+
+
+def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
+    """The evaluation of every arm that carries these labels. Raises AblationError unless there is one of each."""
+    found = [run for run in runs if all(run.labels.get(name) == value for name, value in labels.items())]
+    arms = {run.labels["arm"]: run.config for run in found}
+    if not arms or len(arms) < len(found):
+        raise AblationError(f"labels must choose one Run per arm, got {len(found)} Runs of {len(arms)} arms: {labels}")
+    return arms
+
+
+def chosen_images(names: Sequence[str], wanted: Sequence[str], gains: pd.Series) -> dict[str, str]:
+    """Images to show and why: those of the paper that the set has, then the smallest and the largest gain.
+
+    gains: by image. None of them is chosen by eye.
+    """
+    shown = {name: "shown in the paper" for name in wanted if name in names}
+    for name, why in ((gains.idxmin(), "the smallest gain"), (gains.idxmax(), "the largest gain")):
+        shown[name] = f"{shown[name]}, {why}" if name in shown else why
+    return shown
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = (f"{count / 1e6:.3g}" for count in (counts.min(), counts.max()))
+    return low if low == high else f"{low}-{high}"

@@ -1,0 +1,218 @@
+"""How much of a score is the protocol: rungs between the field's standard and the released script (table 10).
+
+**What averaging is worth.** Where a pixel is restored k times from independent noise and the results are averaged,
+its squared error is b + v / k: v changes with the noise, b is fixed, what the restoration blurs away however often it
+looks. Two Runs measure both, one look at whole images and the mean of two: MSE_1 = b + v, MSE_2 = b + v / 2.
+Overlapping tiles of fresh noise look k times where k of them lie, so that their error must be b + v * mean(1 / k):
+foretold by counting, before a single tile is restored. (Rounding comes after averaging: its error is part of b.)
+
+Notebook `23_protocol_audit` shows all of it.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from hinas_nb.data import ImageSet
+from hinas_nb.evidence import rivals, stats
+from hinas_nb.experiment.config import Task, TrainConfig
+from hinas_nb.experiment.profile import Profile
+from hinas_nb.scoring import protocol
+from hinas_nb.scoring.protocol import Protocol
+
+STANDARD, RELEASED, TWO_LOOKS = "standard", "released", "mean of two looks"
+METRICS = ("psnr", "ssim")  # dB; unitless
+STEP = "{} px, {}"  # rungs of `averaging`: tile step, and which noise
+FRESH, CUT = "fresh noise", "one noisy image"
+#: From the standard to the released protocol, one switch after the other; the last one arrives there.
+CHAIN = {
+    "denoise": {
+        "tiles of one noisy image": {"tile": 64},
+        "fresh noise for each tile": {"fresh_noise": True},
+        "output not rounded": {"round_output": False},
+        "SSIM zero-padded": {"ssim": "zero-padded"},
+        "grey by Pillow": {"grey": "pillow"},
+    },
+    "sr": {
+        "red and blue swapped in Y": {"colour": "y-swapped"},
+        "border scored too": {"border": 0},
+        "output not rounded": {"round_output": False},
+        "SSIM zero-padded": {"ssim": "zero-padded"},
+    },
+}
+#: One switch away from the standard.
+ALONE = {
+    "denoise": {
+        "output not rounded": {"round_output": False},
+        "SSIM zero-padded": {"ssim": "zero-padded"},
+        "SSIM 7x7 uniform": {"ssim": "uniform"},
+        "input clipped": {"noisy_range": "clipped"},
+        "input 8-bit": {"noisy_range": "8-bit"},
+        "half size": {"half_size": True},
+    },
+    "sr": {
+        "scored on RGB": {"colour": "rgb"},
+        "border scored too": {"border": 0},
+        "border 6 px wider": {},  # of the scale: see `rungs`
+        "output not rounded": {"round_output": False},
+        "SSIM zero-padded": {"ssim": "zero-padded"},
+        "SSIM 7x7 uniform": {"ssim": "uniform"},
+        "input by Pillow": {"downscale": "pillow"},
+        "input by torch": {"downscale": "torch"},
+        "input by torch, aliased": {"downscale": "torch-aliased"},
+    },
+}
+WIDER = 6  # pixels
+#: What a smoke Run leaves of the switches alone, and of the tile steps: enough to see that all works.
+BRIEF = ("half size", "scored on RGB", "input by Pillow")
+STEPS, BRIEF_STEPS = (64, 48, 32), (64, 48)
+
+
+def networks(budget: Profile, task: Task, filters: Sequence[str] = (), **level) -> dict[str, TrainConfig | str]:
+    """What is scored, by title, as a config's `model` takes it: HiNAS first, then its trained rival, then filters.
+
+    The rival is the one nearest in cost: DnCNN narrowed to HiNAS's size, or FSRCNN; none where the profile names no
+    paces. filters: titles of denoisers without training, of which those that are installed are taken; for sr bicubic.
+    level: sigma or scale.
+    """
+    trained = rivals.trained(budget, task, **level)
+    rival = {title: one for title, one in trained.items() if getattr(one.genotype, "width", None)}
+    if task == "sr":
+        rival = {title: one for title, one in trained.items() if title == "FSRCNN"}
+    found = {title: name for title, name in rivals.filters().items() if title in filters}
+    free = found if task == "denoise" else {"bicubic": "input"}
+    return {rivals.HINAS: trained[rivals.HINAS], **rival, **free}
+
+
+def rungs(task: Task, brief: bool = False, **level) -> dict[str, Protocol]:
+    """Protocols by title: standard, on to released one switch after the other, then each switch alone.
+
+    Titles of the way between begin with a plus but for the first, which is a switch alone too. brief: of those alone
+    only the few of `BRIEF`. level: sigma or scale.
+    """
+    rule = protocol.get(f"{task}-standard", **level)
+    found = {STANDARD: rule}
+    for number, (title, change) in enumerate(CHAIN[task].items()):
+        rule = rule.but(**change)
+        found[f"+ {title}" if number else title] = rule
+    found[RELEASED] = found.pop(list(found)[-1])
+    for title, change in ALONE[task].items():
+        if brief and title not in BRIEF:
+            continue
+        found[title] = found[STANDARD].but(**(change or {"border": found[STANDARD].scored_border + WIDER}))
+    return found
+
+
+def averaging(sigma: float, steps: Sequence[int]) -> dict[str, Protocol]:
+    """Two looks at the whole image; for each tile step fresh noise and one noisy image. All as the standard else."""
+    standard = protocol.get("denoise-standard", sigma=sigma)
+    tile = protocol.get("denoise-released").tile
+    found = {TWO_LOOKS: standard.but(averaged=2)}
+    for step in steps:
+        # The released step is written as the preset has it, so that its Runs are those of the rungs.
+        tiles = standard.but(tile=tile, tile_step=None if step == tile * 3 // 4 else step)
+        found |= {STEP.format(step, CUT): tiles, STEP.format(step, FRESH): tiles.but(fresh_noise=True)}
+    return found
+
+
+def way(task: Task) -> dict[str, tuple[str, str]]:
+    """The steps from standard to released: what is switched, and the titles of the rungs before and after."""
+    titles = list(rungs(task, **({"scale": 4} if task == "sr" else {})))
+    return dict(zip(CHAIN[task], itertools.pairwise(titles[: len(CHAIN[task]) + 1])))
+
+
+def alone(task: Task, scores: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Each switch alone that was run, as steps from the standard; the first of the way is one."""
+    titles = (next(iter(CHAIN[task])), *ALONE[task])
+    return {title: (STANDARD, title) for title in titles if title in set(scores["rung"])}
+
+
+def changes(scores: pd.DataFrame, steps: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    """What each step does to the mean score of each network.
+
+    scores: a row per network, rung and image. steps: rungs before and after. Columns: network, metric, step, start,
+    end, change, low, high (95 % over images, paired).
+    """
+    rows = []
+    for network, metric in itertools.product(scores["network"].unique(), METRICS):
+        wide = scores[scores["network"] == network].pivot(index="image", columns="rung", values=metric)
+        for step, (before, after) in steps.items():
+            change = wide[after] - wide[before]
+            numbers = (wide[before].mean(), wide[after].mean(), change.mean(), *stats.over_images(change))
+            rows.append((network, metric, step, *numbers))
+    return pd.DataFrame(rows, columns=["network", "metric", "step", "start", "end", "change", "low", "high"])
+
+
+def margins(scores: pd.DataFrame, titles: Sequence[str]) -> pd.DataFrame:
+    """How far each network is above the first one under each rung, and the rank it gets there.
+
+    Columns: rung, metric, network, score, rank, margin, low, high (95 % over images, paired; 0 for the first).
+    """
+    names = list(scores["network"].unique())
+    rows = []
+    for rung, metric in itertools.product(titles, METRICS):
+        wide = scores[scores["rung"] == rung].pivot(index="image", columns="network", values=metric)[names]
+        ranks = wide.mean().rank(ascending=False, method="first").astype(int)
+        for name in names:
+            above = wide[name] - wide[names[0]]
+            interval = stats.over_images(above)
+            rows.append((rung, metric, name, wide[name].mean(), ranks[name], above.mean(), *interval))
+    return pd.DataFrame(rows, columns=["rung", "metric", "network", "score", "rank", "margin", "low", "high"])
+
+
+def orders(table: pd.DataFrame) -> pd.DataFrame:
+    """`margins` as the order of the networks, best first. Columns: rung, metric, order, same (as the standard's)."""
+    groups = table.groupby(["rung", "metric"], sort=False)
+    found = groups[["network", "rank"]].apply(lambda rows: " > ".join(rows.sort_values("rank")["network"]))
+    found = found.rename("order").reset_index()
+    usual = found[found["rung"] == STANDARD].set_index("metric")["order"]
+    return found.assign(same=found["order"] == found["metric"].map(usual))
+
+
+def parts(scores: pd.DataFrame) -> pd.DataFrame:
+    """b and v, the fixed and the noisy part of the squared error (images on 0-1), by network and image."""
+    error = 10 ** (-scores.pivot(index=["network", "image"], columns="rung", values="psnr") / 10)
+    noisy = 2 * (error[STANDARD] - error[TWO_LOOKS])
+    return pd.DataFrame({"fixed": error[STANDARD] - noisy, "noisy": noisy}).loc[list(scores["network"].unique())]
+
+
+def share(images: ImageSet, rule: Protocol) -> pd.Series:
+    """The mean of 1 / k over the pixels of each image, where k tiles lie on a pixel; by name."""
+    counts = (rule.looks(*image.shape[-2:]).double() for image in images.images)
+    return pd.Series([(1 / count).mean().item() for count in counts], index=list(images.names), name="share")
+
+
+def gain(error: pd.DataFrame, left: float | pd.Series) -> pd.Series:
+    """What averaging is worth in dB if it leaves this share of the noisy part; error: `parts`, of one network."""
+    return 10 * np.log10((error["fixed"] + error["noisy"]) / (error["fixed"] + error["noisy"] * left))
+
+
+def foretold(scores: pd.DataFrame, images: ImageSet, sigma: float, steps: Sequence[int]) -> pd.DataFrame:
+    """Tiles of fresh noise against the same tiles of one noisy image: the gain foretold from `parts`, and measured.
+
+    Columns: network, step, share (mean of 1 / k), foretold, measured, low, high (95 % over images), miss (foretold -
+    measured); all gains in dB.
+    """
+    rules = averaging(sigma, steps)
+    rows = []
+    for network, error in parts(scores).groupby(level="network", sort=False):
+        psnr = scores[scores["network"] == network].pivot(index="image", columns="rung", values="psnr")
+        for step in steps:
+            fresh, cut = STEP.format(step, FRESH), STEP.format(step, CUT)
+            left = share(images, rules[fresh])
+            said, seen = gain(error.droplevel("network"), left), psnr[fresh] - psnr[cut]
+            numbers = (said.mean(), seen.mean(), *stats.over_images(seen), said.mean() - seen.mean())
+            rows.append((network, step, left.mean(), *numbers))
+    columns = ["network", "step", "share", "foretold", "measured", "low", "high", "miss"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """The gain (dB) that `parts` foretell for a share of the noisy part that is left; columns network, share, gain."""
+    shares = np.linspace(0.15, 1, 60)
+    rows = []
+    for network, error in parts(scores).groupby(level="network", sort=False):
+        rows += [(network, left, gain(error, left).mean()) for left in shares]
+    return pd.DataFrame(rows, columns=["network", "share", "gain"])

@@ -1,0 +1,91 @@
+"""Accuracy on V against milliseconds for networks of several kinds, and what a kind is worth at matched latency.
+
+Notebook `16_latency_aware_search` compares what searches find, with and without latency as an aim, with random
+genotypes. Labels of a training are its `kind` and its `number` (of the seed, or of the draw).
+"""
+
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hinas_nb.evidence import stats
+from hinas_nb.evidence.trade_off import pareto
+from hinas_nb.experiment.config import Arm, TimingConfig, TrainConfig
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running.compute import genotype_of
+from hinas_nb.running.store import Store
+from hinas_nb.training import benchmark
+
+Trainings = Mapping[tuple[str, int], TrainConfig]  # by kind and number
+RANDOM = "random"
+
+
+def timed(trainings: Trainings, height: int, width_px: int, rounds: int = 6, threads: int = 1) -> TimingConfig:
+    """A restoration by every network, in turns; by ONNX Runtime where it is installed."""
+    engine = "onnx" if find_spec("onnxruntime") and find_spec("onnxscript") else "eager"
+    arms = [
+        Arm(
+            label=label(*key), subject="restoration", network=one.producers[0] if one.producers else one.genotype,
+            base_width=one.base_width, fold=one.fold, engine=engine, height=height, width_px=width_px,
+        )
+        for key, one in trainings.items()
+    ]  # fmt: skip
+    return TimingConfig(what=f"fronts, {engine}, {height}x{width_px}", arms=tuple(arms), threads=threads, rounds=rounds)
+
+
+def label(kind: str, number: int) -> str:
+    return f"{kind} {number}"
+
+
+def networks(trainings: Trainings, timing: TimingConfig, store: Store) -> pd.DataFrame:
+    """A row a network: kind, number, ms (median of the rounds), psnr (dB, its best on V), front, parameters, skips.
+
+    All Runs must be done. front: whether no other network is as fast and scores as high.
+    """
+    milliseconds = benchmark.table(store.folder(timing).records()).set_index("arm")["seconds"] * 1000
+    rows = []
+    for (kind, number), training in trainings.items():
+        genotype = genotype_of(training, store)
+        with torch.device("meta"):
+            net = DerivedNetwork(
+                genotype, training.task, training.base_width, training.width_factors, fold=training.fold
+            )
+        rows.append(
+            {
+                "kind": kind,
+                "number": number,
+                "ms": milliseconds[label(kind, number)],
+                "psnr": max(record["validation_psnr"] for record in store.folder(training).records()),
+                "parameters": net.parameters_live,
+                "receptive radius": net.halo,
+                "skips": sum(name == "skip" for cell in genotype.cells for node in cell for name, _ in node),
+                "genotype": genotype.to_json(),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.assign(front=pareto(table["ms"], table["psnr"]))
+
+
+def beyond_chance(table: pd.DataFrame) -> pd.DataFrame:
+    """How much better each kind is than random genotypes of its latency, with the 95 % interval.
+
+    psnr rises with log(ms) by one slope for the kind and for random genotypes; the `excess` is what the kind lies
+    higher (see `stats.adjusted`). Columns: kind, networks, excess (dB), low, high, detectable, verdict.
+    """
+    random, rows = table[table["kind"] == RANDOM], []
+    for kind, own in table[table["kind"] != RANDOM].groupby("kind", sort=False):
+        effect = stats.adjusted(own["psnr"], random["psnr"], np.log(own["ms"]), np.log(random["ms"]))
+        interval = {"low": effect.low, "high": effect.high, "detectable": effect.detectable}
+        rows.append({"kind": kind, "networks": len(own), "excess": effect.mean} | interval |
+                    {"verdict": stats.verdict(effect, 1)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def in_words(row: Mapping) -> str:
+    """`+0.05 [-0.01, +0.11] dB`; without an interval where there is none."""
+    ends = "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
+    return f"{row['excess']:+.2f}{ends} dB"

@@ -1,0 +1,193 @@
+"""HiNAS among the others (tables 10-12): who is trained for as long, who is only timed, and what each costs.
+
+Notebooks `20_denoising_comparison`, `21_super_resolution_comparison`, `22_trade_off` and `23_protocol_audit` take
+their networks from here, so that they share their Runs.
+"""
+
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+
+import pandas as pd
+import torch
+from torch import nn
+
+from hinas_nb import comparators
+from hinas_nb.comparators import TABLE
+from hinas_nb.evidence import ablation, timing_runs
+from hinas_nb.experiment.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
+from hinas_nb.experiment.profile import OURS, Profile
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.running.runs import Run
+from hinas_nb.running.store import Store
+from hinas_nb.speed import cost
+from hinas_nb.training import benchmark
+
+HINAS = "HiNAS"
+#: The degraded image itself, as the tables call it.
+INPUT = {"denoise": "Noisy", "sr": "bicubic"}
+#: The network of one cell throughout, whose size is in the published range: what stands for the published speed.
+AS_PUBLISHED = "HiNAS of published size"
+#: Rows of tables 10-12 that can be built here, by name of `comparators.TABLE`. EDSR and VDSR have no published time.
+ROWS = {
+    "denoise": {
+        "bm3d": "BM3D", "red30": "RED", "memnet": "MemNet", "nlrn": "NLRN", "dbsn": "DBSN", "n3net": "N3Net",
+    },
+    "sr": {
+        "edsr": "EDSR", "rdn": "RDN", "rcan": "RCAN", "san": "SAN", "fsrcnn": "FSRCNN(KD)", "vdsr": "VDSR",
+        "lapsrn": "LapSRN", "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN",
+    },
+}  # fmt: skip
+#: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes. For NLRN, N3Net and
+#: SAN, which look far around each pixel, seconds by pixels are too few: at the edges of a part less is in sight.
+SLOW = {"nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96}
+
+
+def title(comparator: Comparator) -> str:
+    """`DnCNN`, or `DnCNN-35` where it is narrowed to 35 channels."""
+    name = TABLE[comparator.name].title
+    return name if comparator.width is None else f"{name}-{comparator.width}"
+
+
+def trained(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
+    """The trainings that are compared, by title: HiNAS, and for as long all others whose pace the budget knows.
+
+    level: sigma or scale. All have the headline's budget. Raises ConfigError.
+    """
+    trainings = {HINAS: budget.train(task, budget.search(task, seed=0), headline=True, **level)}
+    for label in getattr(budget, task).pace:
+        if label != OURS:
+            other = parsed(label)
+            trainings[title(other)] = budget.train_as_long(task, other, headline=True, **level)
+    return trainings
+
+
+def parsed(label: str) -> Comparator:
+    """The inverse of `Comparator.label`."""
+    name, _, width = label.partition("-")
+    return Comparator(name=name, width=int(width) if width else None)
+
+
+def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
+    """What the trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
+    found = []
+    for arm, config in configs.items():
+        run = store.folder(config).note()
+        found.append({"arm": arm, "steps": config.steps, "seconds": run.seconds, "threads": run.threads})
+    table = pd.DataFrame(found)
+    return table.assign(over=table["seconds"] / table.loc[table["arm"] == HINAS, "seconds"].item())
+
+
+def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
+    """What `figures.equal_time_plot` takes: what is trained and the filters, each against HiNAS.
+
+    scores: of one data set at one level, with the labels of `labelled`. taken: `spent` of the trainings there.
+    """
+    scores = scores[~scores["arm"].isin(INPUT.values())]
+    means = scores.groupby("arm", sort=False)[ablation.METRICS].mean()
+    changes = ablation.effects(scores, HINAS).set_index(["arm", "metric"])
+    table = taken.set_index("arm").reindex(means.index)[["steps", "seconds"]]
+    for metric in ablation.METRICS:
+        own = changes[changes.index.get_level_values("metric") == metric].droplevel("metric").reindex(means.index)
+        table[metric] = own["difference"].fillna(0.0)
+        table[f"{metric}_low"], table[f"{metric}_high"] = own["images_low"], own["images_high"]
+        table[f"{metric}_mean"] = means[metric].map(f"{{:.{ablation.DIGITS[metric]}f}}".format)
+    return table.reset_index()
+
+
+def labelled(scored: Mapping[str, EvaluateConfig]) -> list[Run]:
+    """Evaluations by title as Runs with the labels of `ablation`; seed 0 is that of their search and training."""
+    runs = []
+    for name, config in scored.items():
+        protocol = config.protocol
+        where = {"task": protocol.task, "data": config.data, "degradation": protocol.sigma or protocol.scale}
+        runs.append(Run(config, where | {"arm": name, "seed": 0}))
+    return runs
+
+
+def filters() -> dict[str, str]:
+    """Denoisers without training that can run here, by title: what a config's `model` takes."""
+    found = {TABLE[name].title: name for name in comparators.TRAINING_FREE}
+    return {shown: name for shown, name in found.items() if name != "bm3d" or find_spec("bm3d")}
+
+
+def compared(budget: Profile, task: Task) -> dict[str, Comparator]:
+    """All that is timed and counted beside HiNAS, by title: the rows of the tables, the anchors, the trained ones."""
+    names = [name for name, entry in TABLE.items() if task in entry.tasks]
+    if task == "denoise" and not find_spec("bm3d"):
+        names.remove("bm3d")
+    narrowed = [parsed(label) for label in getattr(budget, task).pace if label not in (OURS, *names)]
+    return {title(one): one for one in [*(Comparator(name=name) for name in names), *narrowed]}
+
+
+def restorations(budget: Profile, task: Task, scale: int | None = None) -> TimingConfig:
+    """Seconds an image of everyone, in turns; a network of `SLOW` restores a part of it, see `measured`.
+
+    An sr image is `scale` times smaller, so that all results have the size that denoisers are timed at.
+    """
+    search = budget.search(task, seed=0)
+    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
+    height, width = (side // (scale or 1) for side in sized.image)
+    own = budget.train(task, search, **({"scale": scale} if scale else {})).base_width
+    where = {"subject": "restoration", "task": task, "scale": scale, "base_width": own}
+    whole = {"height": height, "width_px": width}
+    arms = [Arm(label=HINAS, network=search, **where, **whole)]
+    arms.append(Arm(label=AS_PUBLISHED, network=as_published(task), **(where | {"base_width": None}), **whole))
+    for name, one in compared(budget, task).items():
+        side = SLOW.get(one.name, math.inf) // (scale or 1)
+        part = {"height": int(min(height, side)), "width_px": int(min(width, side))}
+        arms.append(Arm(label=name, network=one, **where, **part))
+    what = f"{task}{f' x{scale}' if scale else ''} networks, {height}x{width}"
+    return TimingConfig(what=what, arms=tuple(arms), threads=sized.threads, rounds=sized.few)
+
+
+def as_published(task: Task) -> Genotype:
+    """A cell of conv_3 and sep_3 in all layers: 257,769 (denoise), 239,140 (x2) parameters; table 10: 0.22-0.34 M."""
+    return timing_runs.GENOTYPE if task == "denoise" else Genotype((0, 1), (timing_runs.GENOTYPE.cells[0][:3],) * 2)
+
+
+def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
+    """What `restorations` found, for the image that HiNAS restores; of a part of it, by its pixels.
+
+    Columns: network, seconds, seconds low and high (quartiles of the rounds), times HiNAS (how many times as long it
+    takes), times low and high (the range of few rounds; 95 % for the median from six on), part (whether one was timed),
+    peak (MiB, of what was timed).
+    """
+    table = benchmark.table(records, HINAS).set_index("arm")
+    pixels = pd.Series({arm.label: arm.height * arm.width_px for arm in config.arms})
+    factor = pixels[HINAS] / pixels
+    found = pd.DataFrame({"seconds": table["seconds"] * factor})
+    found["seconds low"], found["seconds high"] = table["seconds, 25 %"] * factor, table["seconds, 75 %"] * factor
+    found["times HiNAS"] = factor / table["times faster"]
+    found["times low"], found["times high"] = factor / table["high"], factor / table["low"]
+    found["part"], found["peak (MiB)"] = factor > 1, table["peak (MiB)"]
+    return found.loc[[arm.label for arm in config.arms]].rename_axis("network").reset_index()
+
+
+def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) -> dict[str, nn.Module]:
+    """All networks that are timed, by title, without weights (on the meta device): to be counted.
+
+    found: what the search found; its network has the width that this budget trains.
+    """
+    width = budget.train(task, found, **({"scale": scale} if scale else {})).base_width
+    with torch.device("meta"):
+        built = {HINAS: cost.network(found, task, width, scale)}
+        built[AS_PUBLISHED] = cost.network(as_published(task), task, scale=scale)
+        for name, one in compared(budget, task).items():
+            if one.name in comparators.TRAINABLE:
+                built[name] = cost.network(one, task, scale=scale)
+    return built
+
+
+def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, height: int, width: int) -> pd.DataFrame:
+    """Parameters and multiply-adds by network: live, and of ours as the release counts.
+
+    Columns: network, parameters, released (NaN but of ours), multiply-adds (of one image of these input pixels).
+    """
+    rows = []
+    for name, network in networks.items():
+        released = getattr(network, "parameters_released", math.nan)
+        count = cost.multiply_adds(network, network.channels, height, width)
+        rows.append({"network": name, "parameters": network.parameters_live, "released": released,
+                     "multiply-adds": count})  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,188 @@
+"""How far a decoded genotype can be trusted: its margins, other seeds, and what random genotypes would show.
+
+Section 3.1 keeps the largest alphas however narrowly they lead, so a decode of nearly equal alphas looks like
+any other. Notebooks `03_search_denoising` and `04_search_super_resolution` print this beside each decode.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import mean
+
+import pandas as pd
+
+from hinas_nb import data
+from hinas_nb.experiment.config import Space
+from hinas_nb.figures.evolution import edge_names, source_name
+from hinas_nb.method.fast.supercell import edges
+from hinas_nb.method.genotype import Genotype, random_in
+
+#: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
+NARROW = 0.1
+ENOUGH_SEEDS = 3
+#: The statistic the verdict is about.
+SHARED = "inputs two seeds share, operation included (%)"
+
+
+def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: int) -> str:
+    """Whether the search prefers anything, in one clause.
+
+    inputs: `decoded_inputs` of every seed; chance: `against_chance`. The clause begins with `supports`,
+    `undecided` or `no evidence`.
+    """
+    lead, equal = inputs["margin"].median(), 1 / operations
+    measured = f"a decoded operation leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
+    if lead < NARROW * equal:
+        return f"no evidence of a preference: {measured}, so the decode is noise"
+    if seeds < ENOUGH_SEEDS:
+        others = "no other seed was searched" if seeds == 1 else f"only {seeds} seeds were searched"
+        return f"undecided whether it is a preference: {measured}, but {others}"
+    found = chance.loc[SHARED]
+    shared = f"two seeds share {found['found']:.0f} % of their inputs, random genotypes {found['random']:.0f} %"
+    word = "supports" if found["p"] < 0.05 else "no evidence of"
+    return f"{word} a preference: {measured}, and {shared} (p = {found['p']:.2g})"
+
+
+def picked(records: Sequence[Mapping]) -> Mapping:
+    """The epoch the early stop decoded: the last that was the best on V so far (section 3.3)."""
+    return next((record for record in reversed(records) if record["best"]), records[-1])
+
+
+def history(records: Sequence[Mapping]) -> pd.DataFrame:
+    """Losses, scores and margins per epoch, and how its genotype differs.
+
+    Unlike the epoch before, unlike the picked one: `changed` inputs and width levels.
+    """
+    genotypes = [Genotype.from_json(record["genotype"]) for record in records]
+    chosen = Genotype.from_json(picked(records)["genotype"])
+    return pd.DataFrame(
+        {
+            "epoch": [record["epoch"] for record in records],
+            "loss on W": [record["weight_loss"] for record in records],
+            "loss on A": [record["architecture_loss"] for record in records],
+            "PSNR on V (dB)": [record["validation_psnr"] for record in records],
+            "SSIM on V": [record["validation_ssim"] for record in records],
+            "entropy of alpha (nats)": [record["op_entropy"] for record in records],
+            "mean lead of alpha": [record["op_margin"] for record in records],
+            "skips": [record["skip_count"] for record in records],
+            "unlike the epoch before": [changed(a, b) for a, b in zip([genotypes[0], *genotypes], genotypes)],
+            "unlike the picked one": [changed(chosen, genotype) for genotype in genotypes],
+        }
+    )
+
+
+def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]:
+    """The epoch from which on skips have taken over (None: they have not), and how many chance gives at most.
+
+    Taken over: a genotype has more skips than 97.5 % of random ones of the space.
+    """
+    chance = against_chance([Genotype.from_json(records[-1]["genotype"])], space)
+    most = int(chance.loc["skips in a genotype", "random 97.5 %"])
+    calm = [record["epoch"] for record in records if record["skip_count"] <= most]
+    onset = max(calm, default=0) + 1
+    return (onset if onset <= records[-1]["epoch"] else None), most
+
+
+def changed(before: Genotype, after: Genotype) -> int:
+    """Inputs (source and operation) and width levels of `after` that `before` does not have."""
+    levels = sum(a != b for a, b in zip(before.levels, after.levels))
+    return len(_inputs(after) - _inputs(before)) + levels
+
+
+def differences(before: Genotype, after: Genotype) -> pd.DataFrame:
+    """Every input of `after` that `before` does not have, and the one it stands for: layer, edge, before, after."""
+    rows = []
+    for layer, cells in enumerate(zip(before.cells, after.cells), 1):
+        for node, (had, has) in enumerate(zip(*cells)):
+            gone = [one for one in had if one not in has]
+            # Of two changed inputs those belong together that kept their source, or else their operation.
+            kept = 1 if {source for _, source in had} == {source for _, source in has} else 0
+            come = sorted((one for one in has if one not in had), key=lambda one: one[kept] != gone[0][kept])
+            for old, new in zip(gone, come):
+                rows.append(
+                    (layer, f"node {node}", *(f"{name} from {source_name(index)}" for name, index in (old, new)))
+                )
+    return pd.DataFrame(rows, columns=["layer", "input of", "before", "after"])
+
+
+def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
+    """Every input of the record's genotype: weight, runner-up, how far it leads, and the weight of `none`."""
+    genotype = Genotype.from_json(record["genotype"])
+    order = edges(genotype.nodes)
+    names = edge_names(len(order))
+    rows = []
+    for layer, (cell, weights) in enumerate(zip(genotype.cells, record["op_weights"]), 1):
+        for node, inputs in enumerate(cell):
+            for operation, source in inputs:
+                edge = order.index((node, source))
+                shares = dict(zip(operations, weights[edge]))
+                rest = {name: share for name, share in shares.items() if name not in ("none", operation)}
+                second = max(rest, key=rest.get, default="")
+                rows.append(
+                    {
+                        "layer": layer,
+                        "edge": names[edge],
+                        "operation": operation,
+                        "weight": shares[operation],
+                        "runner-up": second,
+                        "margin": shares[operation] - rest.get(second, 0.0),
+                        "none": shares.get("none", 0.0),
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
+
+    Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of
+    random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
+    """
+    generator = data.stream(seed, "chance")
+    drawn = [[random_in(space, generator) for _ in genotypes] for _ in range(draws)]
+    random = pd.DataFrame([_statistics(sample) for sample in drawn])
+    found = pd.Series(_statistics(genotypes))
+    reached = (random >= found - 1e-9).sum()
+    return pd.DataFrame(
+        {
+            "found": found,
+            "random": random.mean(),
+            "random 2.5 %": random.quantile(0.025),
+            "random 97.5 %": random.quantile(0.975),
+            "p": (reached + 1) / (draws + 1),
+        }
+    ).loc[found.index]
+
+
+def _statistics(genotypes: Sequence[Genotype]) -> dict[str, float]:
+    pairs = list(combinations(genotypes, 2))
+    shared = {
+        SHARED: [_shared(_inputs(a), _inputs(b)) for a, b in pairs],
+        "inputs two seeds share, whatever the operation (%)": [_shared(_edges(a), _edges(b)) for a, b in pairs],
+        "width levels two seeds share (%)": [100 * mean(x == y for x, y in zip(a.levels, b.levels)) for a, b in pairs],
+    }
+    names = [[name for *_, name in _inputs(genotype)] for genotype in genotypes]
+    alone = {
+        "skips in a genotype": [used.count("skip") for used in names],
+        "different operations in a genotype": [len(set(used)) for used in names],
+        "last layer as wide as any (%)": [
+            100 * (genotype.levels[-1] == max(genotype.levels)) for genotype in genotypes
+        ],
+    }
+    return {name: mean(values) for name, values in (shared | alone).items() if values}
+
+
+def _inputs(genotype: Genotype) -> set[tuple[int, int, int, str]]:
+    return {
+        (layer, node, source, operation)
+        for layer, cell in enumerate(genotype.cells)
+        for node, inputs in enumerate(cell)
+        for operation, source in inputs
+    }
+
+
+def _edges(genotype: Genotype) -> set[tuple[int, int, int]]:
+    return {place[:3] for place in _inputs(genotype)}
+
+
+def _shared(first: set, second: set) -> float:
+    return 100 * len(first & second) / len(first)

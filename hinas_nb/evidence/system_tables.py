@@ -1,0 +1,221 @@
+"""Tables 10 to 12 rebuilt: every published row beside what was trained, counted and timed here, and what parts them.
+
+`comparison` has the Runs. Notebooks `20_denoising_comparison` and `21_super_resolution_comparison` show the tables.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from importlib import import_module
+
+import pandas as pd
+
+from hinas_nb.comparators import TABLE, TRAINING_FREE
+from hinas_nb.evidence import ablation, paper_tables, rivals
+from hinas_nb.evidence.ablation import METRICS
+from hinas_nb.evidence.rivals import HINAS
+from hinas_nb.experiment.config import Comparator, Task
+from hinas_nb.experiment.profile import Profile
+
+FILTERS = {TABLE[name].title for name in TRAINING_FREE}
+EXPLAINED = 2.0  # percent; a count that is farther from a published one needs its reason
+PUBLISHED_ONLY, OURS_ALONE = "published only", "not in the paper"
+
+
+def rows(task: Task) -> dict[str, str]:
+    """Published rows that can be built here, by what we call them."""
+    built = {rivals.title(Comparator(name=name)): row for name, row in rivals.ROWS[task].items()}
+    return {HINAS: "HiNAS"} | ({rivals.INPUT["sr"]: "bicubic"} if task == "sr" else {}) | built
+
+
+def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame:
+    """A line for each system (and scale), the published first and in their order; cells are `PSNR (dB) / SSIM`.
+
+    scores: as `runs.collect` gives them, with the labels of `labelled`; levels that the table has not are left out.
+    """
+    cells, task = _cells(number)
+    cells = cells[cells["metric"].isin(METRICS)]
+    own = scores[scores["task"].eq(task) & scores["degradation"].isin(cells["degradation"])]
+    sides = [("published", cells)]
+    if len(own):
+        sides.append((f"ours, {budget.name}", ablation.summary(own).assign(flag="").rename(columns={"mean": "value"})))
+    lines: dict[tuple[str, str], dict[str, list[str]]] = {}
+    heads: dict[str, list[str]] = {}
+    for side, table in sides:
+        for cell in table.to_dict("records"):
+            level = ablation.level(task, cell["degradation"])
+            head = f"{cell['data']}, {level}" if task == "denoise" else cell["data"]
+            line = lines.setdefault(("" if task == "denoise" else level, cell["arm"]), {})
+            line.setdefault(f"{head}: {side}", []).append(_score(cell["metric"], cell["value"], cell["flag"]))
+            heads.setdefault(head, []).append(f"{head}: {side}")
+    columns = list(dict.fromkeys(column for found in heads.values() for column in found))
+    columns += [] if len(own) else [f"ours, {budget.name}"]
+    protocols, ran = _protocols(number), set(scores["arm"])
+    tested = [f"{data}: {images}" for data, images in own.groupby("data", sort=False)["image"].nunique().items()]
+    table = []
+    for level, arm in sorted(lines, key=lambda key: key[0]):
+        line = {column: " / ".join(texts) for column, texts in lines[level, arm].items()}
+        why = _absent(arm, task, ran, budget)
+        row = (
+            {"scale": level, "system": _shown(arm, task)}
+            | {column: why if "ours" in column else "" for column in columns}
+            | line
+        )
+        row["published protocol"] = protocols.get(arm, OURS_ALONE)
+        mine = any("ours" in column for column in line)
+        row["our protocol (images)"] = f"{task}-standard ({', '.join(tested)})" if mine else ""
+        table.append(row)
+    return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
+
+
+def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
+    """Counts both ways: what the table and a system's own paper print, and what the network has that runs here.
+
+    sizes: `rivals.sizes` with a column `scale` (NaN for denoising). why: reasons for networks of ours, by title.
+    """
+    cells, task = _cells(number)
+    printed: dict[tuple[str, float], list[float]] = {}
+    for cell in cells[cells["metric"].str.startswith("parameters")].to_dict("records"):
+        printed.setdefault((cell["arm"], _scale(cell["degradation"])), []).append(cell["value"])
+    counted = {(row["network"], _scale(row["scale"])): row for row in sizes.to_dict("records")}
+    scales = {scale for _, scale in printed}
+    keys = [*printed, *(key for key in counted if key not in printed and key[1] in scales)]
+    entries = {rivals.title(Comparator(name=name)): (name, entry) for name, entry in TABLE.items()}
+    table = []
+    for name, scale in sorted(keys, key=lambda key: key[1]):
+        theirs = [1e6 * value for value in printed.get((name, scale), []) if not math.isnan(value)]
+        key, entry = entries.get(name, ("", None))
+        paper = entry.published.get(int(scale) or None) if entry else None
+        own = counted.get((name, scale), {})
+        off = [_beyond(own.get("parameters", math.nan), counts) for counts in (theirs, [paper] if paper else [])]
+        far = any(abs(percent) > EXPLAINED for percent in off)
+        table.append({
+            "scale": f"x{scale:g}", "system": _shown(name, task),
+            "this table (M)": "-".join(f"{count / 1e6:g}" for count in theirs) or "none",
+            "its own paper": f"{paper:,}" if paper else "",
+            "counted here": f"{own['parameters']:,}" if own else PUBLISHED_ONLY if theirs else "",
+            "as the release counts": f"{own['released']:,.0f}" if own.get("released", math.nan) > 0 else "",
+            "off this table (%)": _percent(off[0]), "off its paper (%)": _percent(off[1]),
+            "why, where more than 2 %": (why.get(name) or reason(key, own["parameters"])) if far else "",
+        })  # fmt: skip
+    return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
+
+
+def reason(name: str, count: int) -> str:
+    """The sentence in a comparator's file that speaks of its number of parameters; "" without one."""
+    module = import_module(f"hinas_nb.comparators.{TABLE[name].where.partition('.')[0]}")
+    sentences = re.split(r"(?<=\.)\s+(?=[A-Z\d])", " ".join((module.__doc__ or "").split()))
+    said = re.compile(rf"(?<![\d,]){count:,}(?![\d,])")
+    return next((sentence for sentence in sentences if said.search(sentence)), "")
+
+
+def speeds(number: int, measured: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
+    """Published and measured seconds of every system that has either, and how many times HiNAS's each is.
+
+    measured, sizes: `rivals.measured` and `rivals.sizes`, each with a column `scale` (NaN for denoising).
+    Columns: those of `measured`, then published (s), published times, multiply-adds.
+    """
+    cells, _ = _cells(number)
+    cells = cells[cells["metric"] == "time_s"]
+    theirs = pd.DataFrame(
+        {"network": cells["arm"], "scale": cells["degradation"].map(_scale), "published": cells["value"]}
+    )
+    first = theirs[theirs["network"] == HINAS].set_index("scale")["published"]
+    theirs["published times"] = theirs["published"] / theirs["scale"].map(first)
+    mine = measured.assign(scale=measured["scale"].map(_scale))
+    mine = mine[mine["scale"].isin(theirs["scale"])]
+    both = theirs.merge(mine, "outer", ["network", "scale"], sort=False)
+    counts = sizes.assign(scale=sizes["scale"].map(_scale))[["network", "scale", "multiply-adds"]]
+    both = both.merge(counts, "left", ["network", "scale"])
+    order = list(dict.fromkeys([*theirs["network"], *mine["network"]]))
+    both = both[both["published"].notna() | both["seconds"].notna()].assign(part=both["part"].eq(True))
+    place = both["network"].map(order.index)
+    return both.assign(place=place).sort_values(["scale", "place"], ignore_index=True).drop(columns="place")
+
+
+def speeds_printed(table: pd.DataFrame, whole: str) -> pd.DataFrame:
+    """`speeds` for people. whole: the image that seconds are of."""
+    lines, task = [], "sr" if (table["scale"] > 0).any() else "denoise"
+    for row in table.to_dict("records"):
+        timed = not math.isnan(row["seconds"])
+        interval = _interval(row, "seconds", "seconds low", "seconds high")
+        times = _interval(row, "times HiNAS", "times low", "times high")
+        count = row["multiply-adds"]
+        lines.append({
+            "scale": f"x{row['scale']:g}", "system": _shown(row["network"], task),
+            f"multiply-adds, {whole} (G)": "" if math.isnan(count) else f"{count / 1e9:,.3g}",
+            "published (s)": "" if math.isnan(row["published"]) else f"{row['published']:g}",
+            "published, times HiNAS": "" if math.isnan(row["published"]) else short(row["published times"]),
+            f"measured, {whole} (s)": interval if timed else "not timed here",
+            "measured, times HiNAS": "" if not timed else "1" if row["network"] == HINAS else times,
+            "timed on": "" if not timed else "a part, scaled by pixels" if row["part"] else "the whole image",
+        })  # fmt: skip
+    return pd.DataFrame(lines).drop(columns=[] if task == "sr" else "scale")
+
+
+def short(value: float) -> str:
+    """Two digits: `0.012`, `4.3`, `430`."""
+    return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def leads(scores: pd.DataFrame) -> pd.DataFrame:
+    """What HiNAS gains over the best other of each image (in PSNR), as `ablation.image_changes` of one arm."""
+    key = [*ablation.GROUP, "image"]
+    wide = scores.pivot_table(METRICS, key, "arm", sort=False)
+    best = wide["psnr"].drop(columns=HINAS).idxmax(axis=1)
+    lead = {metric: [wide.loc[at, (metric, HINAS)] - wide.loc[at, (metric, arm)] for at, arm in best.items()]
+            for metric in METRICS}  # fmt: skip
+    return pd.DataFrame(lead, wide.index).reset_index().assign(arm=f"{HINAS} over the best other", best=best.to_list())
+
+
+def _interval(row: Mapping, middle: str, low: str, high: str) -> str:
+    return f"{short(row[middle])} [{short(row[low])}, {short(row[high])}]"
+
+
+def _absent(arm: str, task: Task, ran: set[str], budget: Profile) -> str:
+    """Why a system has no score of ours."""
+    if arm in ran:
+        return f"not run at {budget.name}"
+    if arm in FILTERS:
+        return "not installed"
+    return f"not trained at {budget.name}" if arm in rows(task) else PUBLISHED_ONLY
+
+
+def _shown(arm: str, task: Task) -> str:
+    """A system as the paper calls it, and what stands for it here."""
+    row = rows(task).get(arm, arm)
+    return row if row == arm else f"{row}; here {arm}"
+
+
+def _protocols(number: int) -> dict[str, str]:
+    """By system, how the published row was scored, as far as it is known."""
+    origins, names = paper_tables.origins(number), {row: name for name, row in rows(_cells(number)[1]).items()}
+    found = origins["scored"].where(origins["scored"] != "", origins["note"])
+    return {names.get(row, row): text for row, text in zip(origins["row"], found)}
+
+
+def _cells(number: int) -> tuple[pd.DataFrame, Task]:
+    """`paper_tables.table` with our names of the systems as `arm`; and the task."""
+    table = paper_tables.table(number)
+    names = {row: name for name, row in rows(table["task"][0]).items()}
+    return table.assign(arm=[names.get(row, row) for row in table["row"]]), table["task"][0]
+
+
+def _score(metric: str, value: float, flag: str) -> str:
+    return "-" if math.isnan(value) else f"{value:.{ablation.DIGITS[metric]}f}{paper_tables.MARK if flag else ''}"
+
+
+def _scale(value: float | None) -> float:
+    """0 for denoising, whose times and counts have no scale."""
+    return 0.0 if value is None or math.isnan(value) else float(value)
+
+
+def _beyond(count: float, known: list[float]) -> float:
+    """Percent by which a count is off what is known, or off the nearer end of a range; NaN where nothing is."""
+    if not known or math.isnan(count):
+        return math.nan
+    return 100 * (count / min(max(count, min(known)), max(known)) - 1)
+
+
+def _percent(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.1f}"

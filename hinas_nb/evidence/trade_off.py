@@ -1,0 +1,248 @@
+"""Accuracy against time, size and multiply-adds (figure 14): who is beaten by whom, and where time and arithmetic part.
+
+A *point* is a network in one panel of a figure: what it costs (x), its score (y), and whether it is on the Pareto
+front of that panel. Notebook `22_trade_off`.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from hinas_nb.evidence import ablation, paper_tables, stats, system_tables
+from hinas_nb.evidence.rivals import AS_PUBLISHED
+from hinas_nb.experiment.config import Task
+from hinas_nb.settings import ConfigError
+
+METRICS = ablation.HEADERS
+#: The test images of figure 14, as the tables of this collection name them.
+IMAGES = {"denoise": "BSDS500", "sr": "B100"}
+#: What the published seconds are of, by number of the table.
+PUBLISHED_TIME = {10: "200 images, GTX 1080 Ti", 11: "100 images, GTX 1080 Ti", 12: "images not said, GTX 1080 Ti"}
+GIGA = "multiply-adds (G)"  # of the image that is timed
+MULTIPLY_ADD = 2  # floating-point operations
+
+
+def table_number(task: Task, level: float) -> int:
+    """The table that has the accuracies of figure 14 at this sigma or scale."""
+    return 10 if task == "denoise" else 11 if level == 3 else 12
+
+
+def pareto(costs: Sequence[float], scores: Sequence[float]) -> np.ndarray:
+    """Whether no other point costs at most as much, scores at least as high, and differs. NaN is on no front."""
+    costs, scores = np.asarray(costs, float), np.asarray(scores, float)
+    known = np.isfinite(costs) & np.isfinite(scores)
+    front, best = np.zeros(len(costs), bool), -math.inf
+    for value in np.unique(costs[known]):
+        own = known & (costs == value)
+        highest = scores[own].max()
+        if highest > best:
+            front |= own & (scores == highest)
+            best = highest
+    return front
+
+
+def printed(task: Task, level: float) -> pd.DataFrame:
+    """The rows of the published table. Columns: published as, published PSNR (dB), published SSIM, published (s),
+    published (M parameters; the upper end of a range), doubt ("" or why its score is drawn hollow).
+
+    Doubtful are flagged cells, and rows whose scores were made in a way known to be another. Raises ConfigError.
+    """
+    number = table_number(task, level)
+    cells = paper_tables.table(number)
+    asked = cells["degradation"].isin([level]) | cells["degradation"].isna()
+    scores = cells["metric"].isin(METRICS) & cells["data"].eq(IMAGES[task])
+    if not (asked & scores).any():
+        levels = " ".join(f"{one:g}" for one in sorted(cells["degradation"].dropna().unique()))
+        raise ConfigError(f"level of {task} must be one that table {number} has ({levels}), got {level:g}")
+    cells = cells[asked & (scores | cells["metric"].isin(["time_s", "parameters_m"]))]
+    rows = cells.pivot(index="row", columns="metric", values="value").reindex(cells["row"].unique())
+    flags = cells[cells["metric"].isin(METRICS)].groupby("row")["flag"].agg(lambda own: "; ".join(filter(None, own)))
+    origin = paper_tables.origins(number).drop_duplicates("row").set_index("row")
+    elsewhere = origin["scored"].where(origin["comparable"] == "no", "").reindex(rows.index)
+    doubt = [flag or other for flag, other in zip(flags.reindex(rows.index, fill_value=""), elsewhere)]
+    names = {"psnr": "published PSNR (dB)", "ssim": "published SSIM", "time_s": "published (s)"}
+    rows = rows.rename(columns=names | {"parameters_m": "published (M)"}).assign(doubt=doubt)
+    return rows[[*names.values(), "published (M)", "doubt"]].rename_axis("published as").reset_index()
+
+
+def means(scores: pd.DataFrame) -> pd.DataFrame:
+    """Columns: network, PSNR (dB), SSIM, and low and high of both: the 95 % interval over images.
+
+    scores: `arm`, `psnr`, `ssim`, a row per image.
+    """
+    rows = []
+    for network, own in scores.groupby("arm", sort=False):
+        row = {"network": network}
+        for metric, name in METRICS.items():
+            low, high = stats.over_images(own[metric])
+            row |= {name: own[metric].mean(), f"{name} low": low, f"{name} high": high}
+        rows.append(row)
+    ends = [f"{name}{end}" for name in METRICS.values() for end in ("", " low", " high")]
+    return pd.DataFrame(rows, columns=["network", *ends]).astype(dict.fromkeys(ends, float))
+
+
+def systems(task: Task, level: float, times: pd.DataFrame, counts: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
+    """One row per network, all that is known of it: published, then our scores, size and time; the fastest first.
+
+    times: `comparison.measured`; counts: `comparison.sizes`, of the same image; ours: `means`.
+    Published scores of HiNAS stand with the network of published size, our own with the network that was found.
+    """
+    rows = printed(task, level)
+    names = {row: name for name, row in system_tables.rows(task).items()} | {"HiNAS": AS_PUBLISHED}
+    rows.insert(0, "network", [names.get(row, row) for row in rows["published as"]])
+    counts = counts[["network", "parameters"]].assign(**{GIGA: counts["multiply-adds"] / 1e9})
+    for more in (ours, counts, times[["network", "seconds", "seconds low", "seconds high", "part"]]):
+        rows = rows.merge(more, on="network", how="outer", sort=False)
+    rows[["published as", "doubt"]] = rows[["published as", "doubt"]].fillna("")
+    rows.loc[rows["network"].isin(system_tables.FILTERS), "parameters"] = 0
+    rows["part"] = rows["part"].eq(True)
+    rows["GFLOP/s"] = MULTIPLY_ADD * rows[GIGA] / rows["seconds"]
+    rows.insert(0, "level", ablation.level(task, level))
+    return rows.sort_values("seconds", ignore_index=True, kind="stable")
+
+
+def points(known: pd.DataFrame, panel: str, by: str, published_scores: bool) -> pd.DataFrame:
+    """The networks of one panel that have both, a row per metric, for `figures.trade_off_plot`.
+
+    known: of `systems`; by: its column that is the cost. Columns: level, panel, metric, system (as in `systems`),
+    network (as the panel names it), x, x_low, x_high, y, y_low, y_high, parameters (millions), part, doubt, front.
+    Doubtful scores are on no front and beat nobody.
+    """
+    parts = []
+    for metric, name in METRICS.items():
+        column = f"published {name}" if published_scores else name
+        rows = known[known[column].notna() & known[by].notna()]
+        own = rows[["level"]].assign(panel=panel, metric=metric, system=rows["network"], network=rows["network"])
+        own["parameters"] = rows["parameters"] / 1e6
+        own["part"], own["doubt"] = rows["part"] & (by == "seconds"), rows["doubt"] if published_scores else ""
+        if published_scores:
+            own["network"] = rows["published as"]
+            own["parameters"] = rows["published (M)"].fillna(own["parameters"])
+        for axis, of in (("x", by), ("y", column)):
+            own[axis] = rows[of]
+            for end in ("low", "high"):
+                own[f"{axis}_{end}"] = rows.get(f"{of} {end}", pd.Series(math.nan, index=rows.index))
+        own["front"] = pareto(own["x"], own["y"].where(own["doubt"] == ""))
+        parts.append(own)
+    return pd.concat(parts, ignore_index=True)
+
+
+def rates(known: pd.DataFrame, panel: str) -> pd.DataFrame:
+    """Networks with seconds and multiply-adds, for `figures.rate_plot`: x are billions of multiply-adds, y seconds."""
+    rows = known[known["GFLOP/s"].notna()]
+    names = {GIGA: "x", "seconds": "y", "seconds low": "y_low", "seconds high": "y_high"}
+    rows = rows[["network", "part", *names]].rename(columns=names).assign(parameters=rows["parameters"] / 1e6)
+    return rows.assign(panel=panel).reset_index(drop=True)
+
+
+def left_out(known: pd.DataFrame, by: str, published_scores: bool) -> list[str]:
+    """Those with a score but without that cost, by the name the panel would have."""
+    names = [f"published {name}" if published_scores else name for name in METRICS.values()]
+    rows = known[known[names].notna().any(axis=1) & known[by].isna()]
+    return rows["published as" if published_scores else "network"].tolist()
+
+
+def with_fronts(known: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
+    """`systems` with the panels and metrics on whose front each network is. shown: of `points`."""
+    own = shown[shown["front"] & shown["level"].isin(known["level"])]
+    where = (own["panel"] + ": " + own["metric"].str.upper()).groupby(own["system"]).agg("; ".join)
+    return known.assign(**{"on the front of": known["network"].map(where).fillna("")})
+
+
+def on_front(shown: pd.DataFrame, panel: str, network: str) -> str:
+    """In words: `on the front in PSNR and SSIM`, `on the front in SSIM only`, or `on no front`."""
+    own = shown[(shown["panel"] == panel) & (shown["network"] == network) & shown["front"]]
+    only = " only" if len(own) < len(METRICS) else ""
+    return f"on the front in {listed(own['metric'].str.upper())}{only}" if len(own) else "on no front"
+
+
+def front_in_words(shown: pd.DataFrame, panel: str, network: str) -> str:
+    """The front from the cheapest on, and who beats a network: `PSNR: A and B; SSIM: B (C is beaten in SSIM by B)`."""
+    own = shown[(shown["panel"] == panel) & shown["front"]].sort_values("x", kind="stable")
+    fronts = {metric.upper(): listed(rows["network"]) for metric, rows in own.groupby("metric", sort=True)}
+    same = len(set(fronts.values())) == 1
+    said = next(iter(fronts.values())) if same else "; ".join(f"{metric}: {names}" for metric, names in fronts.items())
+    beaten = [
+        f"in {metric.upper()} by {listed(names)}"
+        for metric in METRICS
+        if (names := beaten_by(shown, panel, metric, network))
+    ]
+    return said + (f" ({network} is beaten {listed(beaten)})" if beaten else "")
+
+
+def beaten_by(shown: pd.DataFrame, panel: str, metric: str, network: str) -> list[str]:
+    """Who is both as cheap and as good, and in one of them better; the cheapest first."""
+    own = shown[(shown["panel"] == panel) & (shown["metric"] == metric)]
+    names = []
+    for mine in own[own["network"] == network].itertuples():
+        others = own[(own["doubt"] == "") & (own["x"] <= mine.x) & (own["y"] >= mine.y)]
+        others = others[(others["x"] < mine.x) | (others["y"] > mine.y)]
+        names += others.sort_values("x")["network"].tolist()
+    return names
+
+
+class Parting(NamedTuple):
+    """Where time and multiply-adds part, among networks that have both."""
+
+    networks: int
+    kendall: float  # rank correlation of seconds and multiply-adds: 1 where more arithmetic always takes longer
+    fastest: pd.Series  # most multiply-adds a second; rows of `systems`
+    slowest: pd.Series
+    fewer: pd.Series | None  # of the pair that parts most: fewer multiply-adds, and yet more seconds than
+    more: pd.Series | None
+
+    @property
+    def ratio(self) -> float:
+        return self.fastest["GFLOP/s"] / self.slowest["GFLOP/s"]
+
+    @property
+    def pair(self) -> str:
+        """The pair that parts most, in words."""
+        if self.fewer is None:
+            return "nobody with fewer multiply-adds takes longer"
+        less = self.more[GIGA] / self.fewer[GIGA]
+        slower = self.fewer["seconds"] / self.more["seconds"]
+        return (
+            f"{self.fewer['network']} needs {less:.3g} times fewer multiply-adds than {self.more['network']} "
+            f"and takes {slower:.3g} times as long"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"of {self.networks} networks {self.fastest['network']} computes fastest ({self.fastest['GFLOP/s']:.3g} "
+            f"GFLOP/s) and {self.slowest['network']} slowest ({self.slowest['GFLOP/s']:.3g}), a factor of "
+            f"{self.ratio:.3g}; the rank correlation of time and multiply-adds is {self.kendall:.2f}; {self.pair}"
+        )
+
+
+def parting(known: pd.DataFrame) -> Parting:
+    """See `Parting`. known: of `systems`, at least two of them with seconds and multiply-adds."""
+    rows = known[known["GFLOP/s"].notna()].reset_index(drop=True)
+    if len(rows) < 2:
+        raise ValueError(f"time and multiply-adds must be known of two networks at least, got {len(rows)}")
+    inverted = []
+    for one, other in combinations(range(len(rows)), 2):
+        fewer, more = sorted((one, other), key=lambda index: rows[GIGA][index])
+        if rows["seconds"][fewer] > rows["seconds"][more]:
+            inverted.append((rows["GFLOP/s"][more] / rows["GFLOP/s"][fewer], fewer, more))
+    pair = [rows.loc[index] for index in max(inverted)[1:]] if inverted else [None, None]
+    tau = float(kendalltau(rows["seconds"], rows[GIGA]).statistic)
+    ends = rows.loc[rows["GFLOP/s"].idxmax()], rows.loc[rows["GFLOP/s"].idxmin()]
+    return Parting(len(rows), tau, *ends, *pair)
+
+
+def agreement(known: pd.DataFrame) -> tuple[int, float]:
+    """How many networks have a published time and ours, and the rank correlation (Kendall) of the two."""
+    rows = known[known["published (s)"].notna() & known["seconds"].notna()]
+    return len(rows), float(kendalltau(rows["published (s)"], rows["seconds"]).statistic)
+
+
+def listed(names: Sequence[str]) -> str:
+    """`A, B and C`; `nobody` of none."""
+    names = list(names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else "nobody"

@@ -1,0 +1,230 @@
+"""The super-cell: every edge of a cell with every candidate operation, computed source by source (eqs. 1-3).
+
+All edges that leave one source read the same activated tensor, so one convolution per kind of operation serves
+them all (edges are stacked in the channels), and the alpha-weighted sum over normalised branches is a scaled sum of
+the raw convolution outputs: the normalised ones are never made, and what is cheap to compute again is not kept. The
+plain sum over edges, written from the equations with stock modules, lives in `plain`; both agree in
+values and gradients.
+Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
+"""
+
+from collections import defaultdict
+from itertools import islice
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from hinas_nb.method.fast import kernels
+from hinas_nb.method.fast.branches import Convolution, Norm, Separable, Source, centre
+from hinas_nb.method.fast.deformable import DeformableBranch
+from hinas_nb.method.fast.kernels import Pixels
+from hinas_nb.method.genotype import OPERATIONS
+from hinas_nb.method.network import Cell
+from hinas_nb.method.operations import KINDS, SLOPE
+
+
+def edges(nodes: int) -> list[tuple[int, int]]:
+    """(node, source) of every edge of a cell, in the order of the rows of alpha; 14 edges for 4 nodes."""
+    return [(node, source) for node in range(nodes) for source in range(2 + node)]
+
+
+class SuperCell(nn.Module):
+    """All candidate operations on all edges of one cell.
+
+    width: channels of a node. operations: a subset of `OPERATIONS`, in that order.
+    Batch norms have no affine part; their running statistics serve evaluation.
+    """
+
+    def __init__(self, nodes: int, width: int, operations: tuple[str, ...] = OPERATIONS):
+        super().__init__()
+        self.nodes, self.width, self.operations = nodes, width, tuple(operations)
+        row = {edge: index for index, edge in enumerate(edges(nodes))}
+        self.targets = [range(max(0, source - 1), nodes) for source in range(1 + nodes)]
+        self.rows = [[row[node, source] for node in targets] for source, targets in enumerate(self.targets)]
+        self.branches = nn.ModuleList(
+            nn.ModuleDict({name: _branch(name, len(targets), width) for name in operations if name in KINDS})
+            for targets in self.targets
+        )
+
+    def forward(
+        self,
+        previous: Float[Tensor, "batch width height width_px"],
+        before: Float[Tensor, "batch width height width_px"],
+        weights: Float[Tensor, "edges operations"],
+    ) -> Float[Tensor, "batch nodes*width height width_px"]:
+        """The cell's output for softmaxed or one-hot alphas.
+
+        previous, before: h_{l-1} and h_{l-2}. An operation whose weight is exactly zero is not computed, unless
+        the weights want a gradient.
+        """
+        pending = self._leave(0, previous, weights, None)  # sums of the nodes to come, stacked in the channels
+        pending = self._leave(1, before, weights, pending)
+        outputs = []
+        for node in range(self.nodes - 1):
+            ready, pending = pending.split([self.width, pending.shape[1] - self.width], dim=1)
+            outputs.append(ready)
+            pending = self._leave(2 + node, kernels.images(ready.contiguous(), previous), weights, pending)
+        return kernels.images(torch.cat([*outputs, pending], dim=1), previous)
+
+    def copy_to(self, cell: Cell) -> None:
+        """Give a derived cell the weights this super-cell has for the cell's operations."""
+        for node, inputs in enumerate(cell.plan):
+            for (name, source), module in zip(inputs, cell.operations[node]):
+                if name != "skip":
+                    self.branches[source][name].copy_to(module, self.targets[source].index(node))
+
+    def _leave(self, source: int, feature: Tensor, weights: Tensor, pending: Pixels | None) -> Pixels:
+        """`pending` and what one source sends to the nodes after it."""
+        weights = weights[self.rows[source]]
+        groups = self._groups(weights)
+        if list(groups.values()) == [list(range(len(weights)))]:
+            (columns,) = groups
+            return self._send(source, feature, columns, list(range(len(weights))), weights, pending)
+        sums = {}  # one-hot or random architectures: edges with the same operations go together
+        for columns, chosen in groups.items():
+            sent = self._send(source, feature, columns, chosen, weights[chosen], None)
+            sums |= dict(zip(chosen, sent.split(self.width, dim=1)))
+        sent = torch.cat([sums[edge] for edge in range(len(weights))], dim=1)
+        return sent if pending is None else pending + sent
+
+    def _groups(self, weights: Tensor) -> dict[tuple[int, ...], list[int]]:
+        """Edges by the columns of the operations they need."""
+        if weights.requires_grad:
+            needed = torch.ones_like(weights, dtype=torch.bool)
+        else:
+            needed = weights != 0
+        groups = defaultdict(list)
+        for edge, row in enumerate(needed.tolist()):
+            columns = [c for c, name in enumerate(self.operations) if row[c] and name != "none"]
+            groups[tuple(columns)].append(edge)
+        return groups
+
+    def _send(self, source, feature, columns, chosen: list[int], weights, pending) -> Pixels:
+        """Weighted operations of the chosen edges, stacked in the channels, on top of `pending`."""
+        skip = next((column for column in columns if self.operations[column] == "skip"), None)
+        branches = {column: self.branches[source][self.operations[column]] for column in columns if column != skip}
+        batched = {column: branch for column, branch in branches.items() if isinstance(branch, Convolution | Separable)}
+        batched = dict(sorted(batched.items(), key=lambda item: isinstance(item[1], Separable)))
+        stacks = [_choose(stack, chosen) for branch in batched.values() for stack in branch.kernels()]
+        if torch.is_autocast_enabled(feature.device.type):  # a Function of our own has to see to it itself
+            dtype = torch.get_autocast_dtype(feature.device.type)
+            feature, stacks = feature.to(dtype), [stack.to(dtype) for stack in stacks]
+        total = _Send.apply(pending, feature, weights, [*batched], skip, [*batched.values()], chosen, *stacks)
+        for column, branch in branches.items():
+            if column not in batched:
+                scale = weights[:, column].repeat_interleave(self.width)
+                total = branch(total, F.leaky_relu(feature, SLOPE), scale, chosen)
+        return total
+
+
+class _Send(torch.autograd.Function):
+    """`pending` and the weighted operations of some edges of one source, both passes by hand.
+
+    Of every branch its raw output is kept, centred, and of a separable one the first half's too; what else the
+    gradients need is computed again, and only if they are wanted.
+    """
+
+    @staticmethod
+    def forward(ctx, pending, feature, weights, columns, skip, branches, chosen, *stacks):
+        """columns: those of `weights` that belong to the branches, dense ones first; skip: that of `skip`, or None."""
+        source, own, kept = Source(feature, len(weights)), _dealt(stacks, branches), []
+        total = source.skipped(pending, None if skip is None else weights[:, skip])
+        if branches:
+            dense = sum(len(branch.norms) == 1 for branch in branches)
+            separable, theirs = branches[dense:], own[dense:]
+            raws = [branch.first(source, *given) for branch, given in zip(branches[:dense], own)]
+            rooms = source.rooms(2 * len(separable))
+            halves, seconds = rooms[: len(separable)], rooms[len(separable) :]
+            for branch, half, given in zip(separable, halves, theirs):
+                branch.first(source, half, *given)
+            inverse = last = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
+            if separable:
+                for branch, *some, given in zip(separable, halves, inverse[dense:], seconds, theirs):
+                    branch.second(source, *some, *given)
+                by_second = centre(seconds, [branch.norms[1] for branch in separable], chosen)
+                raws, last = raws + seconds, torch.cat((inverse[:dense], by_second))
+            scales = weights[:, columns].T.repeat_interleave(feature.shape[1], dim=1) * last
+            kernels.add_scaled(total, raws, scales)
+            kept = [inverse[dense:], last, scales, *raws, *halves]
+        ctx.columns, ctx.skip, ctx.branches = columns, skip, branches
+        ctx.training = any(branch.norms[0].training for branch in branches)
+        ctx.save_for_backward(feature, weights, *stacks, *kept)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        branches, gradient = ctx.branches, gradient.contiguous()
+        want_pending, want_feature, want_weights = ctx.needs_input_grad[:3]
+        count = sum(branch.stacks for branch in branches)
+        wanted = _dealt(ctx.needs_input_grad[7:], branches)
+        feature, weights, *rest = ctx.saved_tensors
+        source, own, kept = Source(feature, len(weights)), _dealt(rest, branches), rest[count:]
+        by_weights = torch.zeros_like(weights) if want_weights else None
+        by_activated, by_stacks = None, [None] * count
+        if branches:
+            inverse, last, scales, *kept = kept
+            raws, halves = kept[: len(branches)], kept[len(branches) :]
+            sums = kernels.products(gradient, raws)
+            if want_weights:
+                by_weights[:, ctx.columns] = (
+                    (sums[1:] * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
+                )
+            if want_feature or any(ctx.needs_input_grad[7:]):
+                by_stacks = []
+                by_raws = kernels.norm_gradients(gradient, raws, last, sums if ctx.training else None)
+                inner = [None] * (len(branches) - len(halves)) + [(*one, ctx.training) for one in zip(halves, inverse)]
+                for branch, want, *given in zip(branches, wanted, by_raws, scales, inner, own):
+                    by_activated, *by_own = branch.gradients(source, (want_feature, *want), by_activated, *given)
+                    by_stacks += by_own
+        skip = None if ctx.skip is None else weights[:, ctx.skip]
+        by_feature = source.gradient(gradient, by_activated, skip) if want_feature else None
+        if want_weights and skip is not None:
+            by_weights[:, ctx.skip] = source.skipped_gradient(gradient)
+        by_pending = gradient if want_pending else None
+        return by_pending, by_feature, by_weights, None, None, None, None, *by_stacks
+
+
+class _AddNormalised(torch.autograd.Function):
+    """total += scale * batch_norm(raw), keeping only `raw`."""
+
+    @staticmethod
+    def forward(ctx, total, raw, scale, norm, chosen):
+        matrix = kernels.pixels(raw)
+        mean, inverse = norm.statistics(matrix, chosen)
+        factor = scale * inverse
+        kernels.add_scaled(total, [matrix], factor[None])
+        kernels.subtract([total], (factor * mean)[None])
+        ctx.mark_dirty(total)
+        ctx.training = norm.training
+        ctx.save_for_backward(raw, scale, mean, inverse)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        gradient = gradient.contiguous()
+        raw, scale, mean, inverse = ctx.saved_tensors
+        by_raw, by_scale, _ = kernels.norm_backward(
+            gradient, kernels.pixels(raw), scale, mean, inverse, ctx.training, ctx.needs_input_grad[1:3]
+        )
+        return gradient, None if by_raw is None else kernels.images(by_raw, raw), by_scale, None, None
+
+
+def _branch(name: str, edges: int, width: int) -> nn.Module:
+    if KINDS[name].deformable:
+        return DeformableBranch(edges, width, Norm(edges, width), _AddNormalised.apply)
+    return (Separable if KINDS[name].separable else Convolution)(name, edges, width)
+
+
+def _dealt(stacks, branches) -> list[list]:
+    """To every branch its own."""
+    stacks = iter(stacks)
+    return [list(islice(stacks, branch.stacks)) for branch in branches]
+
+
+def _choose(stacked: Tensor, chosen: list[int]) -> Tensor:
+    return stacked if len(chosen) == len(stacked) else stacked[chosen]

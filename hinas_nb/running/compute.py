@@ -1,0 +1,285 @@
+"""One Run from its config to its folder: resolve the producer, load and split the data, run the loop.
+
+    for record in compute(config, store): ...
+
+yields what the loop yields (epochs, intervals, scores), as it happens.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from hinas_nb import data, files
+from hinas_nb.experiment.config import (
+    Comparator,
+    Epoch,
+    EvaluateConfig,
+    LatencyConfig,
+    Perturbed,
+    SearchConfig,
+    Selected,
+    TimingConfig,
+    TrainConfig,
+)
+from hinas_nb.experiment.identity import RunConfig, data_key, describe, own_data, producer_of
+from hinas_nb.files import error_line
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.provenance import resolve_device
+from hinas_nb.running.store import RunFolder, Store
+from hinas_nb.training.loops import score
+
+#: Columns of scores.csv. PSNR in dB, sides in pixels; seconds is how long the restoration took.
+SCORE_COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
+COSTS = ("seconds", "peak_memory_mib")  # of a record; everything else is equal from run to run
+
+
+class Splits(NamedTuple):
+    """The images of a search: W trains the weights, A the architecture, V picks the best."""
+
+    weights: "data.ImageSet"
+    architecture: "data.ImageSet"
+    validation: "data.ImageSet"
+
+
+def compute(
+    config: RunConfig,
+    store: Store,
+    device: str = "auto",
+    threads: int = 1,
+    note: Callable[[str], None] = lambda line: None,
+) -> Iterator[Any]:
+    """Compute a Run in this process, from its last checkpoint if there is one; nothing if it is done.
+
+    The producer must be done. If another process computes this Run, wait for it. A Run keeps the device and
+    threads it was first started with; `note` is told when others were asked for.
+    Raises ValueError, OSError; what went wrong also stands in the Run's folder.
+    """
+    folder = store.folder(config)
+    if folder.done:
+        return
+    with folder.lock():
+        if folder.finished():  # refuses a damaged one
+            return
+        try:
+            device = resolve_device(device)
+            start = folder.begin(device, threads)
+            if (start.device, start.threads) != (device, threads):
+                note(f"{describe(config)} goes on as it was started, on {start.device} with {start.threads} "
+                     f"threads, not on {device} with {threads}: other bits would result")  # fmt: skip
+            torch.set_num_threads(start.threads)
+            if isinstance(config, SearchConfig):
+                from hinas_nb.speed import cost
+
+                warning = cost.memory_warning(config, start.device)
+                if warning:
+                    note(f"{describe(config)}: {warning}")
+            yield from LOOPS[type(config)](config, store, folder, resolve_device(start.device))
+        except Exception as error:
+            folder.fail(error_line(error))
+            raise
+
+
+def genotype_of(config: TrainConfig, store: Store) -> Genotype:
+    """The genotype a training starts from; that of a search is read from its finished Run.
+
+    Raises ValueError.
+    """
+    if isinstance(config.genotype, Genotype):
+        return config.genotype
+    if isinstance(config.genotype, Selected):
+        return _selected(config.genotype, store)
+    epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, Epoch) else None
+    found = _found(_producer(config, store), config.task, epoch)
+    return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
+
+
+def _selected(choice: Selected, store: Store) -> Genotype:
+    """The genotype of the training in the asked place, by the best score on V that each came to."""
+    folders = [_done(training, store) for training in choice.trainings]
+    scores = [max(score(r["validation_psnr"], r["validation_ssim"]) for r in folder.records()) for folder in folders]
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    return genotype_of(choice.trainings[order[choice.place - 1]], store)
+
+
+def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
+    """What a search found, or would have decoded after an epoch (0: the last)."""
+    name = "genotype.json" if epoch is None else "records.jsonl"
+    try:
+        if epoch is None:
+            return Genotype.from_json(folder.read_text(name), task)
+        return Genotype.from_json(folder.records()[epoch - 1]["genotype"])
+    except files.FileContentError:
+        raise
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
+
+
+def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
+    from hinas_nb.method import genotype, network
+
+    def size(one: Genotype) -> int:
+        with torch.device("meta"):
+            return network.DerivedNetwork(
+                one, config.task, config.base_width, config.width_factors, config.scale
+            ).parameters_live
+
+    change = config.genotype
+    generator = data.stream(change.seed, "perturb", change.kind)
+    if change.matched is None:
+        return genotype.perturb(found, change.kind, change.changes, generator)
+    return genotype.nearest_perturbation(found, change.kind, change.changes, generator, change.matched, size)
+
+
+def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb.speed import latency
+    from hinas_nb.training import search
+
+    images, validation = _images(config, store, folder)
+    # A named V leaves all images to W and A.
+    weights, architecture, drawn = data.divide(images, 0 if validation else config.validation_fraction, config.seed)
+    table = latency.table(_producer(config, store).records()) if config.latency else None
+    yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device, table)
+    folder.finish(_best(folder))
+
+
+def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb.training import train
+
+    genotype = None if isinstance(config.genotype, Comparator) else genotype_of(config, store)
+    images, validation = _images(config, store, folder)
+    if validation is None:
+        *_, validation = data.divide(images, config.validation_fraction, config.seed)
+        kept = [index for index, name in enumerate(images.names) if name not in validation.names]
+        images = images.subset(kept)
+    yield from train.train(config, genotype, images, validation, folder, device)
+    folder.finish(_best(folder))
+
+
+def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb.scoring import evaluate
+
+    (source,) = own_data(config)
+    images = _load(store, folder, *source)
+    images = images.subset(range(0, len(images), config.every))
+    unknown = set(config.save_images) - set(images.names)
+    if unknown:
+        raise ValueError(f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}")
+    folder.load_checkpoint()
+    known = {row["image"] for row in folder.records()}
+    rest = [index for index, name in enumerate(images.names) if name not in known]
+    for scored in evaluate.evaluate(restorer(config, store, device), images.subset(rest), config.protocol):
+        if scored.image in config.save_images:
+            data.write_image(folder.path / "images" / f"{scored.image}.png", _pixels(scored.restored))
+        folder.append_records([{name: getattr(scored, name) for name in SCORE_COLUMNS}])
+        folder.save_checkpoint({}, {})
+        yield scored
+    rows = folder.records()
+    folder.write_text("scores.csv", _csv(rows))
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in ("psnr", "ssim")}
+    folder.finish({"images": len(rows), **means})
+
+
+def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb.training import benchmark
+
+    for search in config.searches:
+        found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
+        arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
+        config = config.but(arms=tuple(arms))
+    folder.load_checkpoint()  # a round left halfway is measured anew, with all arms
+    for record in benchmark.benchmark(config, len(folder.records()), device):
+        folder.append_records([record])
+        folder.save_checkpoint({}, {})
+        yield record
+    folder.finish({"rounds": len(folder.records())})
+
+
+def _latency(config: LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
+    from hinas_nb.speed import latency
+
+    folder.load_checkpoint()
+    for record in latency.measure(config, len(folder.records())):
+        folder.append_records([record])
+        folder.save_checkpoint({}, {})
+        yield record
+    folder.finish({"rounds": len(folder.records())})
+
+
+LOOPS = {
+    SearchConfig: _search,
+    TrainConfig: _train,
+    EvaluateConfig: _evaluate,
+    TimingConfig: _timing,
+    LatencyConfig: _latency,
+}
+
+
+def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
+    """What an evaluation scores: a trained network, a filter, or the degraded image itself. Raises ValueError."""
+    from hinas_nb import comparators
+    from hinas_nb.scoring import evaluate
+
+    if config.model == "input":
+        return evaluate.baseline(config.protocol)
+    if isinstance(config.model, str):
+        model = comparators.build(config.model, "denoise", sigma=config.protocol.sigma)
+    else:
+        model = comparators.load(_producer(config, store).path / "weights.safetensors", device).folded()
+
+    def restored(degraded: torch.Tensor) -> torch.Tensor:
+        told = data.with_noise_map(degraded, config.protocol.sigma) if model.noise_map else degraded
+        return evaluate.restore(model, told.to(device), model.halo).cpu()
+
+    return restored
+
+
+def _producer(config: RunConfig, store: Store) -> RunFolder:
+    return _done(producer_of(config), store, f"{describe(config)} needs")
+
+
+def _done(config: RunConfig, store: Store, needs: str = "a selection needs") -> RunFolder:
+    """The folder of a Run that must be done. Raises ValueError."""
+    folder = store.folder(config)
+    if not folder.finished():
+        raise ValueError(f"{needs} the Run {describe(config)}, got none that is done ({folder.path})")
+    return folder
+
+
+def _images(config: SearchConfig | TrainConfig, store: Store, folder: RunFolder) -> tuple:
+    """The images to learn from, and V if a split of its own is named (else None)."""
+    loaded = [_load(store, folder, *source) for source in own_data(config)]
+    return loaded[0], loaded[1] if config.validation else None
+
+
+def _load(store: Store, folder: RunFolder, name: str, split: str, scale: int | None) -> "data.ImageSet":
+    images = data.load(name, split, root=store.data_root, scale=scale)
+    expected = folder.data_hashes[data_key(name, split, scale)]
+    if images.sha256 != expected:
+        raise ValueError(f"{name} {split} must stay as it is while it is used, got other pixels than before")
+    return images
+
+
+def _best(folder: RunFolder) -> dict:
+    """The summary of a search or training: its best record's plain values (else the last one's)."""
+    records = folder.records()
+    best = next((record for record in reversed(records) if record.get("best")), records[-1])
+    plain = {name: value for name, value in best.items() if isinstance(value, (int, float)) and name not in COSTS}
+    return {"records": len(records), **plain}
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, SCORE_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _pixels(restored: torch.Tensor) -> np.ndarray:
+    """8-bit (height, width) or (height, width, 3) of a restored image in [0, 1]."""
+    image = (restored[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return image[..., 0] if image.shape[-1] == 1 else image

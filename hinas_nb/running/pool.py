@@ -1,0 +1,253 @@
+"""Computing many Runs: producers before those who need them, each once, several at a time.
+
+Where they are computed is an engine's matter (`workers`, `cluster`): it has `size`, how many Runs it takes at once,
+`submit(config)`, which gives a future of what `Work` returns, `lost`, what that raises if the process or machine
+died, and `close()`, which leaves nothing running. A lost Run is taken up again from its last checkpoint.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from dataclasses import dataclass
+from textwrap import shorten
+from typing import Any
+
+from tqdm import tqdm
+
+from hinas_nb.data.images import image_files
+from hinas_nb.experiment.identity import Run, RunConfig, all_data, describe, kind_of, own_data
+from hinas_nb.files import error_line, printable
+from hinas_nb.running.compute import compute
+from hinas_nb.running.store import RunFolder, Store
+from hinas_nb.running.workers import Here, Local
+
+WAVES = ("latency", "search", "train", "evaluate", "timing")
+ALONE = ("latency", "timing")  # kinds that no other Run may disturb; their configs say with how many `threads`
+ENGINES = ("local", "ray")
+TRIES = 3  # of a Run whose worker is lost
+VISIBLE = 60  # seconds until what one machine wrote must be seen by another: file systems remember what was absent
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A Run that was not computed, and why (one line). Without its data it has no hash."""
+
+    config: RunConfig
+    hash: str
+    reason: str
+
+    def __str__(self):
+        return f"{describe(self.config)} ({self.hash[:16] or 'data missing'}): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What workers do with a config: compute the Run to its end."""
+
+    store: Store
+    device: str
+    threads: int
+
+    def __call__(self, config: RunConfig) -> tuple[str | None, str | None]:
+        """What went wrong and what is worth knowing, as a line each."""
+        notes = []
+        try:
+            for _ in compute(config, self.store, device=self.device, threads=self.threads, note=notes.append):
+                pass
+        except Exception as error:
+            return error_line(error), None
+        return None, "; ".join(notes) or None
+
+
+def execute(
+    runs: Sequence[Run],
+    store: Store,
+    workers: int = 1,
+    threads: int = 1,
+    engine: str = "local",
+    device: str = "auto",
+    progress: bool = True,
+    in_process: bool = False,
+) -> list[Failure]:
+    """Compute the Runs that are missing, with their producers; what is done or asked for twice costs nothing.
+
+    workers: Runs at a time; of engine "ray", as many as its cluster holds. threads: of each.
+    in_process: one after another in this process, without workers.
+    Returns what failed; the rest is done. Interrupted, it can be called again and goes on.
+    Raises ValueError for arguments that make no sense, OSError where no cluster answers.
+    """
+    for name, value in (("workers", workers), ("threads", threads)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value!r}")
+    for run in runs:
+        if not isinstance(run, Run):
+            raise ValueError(f"runs must be a list of Run, as grid makes, got a {type(run).__name__}")
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
+    ready, failures = _with_data(runs, store)
+    waiting = {store.folder(config).hash: config for config in missing(ready, store)}
+    failed: dict[str, Failure] = {}
+    with closing(_Progress(len(waiting), progress)) as shown:
+        for wave, own in _waves(waiting):
+            work = Work(store, device, own or threads)
+            with closing(_engine("local" if own else engine, work, min(workers, len(wave)), in_process)) as pool:
+                _schedule(wave, pool, store, failed, shown)
+    return failures + list(failed.values())
+
+
+def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig], int | None]]:
+    """What is computed side by side; before or after it, in a process each with its threads, what must be alone."""
+    together = {key: config for key, config in waiting.items() if kind_of(config) not in ALONE}
+    alone = {key: config for key, config in waiting.items() if key not in together}
+    first = [key for key, config in alone.items() if kind_of(config) == "latency"]  # searches rest on it
+    for key in first:
+        yield {key: alone[key]}, alone[key].threads
+    if together:
+        yield together, None
+    for key in [key for key in alone if key not in first]:
+        yield {key: alone[key]}, alone[key].threads
+
+
+def _engine(name: str, work: Work, size: int, in_process: bool):
+    if in_process:
+        return Here(work)
+    if name == "local":
+        return Local(work, size)
+    try:
+        from hinas_nb.running.cluster import Cluster
+    except ModuleNotFoundError:
+        raise ValueError("ray is not installed: pip install 'hinas_nb[cluster]'") from None
+    return Cluster(work)
+
+
+def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
+    """What has to be computed for these Runs, each once, in waves: searches, trainings, evaluations.
+
+    A producer is left out where all that needs it is done.
+    """
+    found: dict[str, RunConfig] = {}
+
+    def need(config: RunConfig) -> None:
+        folder = store.folder(config)
+        if folder.hash not in found and not folder.done:
+            found[folder.hash] = config
+            for producer in config.producers:
+                need(producer)
+
+    for run in runs:
+        need(run.config)
+    return sorted(found.values(), key=lambda config: WAVES.index(kind_of(config)))
+
+
+def absent(runs: Sequence[Run], store: Store) -> dict[tuple, str]:
+    """The data sets (name, split, scale) that what has to be computed for these Runs would read in vain, and why.
+
+    A finished Run is found by the sum noted in its store where its data is not here.
+    """
+    found: dict[tuple, str] = {}
+
+    def look(sources: Iterable[tuple], at: Callable[..., Any]) -> None:
+        for source in sources:
+            try:
+                at(*source)
+            except (ValueError, OSError) as error:
+                found[source] = error_line(error)
+
+    for run in runs:
+        look(all_data(run.config).values(), store.data_hash)
+    if not found:
+        for config in missing(runs, store):
+            look(own_data(config), lambda name, split, scale: image_files(name, split, store.data_root, scale))
+    return found
+
+
+def _with_data(runs: Sequence[Run], store: Store) -> tuple[list[Run], list[Failure]]:
+    """The Runs whose data is here, and a failure for each of the others, which don't hold these up."""
+    ready, failures = [], {}
+    for run in runs:
+        reasons = absent([run], store)
+        if reasons:
+            failures[run.config] = Failure(run.config, "", next(iter(reasons.values())))
+        else:
+            ready.append(run)
+    return ready, list(failures.values())
+
+
+def _schedule(
+    configs: dict[str, RunConfig], pool, store: Store, failures: dict[str, Failure], shown: "_Progress"
+) -> None:
+    """Compute these Runs; adds to `failures` what could not be. Not begun: what needs one that failed."""
+    waiting = dict(configs)
+    running: dict[Future, str] = {}
+    deaths = dict.fromkeys(configs, 0)
+
+    def settle(key: str, reason: str | None) -> None:
+        if reason:
+            failures[key] = Failure(configs[key], key, reason)
+        shown.settled(configs[key], failures.get(key))
+
+    while waiting or running:
+        for key, config in list(waiting.items()):
+            producers = [store.folder(producer).hash for producer in config.producers]
+            failed = next((producer for producer in producers if producer in failures), None)
+            if failed:
+                del waiting[key]
+                settle(key, f"not run: its {kind_of(failures[failed].config)} {failed[:16]} failed")
+            elif len(running) < pool.size and not {*producers} & {*waiting, *running.values()}:
+                running[pool.submit(waiting.pop(key))] = key
+        shown.working([configs[key] for key in running.values()])
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            key, note = running.pop(future), None
+            try:
+                reason, note = future.result()
+            except pool.lost:
+                deaths[key] += 1
+                if deaths[key] < TRIES:
+                    waiting[key] = configs[key]
+                    continue
+                reason = "interrupted: its process was killed; run it again to go on"
+            except Exception as error:
+                reason = error_line(error)
+            folder = store.folder(configs[key])
+            if not reason and not _visible(folder):
+                reason = f"results must lie in a folder that all machines share, got none in {folder.path}"
+            if note:
+                shown.say(note)
+            settle(key, reason)
+
+
+def _visible(folder: RunFolder) -> bool:
+    end = time.monotonic() + VISIBLE
+    while not folder.done and time.monotonic() < end:
+        time.sleep(0.5)
+    return folder.done
+
+
+class _Progress:
+    """A bar; in a log, where a bar would be a flood, a line for each Run."""
+
+    def __init__(self, total: int, wanted: bool):
+        live = sys.stdout.isatty() or "ipykernel" in sys.modules
+        hidden = not (total and wanted and live)
+        self._bar = tqdm(total=total, desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=hidden)
+        self._total, self._settled, self._lines = total, 0, wanted and not live
+
+    def working(self, configs: list[RunConfig]) -> None:
+        self._bar.set_postfix_str(shorten(", ".join(map(describe, configs)), 120, placeholder=" ..."))
+
+    def settled(self, config: RunConfig, failure: Failure | None) -> None:
+        self._settled += 1
+        self._bar.update()
+        if self._lines:
+            self.say(f"Runs {self._settled}/{self._total}: {failure or describe(config)}")
+        elif failure:
+            self.say(str(failure))
+
+    def say(self, line: str) -> None:
+        self._bar.write(printable(line), file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self._bar.close()

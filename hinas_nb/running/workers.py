@@ -1,0 +1,101 @@
+"""The engine `local`: worker processes on this machine, each started fresh.
+
+One that dies takes no other Run with it; Ctrl-C, and even a kill of their parent, leaves none behind.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait as wait_for
+
+from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+
+
+class Here:
+    """An engine without processes: one after another, in this one."""
+
+    size, lost = 1, ()
+
+    def __init__(self, work):
+        self._work = work
+
+    def submit(self, config) -> Future:
+        future: Future = Future()
+        future.set_result(self._work(config))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+class Local:
+    """One pool for each worker, so that a death breaks one only."""
+
+    lost = (BrokenProcessPool,)
+
+    def __init__(self, work, size: int):
+        self.size, self._work = size, work
+        self._free: list[_Worker] = []
+        self._busy: dict[Future, _Worker] = {}
+
+    def submit(self, config) -> Future:
+        for future in [future for future in self._busy if future.done()]:
+            worker = self._busy.pop(future)
+            if isinstance(future.exception(), BrokenProcessPool):
+                worker.kill()
+            else:
+                self._free.append(worker)
+        worker = self._free.pop() if self._free else _Worker()
+        try:
+            future = worker.pool.submit(self._work, config)
+        except BrokenProcessPool as error:  # it died while it was starting
+            future = Future()
+            future.set_exception(error)
+        self._busy[future] = worker
+        return future
+
+    def close(self) -> None:
+        """Ends all workers at once: a Run may be cut off anywhere."""
+        for worker in (*self._free, *self._busy.values()):
+            worker.kill()
+
+
+class _Worker:
+    def __init__(self):
+        before = set(multiprocessing.active_children())
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare)
+        with _environment(ALLOCATOR), caller_left_out():
+            self.pool.submit(os.getpid)  # starts the process
+        self._process = next(iter(set(multiprocessing.active_children()) - before), None)
+
+    def kill(self) -> None:
+        if self._process is not None:  # else it died at once
+            self._process.kill()
+        self.pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    """End with the parent: a worker left behind would hold its Run's lock for hours."""
+    wait_for([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _environment(values: dict[str, str]):
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update({name: value for name, value in values.items() if before[name] is None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)

@@ -1,0 +1,152 @@
+"""What networks and searches cost: parameters, multiply-adds and, before anything runs, memory.
+
+Multiply-adds are counted by running a module on the meta device (nothing is computed) with torch's own counter, and
+for the derived network in closed form beside it. Seconds are `benchmark`'s. Notebook `24_speed`.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hinas_nb import comparators
+from hinas_nb.experiment.config import Comparator, SearchConfig, Space
+from hinas_nb.method.fast.deformable import TAPS
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STEM, DerivedNetwork
+from hinas_nb.method.operations import KINDS
+from hinas_nb.method.supernet import Supernet, ladder
+from hinas_nb.provenance import free_memory_mib
+
+PROBE = 32  # side of the small crop whose memory is measured
+OVERHEAD = 1.15  # what passes come and go, beyond what is kept for the backward pass
+
+
+def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> int:
+    """Multiply-adds of one forward pass over one image, of its convolutions and matrix products."""
+    with torch.device("meta"):
+        image = torch.empty(1, channels, height, width)
+    module = copy.deepcopy(module).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(image)
+    return counter.get_total_flops() // 2
+
+
+def network(
+    what: Genotype | Comparator,
+    task: str,
+    base_width: int | None = None,
+    scale: int | None = None,
+    fold: int | None = None,
+) -> nn.Module:
+    """The network of a genotype or a comparator, with first weights; filters are told the sigma of most tables, 50."""
+    if isinstance(what, Comparator):
+        sigma = 50.0 if what.name in comparators.TRAINING_FREE else None
+        return comparators.build(what.name, task, scale, sigma, what.width)
+    return DerivedNetwork(what, task, base_width, scale=scale, fold=fold)
+
+
+def searched_share(net: DerivedNetwork) -> float:
+    """The share of a derived network's multiply-adds that the search decides: those of its moves and cells."""
+    return _searched(net) / closed_form(net, net.fold, net.fold)
+
+
+def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
+    """Multiply-adds a pass over one image, by formula: weights of every convolution x pixels it is applied to."""
+    nodes, channels = net.genotype.nodes, CHANNELS[net.task]
+    widths = [net.level_widths[level] for level in net.genotype.levels]
+    entering, leaving = channels * net.fold**2 + net.noise_map, channels * (net.scale * net.fold) ** 2
+    weights = entering * STEM * 9 + STEM * STEM * 9
+    sources = [STEM, STEM, *(nodes * one for one in widths)]
+    weights += _searched(net)
+    low = sources[net.low_layer + 2] if net.low_layer is not None else nodes * net.level_widths[0]
+    weights += STEM * low * 9 if net.low_layer is None else 0
+    weights += low * LOW_LEVEL
+    if net.task == "denoise":
+        weights += sources[-1] * HEAD
+    else:
+        weights += len(SR_DILATIONS) * (9 * sources[-1] + sources[-1] * HEAD) + sources[-1] * HEAD + 4 * HEAD * HEAD
+    weights += 9 * (LOW_LEVEL + HEAD) + (LOW_LEVEL + HEAD) * HEAD + 9 * HEAD + HEAD * HEAD
+    weights += HEAD * leaving * 9
+    skip = 25 * channels * net.scale**2 if net.task == "sr" and net.residual else 0  # bicubic, a kernel per phase
+    return (weights + skip) * -(-height // net.fold) * -(-width // net.fold)
+
+
+def search_memory_mib(config: SearchConfig) -> dict[str, float]:
+    """Peak MiB of a step of the warm-up and of the alpha phase, foretold from a small crop.
+
+    What autograd keeps grows with the pixels of a batch; it is counted, not measured, on one small crop.
+    """
+    found = {}
+    for phase in ("warm-up", "alpha phase"):
+        kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing)
+        if config.checkpointing:  # and one layer at a time in full
+            kept += _largest_layer(config.space) * _kept_bytes(config.space, phase == "alpha phase", False)[0]
+        pixels = config.batch * config.patch**2 / PROBE**2
+        # Weights with gradient and momentum.
+        found[phase] = (OVERHEAD * kept * pixels + 3 * weights) / 2**20
+    # The alpha phase alternates the two kinds of step; memory stays at the higher one.
+    found["alpha phase"] = max(found.values())
+    return found
+
+
+def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
+    """A line where the foretold peak does not fit into what is free on the device now."""
+    free, needed = free_memory_mib(device), search_memory_mib(config)
+    phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
+    if free is None or needed[phase] <= free:
+        return None
+    remedy = "lower batch or patch" if config.checkpointing else "lower batch or patch, or set checkpointing"
+    return f"the {phase} needs about {needed[phase] / 1024:.1f} GiB and {free / 1024:.1f} GiB are free: {remedy}"
+
+
+def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
+    """Bytes that autograd keeps for one `PROBE` x `PROBE` crop, and bytes of the weights."""
+    from hinas_nb.method.operations import frozen
+
+    net = Supernet(space).train()
+    net.checkpointing = checkpointing
+    others = net.network_parameters() if architecture else list(net.architecture.parameters())
+    own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    image = torch.zeros(1, CHANNELS[space.task], PROBE, PROBE)
+    with frozen(others), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output = net(image)
+    del output
+    return sum(kept.values()), sum(p.numel() * p.element_size() for p in net.parameters())
+
+
+def _largest_layer(space: Space) -> float:
+    """The share of the widest layer in what all cells keep."""
+    widths = [sum(space.widths[level] for level in levels) for levels in ladder(space)[1:]]
+    return max(widths) / sum(widths)
+
+
+def _searched(net: DerivedNetwork) -> int:
+    """Weights of the moves into the layers and of the cells' operations."""
+    widths = [net.level_widths[level] for level in net.genotype.levels]
+    sources = [STEM, STEM, *(net.genotype.nodes * width for width in widths)]
+    weights = 0
+    for layer, (plan, width) in enumerate(zip(net.genotype.cells, widths)):
+        weights += (sources[layer] + sources[layer + 1]) * width
+        weights += sum(_operation(name, width) for node in plan for name, _ in node)
+    return weights
+
+
+def _operation(name: str, width: int) -> int:
+    if name == "skip":
+        return 0
+    kind = KINDS[name]
+    if kind.separable:
+        return 2 * (kind.kernel**2 * width + width * width)
+    if kind.deformable:  # its offsets are a convolution too; interpolation is not counted
+        return kind.kernel**2 * width * (width + 2 * TAPS)
+    return kind.kernel**2 * width * width

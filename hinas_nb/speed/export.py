@@ -1,0 +1,131 @@
+"""The derived network as an ONNX file, and ONNX Runtime as the engine that runs it (extra `export`).
+
+`to_onnx` writes one file for images of any size; what the weights file says of the network goes along in the
+model's metadata. `session` stands wherever inference takes a network, tiles included.
+"""
+
+import json
+import logging
+import warnings
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hinas_nb import __version__, files
+from hinas_nb.method.network import CHANNELS, DerivedNetwork, check_trained
+
+LICENCE = "Apache-2.0"  # of the network; the images it was trained on have their own
+MARK = "hinas_nb"  # the metadata entry that tells our files, with the version that wrote it
+TEXTS = {MARK, "task", "licence"}  # entries kept as they are; the others are JSON
+
+
+class ExportError(ValueError):
+    """A package is missing, or a file is not what export writes; the text is one line."""
+
+
+def to_onnx(network: DerivedNetwork, path: Path) -> None:
+    """Write the network for inference: batch norms folded, any batch, height and width, weights inside.
+
+    Equal to the network to 1e-5. Raises ExportError, StoreError.
+    """
+    if path.suffix != ".onnx" or path.is_dir() or not path.absolute().parent.is_dir():
+        raise ExportError(f"output must be a .onnx file in an existing folder, got {path}")
+    files.write_atomic(path, _model(network))
+
+
+def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
+    """ONNX Runtime on the CPU for a file of `to_onnx`, or for a network, which is exported in memory first.
+
+    Raises ExportError, StoreError.
+    """
+    _require("onnxruntime")
+    import onnxruntime
+
+    content = files.read_bytes(source) if isinstance(source, Path) else _model(source)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors, which are raised as well
+    try:
+        engine = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        entries = engine.get_modelmeta().custom_metadata_map
+        entries[MARK]
+        return Session(engine, {key: value if key in TEXTS else json.loads(value) for key, value in entries.items()})
+    except Exception as error:  # ONNX Runtime's have no base class of their own
+        reason = f"no {MARK} metadata" if isinstance(error, KeyError) else " ".join(str(error).split())[:80]
+        raise ExportError(f"{source} must be a file that hinas-nb export wrote, got: {reason}") from None
+
+
+class Session:
+    """An exported network: called like the network itself, with its `task`, `scale` and `halo`.
+
+    trained: the file's metadata (task, genotype, sigma in grey levels 0-255, scale, base_width, licence, ...).
+    """
+
+    def __init__(self, engine, trained: dict):
+        check_trained(trained)
+        if trained["task"] not in CHANNELS or not isinstance(trained["halo"], int) or not 0 <= trained["halo"] < 2**16:
+            raise ValueError(f"task {str(trained['task'])[:20]} and halo {str(trained['halo'])[:20]}")
+        self.engine, self.trained = engine, trained
+        self.task, self.halo, self.scale = trained["task"], trained["halo"], trained["scale"] or 1
+        self.noise_map = trained.get("noise_map", False)
+        self.channels = CHANNELS[self.task] + self.noise_map
+
+    def __call__(
+        self, image: Float[Tensor, "batch channel height width"]
+    ) -> Float[Tensor, "batch channel height_out width_out"]:
+        """The restored image, not clipped, on the device the image came from. Raises ExportError."""
+        if image.dim() != 4 or image.shape[1] != self.channels:
+            rule = f"(batch, {self.channels}, height, width) for {self.task}"
+            raise ExportError(f"image must be of shape {rule}, got {tuple(image.shape)}")
+        given = np.ascontiguousarray(image.detach().cpu().float().numpy())
+        return torch.from_numpy(self.engine.run(None, {"degraded": given})[0]).to(image.device)
+
+
+def _model(network: DerivedNetwork) -> bytes:
+    _require("onnx", "onnxscript")
+    folded = network.folded().cpu()
+    example = torch.zeros(2, network.channels, 16, 24)  # sizes of 1 would be taken for constants
+    dimensions = {0: torch.export.Dim("batch"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
+    with _quiet(), torch.no_grad():
+        model = torch.onnx.export(
+            folded,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=(dimensions,),
+            input_names=["degraded"],
+            output_names=["restored"],
+            verbose=False,
+        ).model_proto
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")  # stack traces with the paths of this machine
+    trained = getattr(network, "trained", {})
+    learned = {"sigma": trained.get("sigma"), "steps": trained.get("steps")}
+    learned |= {"sigma_range": trained["sigma_range"]} if "sigma_range" in trained else {}
+    about = network.metadata() | learned | {"halo": network.halo, "licence": LICENCE}
+    for key, value in ({MARK: __version__} | about).items():
+        model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))
+    return model.SerializeToString()
+
+
+def _require(*packages: str) -> None:
+    for name in packages:
+        if find_spec(name) is None:
+            raise ExportError(f"{name} is not installed: pip install 'hinas_nb[export]'")
+
+
+@contextmanager
+def _quiet():
+    """Without the exporter's warnings about its own deprecations and about torchvision, which nobody needs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,1 @@
+"""The loops: search, training and timing, each a generator of records."""

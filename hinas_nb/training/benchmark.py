@@ -1,0 +1,271 @@
+"""Times that can be compared: every arm in a process of its own, called in turns, nothing else at work.
+
+What slows the machine for a while slows all arms alike, so ratios within a round hold where seconds do not; a
+process each lets arms differ in their allocator and tells their peaks of memory apart. Notebook `24_speed`.
+"""
+
+import gc
+import itertools
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hinas_nb import data
+from hinas_nb.experiment.config import Arm, TimingConfig
+from hinas_nb.method.supercell import plain_supernet, stock
+from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
+from hinas_nb.speed import cost, profiling
+from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+
+#: Read by the libraries below torch when a process starts.
+LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class TimingRecord:
+    """One round. seconds, peak_mib (above what the process held before its first call): by the arms' labels.
+
+    parts_by_arm: seconds of a search step by kind of operation, where they are asked for, in the last round.
+    """
+
+    round: int
+    seconds_by_arm: dict[str, float]
+    peak_mib_by_arm: dict[str, float]
+    parts_by_arm: dict[str, dict[str, float]]
+    seconds: float
+    peak_memory_mib: float
+
+
+def benchmark(config: TimingConfig, first: int = 0, device: str = "cpu") -> Iterator[TimingRecord]:
+    """Measure the rounds from `first` on, after a warm call of every arm; of two steps in a row the second counts.
+
+    Raises ValueError where an arm cannot be built here, or dies.
+    """
+    if first >= config.rounds:
+        return
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        calls = {arm.label: stack.enter_context(_process(arm, config.threads, device)) for arm in config.arms}
+        for label, call in calls.items():
+            for _ in range(2):  # allocators and libraries settle
+                call(label)
+        for number in range(first, config.rounds):
+            order = list(calls) if number % 2 == 0 else list(calls)[::-1]
+            told = config.parts and number == config.rounds - 1
+            found = {label: calls[label](label, told) for label in order}
+            yield TimingRecord(
+                round=number + 1,
+                seconds_by_arm={label: found[label][0] for label in calls},
+                peak_mib_by_arm={label: found[label][1] for label in calls},
+                parts_by_arm={label: found[label][2] for label in calls if found[label][2]},
+                seconds=time.perf_counter() - began,
+                peak_memory_mib=max(peak for _, peak, _ in found.values()),
+            )
+            began = time.perf_counter()
+
+
+def table(records: list[dict], baseline: str | None = None) -> pd.DataFrame:
+    """A row per arm: median seconds and their quartiles, peak MiB and, against `baseline`, how many times faster.
+
+    The ratio is the median of the rounds' ratios; its interval covers the true median with 95 % confidence at
+    least, wherever the rounds suffice (six), and is the full range where they do not.
+    """
+    seconds = pd.DataFrame([record["seconds_by_arm"] for record in records])
+    peaks = pd.DataFrame([record["peak_mib_by_arm"] for record in records])
+    result = pd.DataFrame({"seconds": seconds.median(), "peak (MiB)": peaks.max()})
+    result["seconds, 25 %"], result["seconds, 75 %"] = seconds.quantile(0.25), seconds.quantile(0.75)
+    if baseline is not None:
+        ratios = seconds.rdiv(seconds[baseline], axis=0)
+        low, high = _median_ranks(len(ratios))
+        ordered = pd.DataFrame(np.sort(ratios.to_numpy(), axis=0), columns=ratios.columns)
+        result["times faster"] = ratios.median()
+        result["low"], result["high"] = ordered.iloc[low], ordered.iloc[high]
+        result["memory, share"] = result["peak (MiB)"] / result["peak (MiB)"][baseline]
+    return result.rename_axis("arm").reset_index()
+
+
+def prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
+    """The call that is timed. Raises ValueError, ModuleNotFoundError."""
+    if arm.subject == "matrix product":
+        left, right = torch.rand(2, arm.height, arm.height, device=device)
+        return lambda: left @ right
+    generator = torch.Generator().manual_seed(0)
+    if arm.subject == "training batch":
+        return _batch(arm, generator)
+    channels = 1 if arm.task == "denoise" else 3
+    if arm.subject == "search step":
+        return _search_step(arm, generator, device)
+    image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator)
+    return (_training_step if arm.subject == "training step" else _restoration)(arm, image.to(device), device)
+
+
+def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[[], object]:
+    from hinas_nb.method.losses import restoration_loss
+    from hinas_nb.method.operations import frozen, seeded
+    from hinas_nb.method.supernet import Supernet
+
+    space = arm.space
+    with seeded(0):
+        net = Supernet(space).to(device)
+    net.checkpointing = arm.checkpointing
+    net = plain_supernet(net) if arm.plain else net
+    channels, scale = (1, 1) if space.task == "denoise" else (3, space.scale)
+    image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator).to(device)
+    size = (arm.batch, channels, arm.height * scale, arm.width_px * scale)
+    clean = torch.rand(size, generator=generator).to(device)
+    others = net.architecture.parameters() if arm.phase == "weights" else net.network_parameters()
+    others = [] if arm.plain else list(others)
+
+    def step() -> None:
+        net.zero_grad(set_to_none=True)
+        with frozen(others):
+            restoration_loss(net(image), clean, "mse", 0.6).backward()
+
+    return step
+
+
+def _batch(arm: Arm, generator: torch.Generator) -> Callable[[], object]:
+    """Every call makes the next batch of denoising, rescaled as released, from images as large as those of BSDS500."""
+    from hinas_nb.data import ImageSet, Pairs
+
+    images = tuple(torch.randint(0, 256, (8, 3, 321, 481), generator=generator, dtype=torch.uint8))
+    known = ImageSet("random", "train", tuple(map(str, range(len(images)))), images)
+    how = {"sigmas": (50.0,), "rescale": True, "seed": 0, "stream": "timing"}
+    pairs, steps = Pairs(known, task=arm.task, patch=arm.height, batch=arm.batch, **how), itertools.count()
+    return lambda: pairs.batch(next(steps))
+
+
+def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
+    from hinas_nb.method.losses import restoration_loss
+
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).train()
+    net = stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
+    image = _told(net, image if arm.plain else image.contiguous(memory_format=torch.channels_last))
+    with torch.no_grad():
+        clean = torch.rand_like(net.eval()(image))
+    net.train()
+
+    def step() -> None:
+        net.zero_grad(set_to_none=True)
+        restoration_loss(net(image), clean, "mse", 0.6).backward()
+
+    return step
+
+
+def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
+    from hinas_nb.scoring import evaluate
+    from hinas_nb.training import loops
+
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).eval()
+    image = _told(net, image)
+    if arm.engine == "onnx":
+        from hinas_nb.speed import export
+
+        run = export.session(net, torch.get_num_threads())  # folds the batch norms itself
+        return lambda: run(image)
+    if arm.plain:
+        net, halo = stock(net), None
+    else:
+        net, halo = net.folded(), net.halo
+    if arm.engine == "compiled":
+        net = loops.compiled(net, dynamic=True)
+    return lambda: evaluate.restore(net, image, halo)
+
+
+def _told(net, image: Tensor) -> Tensor:
+    """With the noise map of a network that takes one; its values do not matter here."""
+    return data.with_noise_map(image, 50) if net.noise_map else image
+
+
+@contextmanager
+def _process(arm: Arm, threads: int, device: str):
+    """A process that waits for its turn; yields a function that calls it: seconds, peak MiB and, if told, parts."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
+    with _environment(ALLOCATOR if arm.allocator else dict.fromkeys(ALLOCATOR), threads), caller_left_out():
+        process.start()
+    theirs.close()
+
+    def call(label: str, told: bool = False) -> tuple[float, float, dict[str, float]]:
+        try:
+            ours.send(told)
+            answer = ours.recv()
+        except (EOFError, OSError):
+            process.join(10)
+            raise ValueError(f"{label} must stay alive to be timed, got exit code {process.exitcode}") from None
+        if isinstance(answer, str):
+            raise ValueError(f"{label}: {answer}")
+        return answer
+
+    try:
+        yield call
+    finally:
+        ours.close()  # it ends by itself, unless it is in the middle of a call
+        process.join(5)
+        process.kill()
+        process.join()
+
+
+def _serve(connection, arm: Arm, threads: int, device: str) -> None:
+    torch.set_num_threads(threads)
+    try:
+        call = prepared(arm, device)
+        gc.collect()
+        reset_peak_memory(device)
+        before = peak_memory_mib(device)
+        with ExitStack() as stack:
+            if arm.subject == "restoration":
+                stack.enter_context(torch.inference_mode())
+            while True:
+                told = connection.recv() and arm.subject == "search step"
+                if arm.subject.endswith("step"):
+                    call()  # steps follow each other: the first of a turn finds the caches full of another arm's data
+                began = time.perf_counter()
+                call()
+                if device != "cpu":
+                    torch.accelerator.synchronize()
+                seconds, peak = time.perf_counter() - began, peak_memory_mib(device) - before
+                connection.send((seconds, peak, profiling.seconds_by_kind(call, seconds) if told else {}))
+    except EOFError:
+        return  # no more turns
+    except Exception as error:
+        from hinas_nb.files import error_line
+
+        connection.send(error_line(error))
+
+
+@contextmanager
+def _environment(values: dict[str, str | None], threads: int):
+    values = values | dict.fromkeys(LIBRARY_THREADS, str(threads))
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            _set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            _set(name, value)
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def _median_ranks(count: int) -> tuple[int, int]:
+    """Ranks of the order statistics that hold the median with 95 % confidence (binomial), else the extremes."""
+    from scipy.stats import binom
+
+    low = int(binom.ppf(0.025, count, 0.5))
+    return (low - 1, count - low) if low > 0 else (0, count - 1)

@@ -1,0 +1,1 @@
+"""The found networks on one's own pictures."""
