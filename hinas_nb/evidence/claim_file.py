@@ -12,49 +12,13 @@ from pydantic import Field
 
 from hinas_nb import files, locations
 from hinas_nb.experiment.config import Comparator, Epoch, Perturbed, Task
+from hinas_nb.scoring.units import METRICS
 from hinas_nb.settings import Config, ConfigError
 
 CHANCE = "chance"  # as second arm: what random genotypes show
 PUBLISHED_ONLY = "published_only"  # marks an arm that nothing here computes
 #: Of the found network: what an arm's `genotype` may name.
 INSTEAD: dict[str, type[Config]] = {kind.__name__: kind for kind in (Perturbed, Epoch, Comparator)}
-
-
-class Metric(Config):
-    """What is compared. relative: as change in percent of the control. of_search: one number for all degradations."""
-
-    title: str
-    unit: str
-    digits: int
-    relative: bool = False
-    of_search: bool = False
-    scored: bool = False  # on images, under a protocol
-    timed: bool = False  # of an image, whatever its noise, for every scale
-    share: bool = False  # of networks, in percentage points above what random ones show
-
-    @property
-    def header(self) -> str:
-        return f"{self.title} ({self.unit})" if self.unit else self.title
-
-    def text(self, value: float, low: float = float("nan"), high: float = float("nan")) -> str:
-        """`+0.05 [-0.01, +0.11]`, as far as there are numbers."""
-        ends = "" if low != low or high != high else f"[{self._signed(low)}, {self._signed(high)}]"
-        return " ".join(filter(None, ["" if value != value else self._signed(value), ends]))
-
-    def _signed(self, value: float) -> str:
-        return f"{round(value, 9) + 0.0:+.{self.digits}f}"  # -0.00 for less than nothing, +0.00 for nothing
-
-
-METRICS = {
-    "psnr": Metric(title="PSNR", unit="dB", digits=2, scored=True),
-    "ssim": Metric(title="SSIM", unit="", digits=4, scored=True),
-    "parameters_m": Metric(title="parameters", unit="%", digits=0, relative=True, of_search=True),
-    "time_s": Metric(title="time to restore", unit="%", digits=0, relative=True, timed=True),
-    "gpu_hours": Metric(title="time to search", unit="%", digits=0, relative=True, of_search=True),
-    "search_memory": Metric(title="memory to search", unit="%", digits=0, relative=True, of_search=True),
-    "last_widest": Metric(title="last layer widest", unit="points above chance", digits=0, of_search=True, share=True),
-    "collapsed": Metric(title="searches collapsed", unit="points above chance", digits=0, of_search=True, share=True),
-}
 
 
 class Judged(Config):
