@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from hinas_nb.evidence import claim_file, claims, evidence, said, stats, timing_runs
-from hinas_nb.evidence.claim_file import METRICS, Metric
 from hinas_nb.evidence.claims import Question
 from hinas_nb.evidence.said import Place
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.running.store import Store
+from hinas_nb.scoring.units import METRICS, Metric
 
 ENOUGH_SEEDS = 3  # of finished Runs, for their deviation to be better than the published one
 WHOLE_METHOD = {"denoise": (1, "both"), "sr": (2, "both")}  # table and arm

@@ -14,10 +14,11 @@ import pandas as pd
 
 from hinas_nb import locations
 from hinas_nb.evidence import paper_tables, stats
-from hinas_nb.evidence.claim_file import METRICS, Metric, Table
+from hinas_nb.evidence.claim_file import Table
 from hinas_nb.evidence.stats import Effect
 from hinas_nb.experiment.config import Space, Task
 from hinas_nb.method.genotype import width_paths
+from hinas_nb.scoring.units import METRICS, Metric
 
 COLLAPSED_BY_CHANCE = 0.025  # by the definition of `agreement.collapse`
 
