@@ -86,7 +86,7 @@ def verdicts(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFram
                 "seeds": str(row["seeds"] or ""),
                 "smallest detectable": metric.text(row["detectable"]).lstrip("+"),
                 "budget": row["budget"],
-                "protocol": f"{row['protocol']}, {row['data']}" if metric.scored else "",
+                "protocol": f"{row['protocol']}, {row['data']}" if metric.kind == "score" else "",
                 "verdict": row["verdict"],
                 "note": "; ".join(f"{who}: {row[note]}" for who, note in NOTES.items() if row[note]),
             }
@@ -172,7 +172,7 @@ def questions(budget: Profile, names: Sequence[str] | None = None) -> list[Quest
         if question.metric in evidence.READABLE and _computed(question):
             metric = METRICS[question.metric]
             any_level = set() if levels else {None}
-            levels |= any_level if metric.of_search or metric.timed else set(degradations(budget, question.task))
+            levels |= any_level if metric.kind != "score" else set(degradations(budget, question.task))
         asked += [replace(question, degradation=value) for value in sorted(levels, key=lambda value: value or 0)]
     return asked
 
@@ -184,7 +184,7 @@ def needed(budget: Profile, names: Sequence[str] | None = None) -> list[Run]:
         if question.metric in evidence.READABLE:
             for run in itertools.chain(*(arms(question, budget) or ())):
                 config = evidence.rests_on(run, question.metric)
-                if METRICS[question.metric].timed:
+                if METRICS[question.metric].kind == "time":
                     config = rivals.restorations(budget, question.task, run.config.model.scale)
                 found += [Run(config, {"claim": question.name, "task": question.task} | run.labels)] if config else []
     return found
@@ -250,7 +250,7 @@ def arms(question: Question, budget: Profile) -> tuple[list[Run], list[Run]] | N
     """The Runs of both arms (none for chance); None where this budget or this collection makes none."""
     book = claim_file.load()
     metric = METRICS[question.metric]
-    in_budget = metric.of_search or metric.timed or question.degradation in degradations(budget, question.task)
+    in_budget = metric.kind != "score" or question.degradation in degradations(budget, question.task)
     if not in_budget or not _computed(question):
         return None
     names = [name for name in (question.treatment, question.control) if name != CHANCE]
@@ -267,7 +267,7 @@ def base_run(budget: Profile, question: Question) -> EvaluateConfig:
     name = "sigma" if task == "denoise" else "scale"
     levels = degradations(budget, task)
     value = question.degradation if question.degradation in levels else levels[0]
-    if METRICS[question.metric].timed and task == "sr" and question.degradation:
+    if METRICS[question.metric].kind == "time" and task == "sr" and question.degradation:
         value = int(question.degradation)
     return budget.evaluate(budget.train(task, budget.search(task), headline, **{name: value}), headline)
 

@@ -65,9 +65,9 @@ def found(treatment: Sequence[Run], control: Sequence[Run], metric: str, store: 
     control: empty for a comparison with chance. sized: at which shapes the budget times; the store may hold timings of
     variants too.
     """
-    if METRICS[metric].scored:
+    if METRICS[metric].kind == "score":
         return _scores(treatment, control, metric, store)
-    if METRICS[metric].timed:
+    if METRICS[metric].kind == "time":
         return _restored(treatment[0], control[0], store, sized)
     if metric in SHARES:
         searches = _searched(treatment, store)
@@ -112,7 +112,7 @@ def _search_of(run: Run) -> RunConfig | None:
 
 def rests_on(run: Run, metric: str) -> RunConfig | None:
     """The Run that has to be finished for this metric of an arm: its scores, or its search if it has one."""
-    return run.config if METRICS[metric].scored else _search_of(run)
+    return run.config if METRICS[metric].kind == "score" else _search_of(run)
 
 
 def _hours(run: Run, store: Store) -> float:
@@ -156,7 +156,8 @@ RECORDED = {"gpu_hours": _hours, "search_memory": _memory, "parameters_m": _para
 #: In a timing Run: by arm, of every round; and how phases of a step are put together.
 TIMED = {"gpu_hours": ("seconds_by_arm", sum), "search_memory": ("peak_mib_by_arm", max)}
 SHARES = {"last_widest": _last_widest, "collapsed": _collapsed}
-READABLE = {name for name, metric in METRICS.items() if metric.scored or metric.timed} | RECORDED.keys() | SHARES.keys()
+SCORED = {name for name, metric in METRICS.items() if metric.kind in ("score", "time")}
+READABLE = SCORED | RECORDED.keys() | SHARES.keys()
 
 
 def _restored(treatment: Run, control: Run, store: Store, sized: Shapes) -> Finding | None:

@@ -42,7 +42,7 @@ def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.
             continue
         finding = evidence.found(*sides, question.metric, Store.of(budget), sized)
         theirs, _ = claims.beside(question, claims.base_run(budget, question).data)
-        if METRICS[question.metric].share:
+        if METRICS[question.metric].kind == "share":
             by_chance = said.chance(question.metric, budget.search(question.task).space)
             smallest, source = stats.smallest_share(by_chance, len(budget.seeds)), "binomial"
         elif finding and finding.effect.seeds >= ENOUGH_SEEDS:
@@ -74,7 +74,7 @@ def _text(metric: Metric, smallest: float) -> str:
 
 def _published(question: Question, data: str) -> Assumed:
     """From the two arms' printed deviations, as if seeds of both had nothing in common, which is cautious."""
-    if not METRICS[question.metric].scored:
+    if METRICS[question.metric].kind != "score":
         return Assumed(math.nan, "no deviation known")
     tables = claim_file.load().tables
     for number in question.claim.tables:

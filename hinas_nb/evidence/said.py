@@ -65,7 +65,7 @@ def in_tables(
 
 def in_words(metric: str, task: Task, first: float, second: float) -> Finding:
     """What only the text or a figure says: so many of so many networks, or the treatment's and the control's number."""
-    if METRICS[metric].share:
+    if METRICS[metric].kind == "share":
         return counted(int(first), int(second), chance(metric, Space.model_validate({"task": task})))
     return Finding(alone(change(first, second)), "said in the text, once")
 
@@ -123,7 +123,7 @@ def _printed(number: int, home: Path) -> dict[tuple[str, str], dict[Place, tuple
 
 def _difference(treatment: Cell, control: Cell, runs: int, metric: Metric) -> Finding:
     flags = [cell.flag for cell in (treatment, control) if cell.flag]
-    if metric.relative:
+    if metric.kind in ("time", "cost"):
         return Finding(alone(change(treatment.value, control.value)), "; ".join(["no deviation", *flags]))
     if runs == 1:
         effect = stats.borrowed(treatment.value, control.value, treatment.deviation)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from hinas_nb import figures, files, locations, provenance
+from hinas_nb.evidence import effects
 from hinas_nb.experiment.identity import REVISIONS
 from hinas_nb.figures.style import Drawing
 
@@ -51,6 +52,11 @@ class Publisher:
         files.write_atomic(Path(f"{stem}.tex"), latex.encode())
         self._page["tables"][name] = caption
         self._write()
+        return table
+
+    def effects(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Save what the verdicts of this notebook rest on, for the scorecard to gather; returns it."""
+        self.table(effects.stamped(table), "effects", "Differences between arms, as the scorecard gathers them")
         return table
 
     def answer(self, question: str, answer: str) -> str:

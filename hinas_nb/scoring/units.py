@@ -1,21 +1,24 @@
 """Every quantity that tables, figures and claims speak of: its name, unit and digits, written down once."""
 
 import math
+from typing import Literal
 
 from hinas_nb.settings import Config
 
 
 class Metric(Config):
-    """A quantity by which two arms are compared."""
+    """A quantity by which two arms are compared. Its kind says how:
+
+    - score: of images under a protocol, by the difference, at every degradation;
+    - time: to restore an image, by the change in percent of the control; the noise does not matter, the scale does;
+    - cost: of a search or of a network, by the change in percent; one number for all degradations;
+    - share: of networks, in percentage points above what random ones show; likewise one number.
+    """
 
     title: str
     unit: str
     digits: int
-    relative: bool = False  # compared as the change in percent of the control
-    of_search: bool = False  # one number for all degradations
-    scored: bool = False  # on images, under a protocol
-    timed: bool = False  # of an image, whatever its noise, for every scale
-    share: bool = False  # of networks, in percentage points above what random ones show
+    kind: Literal["score", "time", "cost", "share"]
 
     @property
     def header(self) -> str:
@@ -31,12 +34,12 @@ class Metric(Config):
 
 
 METRICS = {
-    "psnr": Metric(title="PSNR", unit="dB", digits=2, scored=True),
-    "ssim": Metric(title="SSIM", unit="", digits=4, scored=True),
-    "parameters_m": Metric(title="parameters", unit="%", digits=0, relative=True, of_search=True),
-    "time_s": Metric(title="time to restore", unit="%", digits=0, relative=True, timed=True),
-    "gpu_hours": Metric(title="time to search", unit="%", digits=0, relative=True, of_search=True),
-    "search_memory": Metric(title="memory to search", unit="%", digits=0, relative=True, of_search=True),
-    "last_widest": Metric(title="last layer widest", unit="points above chance", digits=0, of_search=True, share=True),
-    "collapsed": Metric(title="searches collapsed", unit="points above chance", digits=0, of_search=True, share=True),
+    "psnr": Metric(title="PSNR", unit="dB", digits=2, kind="score"),
+    "ssim": Metric(title="SSIM", unit="", digits=4, kind="score"),
+    "parameters_m": Metric(title="parameters", unit="%", digits=0, kind="cost"),
+    "time_s": Metric(title="time to restore", unit="%", digits=0, kind="time"),
+    "gpu_hours": Metric(title="time to search", unit="%", digits=0, kind="cost"),
+    "search_memory": Metric(title="memory to search", unit="%", digits=0, kind="cost"),
+    "last_widest": Metric(title="last layer widest", unit="points above chance", digits=0, kind="share"),
+    "collapsed": Metric(title="searches collapsed", unit="points above chance", digits=0, kind="share"),
 }

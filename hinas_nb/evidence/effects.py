@@ -1,0 +1,155 @@
+"""Effects: differences between two arms of an experiment, one row each, with the interval that their repeats allow.
+
+A notebook computes its effects from what it has just collected, shows them, judges them (`claims.judge`) and leaves
+them behind as `tables/<notebook>__effects.csv`, which notebook `00_scorecard` gathers. The columns:
+
+- treatment, control: the two arms; the control of a share is "chance";
+- task, data, degradation: sigma (0-255 grey levels) or scale; empty or NaN where one effect holds for all;
+- metric: a name of `scoring.units.METRICS`, which knows the unit of the numbers;
+- difference, low, high, detectable, seeds: treatment - control, see `stats.Effect`;
+- images_low, images_high: the interval over images, NaN where no image was scored;
+- protocol, note: how images were scored, and what else has to be known; empty where there is nothing.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+
+from hinas_nb import files
+from hinas_nb.evidence import stats
+from hinas_nb.evidence.stats import Effect, StatsError
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.identity import REVISIONS
+from hinas_nb.scoring.units import METRICS
+
+CHANCE = "chance"  # the control of a share: what random genotypes show
+GROUP = ["task", "data", "degradation"]  # what is never averaged over
+SCORES = ["psnr", "ssim"]  # dB; unitless
+NUMBERS = ["difference", "low", "high", "detectable", "seeds", "images_low", "images_high"]
+COLUMNS = ["treatment", "control", *GROUP, "metric", *NUMBERS, "protocol", "note"]
+#: The kinds of Runs that a metric's numbers come from: raise the revision of one, and its effects are outdated.
+RESTS_ON = {
+    "score": ("search", "train", "evaluate"),
+    "time": ("search", "timing"),
+    "cost": ("search", "timing"),
+    "share": ("search",),
+}
+
+
+def of_scores(
+    scores: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    within: Sequence[str] = (),
+    bases: Mapping[str, EvaluateConfig] | None = None,
+) -> pd.DataFrame:
+    """Return the effects on PSNR and SSIM of every pair (treatment, control), per task, data set and degradation.
+
+    scores: as `runs.collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
+    one of its arms was not run. within: repeats inside a seed, as in `stats.seed_differences`.
+    bases: by task, what the arms are changes of; says the protocol and how many steps the networks were trained for.
+    Raises StatsError for an arm that no score has, and for arms scored on different images.
+    """
+    _check(pairs, scores["arm"].unique())
+    rows = []
+    for group, part in scores.groupby(GROUP, sort=False):
+        base = (bases or {}).get(group[0])
+        told = {"protocol": base.protocol.name, "note": f"{base.model.steps:,} steps"} if base else {}
+        for treatment, control in _present(pairs, part["arm"].unique()):
+            for metric in SCORES:
+                differences = stats.seed_differences(part, "arm", treatment, control, metric, within=within)
+                if differences.empty:
+                    continue
+                both = part[part["seed"].isin(differences.index)]
+                images = stats.over_images(stats.image_differences(both, "arm", treatment, control, metric))
+                arms = {"treatment": treatment, "control": control, "metric": metric} | dict(zip(GROUP, group))
+                rows.append(arms | _numbers(stats.paired(differences), images) | told)
+    return _tidy(rows)
+
+
+def of_changes(
+    values: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]], paired: str = "seed", note: str = ""
+) -> pd.DataFrame:
+    """Return the change of a cost, in percent of the control, of every pair (treatment, control).
+
+    values: a row per measurement with columns task, arm, `paired` and `metric`; data and degradation where the cost is
+    not the same for all. paired: what both arms share, the seed of a search or the round of a timing; values that
+    agree in it are averaged. A pair is left out where one of its arms was not measured.
+    Raises StatsError for an arm that nothing was measured of.
+    """
+    _check(pairs, values["arm"].unique())
+    rows, keys = [], [name for name in GROUP if name in values]
+    for group, part in values.groupby(keys, sort=False):
+        for treatment, control in _present(pairs, part["arm"].unique()):
+            of_arm = part.groupby([paired, "arm"])[metric].mean().unstack()
+            changes = (100 * (of_arm[treatment] / of_arm[control] - 1)).dropna()
+            if len(changes):
+                arms = {"treatment": treatment, "control": control, "metric": metric} | dict(zip(keys, group))
+                rows.append(arms | _numbers(stats.paired(changes)) | {"note": note})
+    return _tidy(rows)
+
+
+def of_share(
+    seen: Sequence[bool], by_chance: float, treatment: str, task: str, metric: str, note: str = ""
+) -> pd.DataFrame:
+    """Return how much oftener something was seen than by chance, in percentage points: one effect.
+
+    seen: of every search, whether it was seen. by_chance: the share of random genotypes that show it.
+    """
+    hits, count = int(sum(map(bool, seen))), len(seen)
+    told = "; ".join(filter(None, [f"{hits} of {count}, by chance {by_chance:.0%}", note]))
+    arms = {"treatment": treatment, "control": CHANCE, "task": task, "metric": metric, "note": told}
+    return _tidy([arms | _numbers(stats.share(hits, count, by_chance))])
+
+
+def stamped(effects: pd.DataFrame) -> pd.DataFrame:
+    """Return the effects with a column `revisions`: under which revisions of the code (`identity`) each was made."""
+    made_by = [{kind: REVISIONS[kind] for kind in RESTS_ON[METRICS[name].kind]} for name in effects["metric"]]
+    return effects[COLUMNS].assign(revisions=[json.dumps(one) for one in made_by])
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return what `stamped` effects a file holds, `revisions` as dicts. Raises StoreError, FileContentError."""
+    try:
+        text, numbers = files.read_bytes(path).decode(), ["degradation", *NUMBERS]
+        kinds = dict.fromkeys([*COLUMNS, "revisions"], str) | dict.fromkeys(numbers, float)
+        empty = {name: [""] for name in numbers}
+        table = pd.read_csv(StringIO(text), dtype=kinds, na_values=empty, keep_default_na=False)[list(kinds)]
+        table = table.astype({"seeds": int}).assign(revisions=table["revisions"].map(_revisions))
+        unknown = next((name for name in table["metric"] if name not in METRICS), None)
+        if unknown is not None:
+            raise ValueError(f"the metric {unknown!r}")
+    except (ValueError, KeyError) as error:
+        got = files.one_line(str(error))[:200]
+        raise files.FileContentError(
+            f"{path} must be a table of effects, got {got}; run its notebook anew or delete it"
+        ) from None
+    return table
+
+
+def _revisions(text: str) -> dict[str, int]:
+    made_by = json.loads(text)
+    if not isinstance(made_by, dict) or not all(type(number) is int for number in made_by.values()):
+        raise ValueError(f"the revisions {text!r}")
+    return made_by
+
+
+def _check(pairs: Sequence[tuple[str, str]], known: Sequence[str]) -> None:
+    for arm in (arm for pair in pairs for arm in pair):
+        if arm not in known:
+            raise StatsError(f"arm must be one of {', '.join(map(str, known))}, got {arm!r}")
+
+
+def _present(pairs: Sequence[tuple[str, str]], arms: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return (pair for pair in pairs if set(pair) <= set(arms))
+
+
+def _numbers(effect: Effect, images: tuple[float, float] = (math.nan, math.nan)) -> dict[str, float]:
+    return dict(zip(NUMBERS, (effect.mean, effect.low, effect.high, effect.detectable, effect.seeds, *images)))
+
+
+def _tidy(rows: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame([dict.fromkeys(("data", "protocol", "note"), "") | row for row in rows], columns=COLUMNS)
