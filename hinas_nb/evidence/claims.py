@@ -13,13 +13,10 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import pandas as pd
 
-from hinas_nb import locations
-from hinas_nb.batch import planning
 from hinas_nb.evidence import ablation, claim_file, evidence, rivals, said, stats, timing_runs
 from hinas_nb.evidence.claim_file import CHANCE, METRICS, PUBLISHED_ONLY, Claim, Judged, chosen
 from hinas_nb.evidence.said import Finding, Place
@@ -32,7 +29,6 @@ from hinas_nb.running.runs import Run
 from hinas_nb.running.store import Store
 
 MAIN_TEST_SET = "B100"  # its published row stands beside ours where the paper did not score our images
-TIMED_IN = "24"  # the notebook whose Runs no score rests on
 NOTES = {"paper": "published_note", "ours": "note"}
 NOTHING = Finding(Effect(math.nan, math.nan, math.nan, 0))
 
@@ -193,39 +189,21 @@ def needed(budget: Profile, names: Sequence[str] | None = None) -> list[Run]:
 def missing(
     profile: str, overrides: Mapping[str, Any] | None = None, names: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """What would answer the questions without evidence: by notebook its claims, the Runs to do and the command.
+    """What would answer the questions without evidence: by notebook its claims and the command.
 
-    Runs to do: those that the command computes at this budget. made by none: Runs that the claims need and no notebook
-    asks for at this budget (with its own parameters). Raises ConfigError, NotebookError.
+    How many Runs a command computes is what `hinas-nb plan` says. Raises ConfigError.
     """
-    budget = load_profile(profile, overrides)
-    table, store = effects(budget, names), Store.of(budget)
-    paths = {path.name[:2]: path for path in sorted((locations.home() / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
-    values = {"profile": profile} | ({"overrides": dict(overrides)} if overrides else {})
-    made = cache(lambda number: planning.configs(paths[number], values))
+    table = effects(load_profile(profile, overrides), names)
     rows = []
     for notebooks, asked in table.groupby("notebooks", sort=True):
-        claimed = list(dict.fromkeys(asked["name"]))
-        left = {run.config for run in needed(budget, claimed) if not evidence.done(run.config, store)}
-        own = [number for number in notebooks if number in paths]
-        # The claim's own notebooks first; timings (24) take long to plan and are asked only where named.
-        others = [number for number in paths if number not in own and number != TIMED_IN]
-        helpful, to_do = [], 0
-        for number in (*own, *others):
-            computed = left & made(number) if left else set()
-            if computed:
-                helpful.append(number)
-                to_do += len(computed)
-                left -= computed
+        unanswered = int((asked["verdict"] == stats.NO_EVIDENCE).sum())
         rows.append(
             {
                 "notebook": " ".join(notebooks),
-                "claims": ", ".join(claimed),
+                "claims": ", ".join(dict.fromkeys(asked["name"])),
                 "rows": len(asked),
-                "without evidence": int((asked["verdict"] == stats.NO_EVIDENCE).sum()),
-                "Runs to do": to_do,
-                "command": _command(helpful, profile, overrides) if helpful else "",
-                "made by none": len(left),
+                "without evidence": unanswered,
+                "command": _command(notebooks, profile, overrides) if unanswered else "",
             }
         )
     return pd.DataFrame(rows)
