@@ -7,6 +7,7 @@ import pytest
 from hinas_nb.data import DataError
 from hinas_nb.experiment.config import (
     Comparator,
+    Drawn,
     EvaluateConfig,
     LatencyConfig,
     SearchConfig,
@@ -17,11 +18,13 @@ from hinas_nb.experiment.config import (
 from hinas_nb.experiment.identity import kind_of, run_hash
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.method.genotype import random_genotype
+from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running.compute import genotype_of
 from hinas_nb.running.runs import Run, execute, missing
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError
+from hinas_nb.speed.cost import closed_form
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)
@@ -103,3 +106,29 @@ def test_latencies_searches_halving_and_scores_in_one_batch(tmp_path):
     record = json.loads((store.folder(search).path / "records.jsonl").read_text().splitlines()[-1])
     assert record["latency_ms"] > 0
     assert genotype_of(last, store) in {genotype_of(one, store) for one in first}
+
+
+def test_a_random_genotype_is_the_draw_nearest_in_multiply_adds(tmp_path):
+    store, search = Store(tmp_path), SearchConfig(**PHOTOS)
+    found = genotype(7)
+    folder = store.folder(search)
+    folder.begin("cpu", 1)
+    folder.write_text("genotype.json", found.to_json("denoise"))
+    folder.finish({})
+    size = lambda one: closed_form(DerivedNetwork(one), 64, 64)  # noqa: E731
+    drawn = {
+        count: [genotype_of(TRAIN.but(genotype=Drawn(found=search, draws=count, seed=seed)), store) for seed in (0, 1)]
+        for count in (1, 64)
+    }
+    assert drawn[64][0] != drawn[64][1] and found not in drawn[64]
+    away = {count: [abs(size(one) - size(found)) for one in both] for count, both in drawn.items()}
+    assert sum(away[64]) < 0.05 * size(found) < sum(away[1])
+    wanted = missing([Run(TRAIN.but(genotype=Drawn(found=search)))], Store(tmp_path / "other"))
+    assert [kind_of(config) for config in wanted] == ["search", "train"]
+
+
+def test_a_draw_needs_the_space_of_a_search():
+    given = Selected(trainings=(TRAIN.but(genotype=genotype(0)),))
+    with pytest.raises(ConfigError, match="found must rest on a search"):
+        Drawn(found=given)
+    assert Drawn(found=Selected(trainings=(TRAIN,))).space == Space()

@@ -263,6 +263,28 @@ class Selected(Config):
         return self
 
 
+class Drawn(Config):
+    """A random genotype of the size of a found one: of so many draws the nearest in multiply-adds a pixel."""
+
+    found: SearchConfig | Selected
+    draws: Count = 64
+    seed: Natural = 0
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if self.space is None:
+            raise ConfigError("found must rest on a search, whose space is drawn from, got given genotypes alone")
+        return self
+
+    @property
+    def space(self) -> Space | None:
+        """The space of the (first) search that the found genotype comes from."""
+        if isinstance(self.found, SearchConfig):
+            return self.found.space
+        ancestors = (one for training in self.found.trainings for one in _ancestors(training))
+        return next((one.space for one in ancestors if isinstance(one, SearchConfig)), None)
+
+
 class Comparator(Config):
     """Another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
 
@@ -295,7 +317,7 @@ class TrainConfig(Config):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
-    genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Comparator
+    genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Drawn | Comparator
     base_width: Count | None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
@@ -363,9 +385,10 @@ class TrainConfig(Config):
     @property
     def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
         """The Runs that its genotype comes from."""
-        if isinstance(self.genotype, Selected):
-            return self.genotype.trainings
-        search = getattr(self.genotype, "search", self.genotype)
+        origin = self.genotype.found if isinstance(self.genotype, Drawn) else self.genotype
+        if isinstance(origin, Selected):
+            return origin.trainings
+        search = getattr(origin, "search", origin)
         return (search,) if isinstance(search, SearchConfig) else ()
 
     def _check_noise(self) -> None:

@@ -16,6 +16,7 @@ import torch
 from hinas_nb import data, files
 from hinas_nb.experiment.config import (
     Comparator,
+    Drawn,
     Epoch,
     EvaluateConfig,
     LatencyConfig,
@@ -92,6 +93,8 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
         return config.genotype
     if isinstance(config.genotype, Selected):
         return _selected(config.genotype, store)
+    if isinstance(config.genotype, Drawn):
+        return _drawn(genotype_of(config.but(genotype=config.genotype.found), store), config)
     epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, Epoch) else None
     found = _found(_producer(config, store), config.task, epoch)
     return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
@@ -118,20 +121,35 @@ def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
         raise ValueError(f"{folder.path / name}: {error}; delete {folder.path} to search anew") from None
 
 
-def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
-    from hinas_nb.method import genotype, network
+def _drawn(found: Genotype, config: TrainConfig) -> Genotype:
+    """The draw whose network takes as many multiply-adds as that of the found genotype, or nearly."""
+    from hinas_nb.method import genotype
+    from hinas_nb.speed import cost
 
-    def size(one: Genotype) -> int:
-        with torch.device("meta"):
-            return network.DerivedNetwork(
-                one, config.task, config.base_width, config.width_factors, config.scale
-            ).parameters_live
+    drawn, side = config.genotype, 64  # pixels: their number does not matter
+    generator = data.stream(drawn.seed, "drawn")
+    random = [genotype.random_in(drawn.space, generator) for _ in range(drawn.draws)]
+    wanted = cost.closed_form(_unmade(found, config), side, side)
+    return min(random, key=lambda one: abs(cost.closed_form(_unmade(one, config), side, side) - wanted))
+
+
+def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
+    from hinas_nb.method import genotype
 
     change = config.genotype
     generator = data.stream(change.seed, "perturb", change.kind)
     if change.matched is None:
         return genotype.perturb(found, change.kind, change.changes, generator)
+    size = lambda one: _unmade(one, config).parameters_live  # noqa: E731
     return genotype.nearest_perturbation(found, change.kind, change.changes, generator, change.matched, size)
+
+
+def _unmade(one: Genotype, config: TrainConfig):
+    """The network that a training would make of a genotype, without memory for its weights."""
+    from hinas_nb.method.network import DerivedNetwork
+
+    with torch.device("meta"):
+        return DerivedNetwork(one, config.task, config.base_width, config.width_factors, config.scale, fold=config.fold)
 
 
 def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:

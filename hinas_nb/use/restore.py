@@ -154,7 +154,8 @@ def _in_place_of_the_found(origin: dict) -> str:
     if "cells" in origin:  # written out, as random ones are
         return "a given genotype"
     perturbed = dict.fromkeys(("R1", "R2"), "a perturbed genotype")  # which a `Perturbed` is called by
-    return ({"Epoch": "another epoch's genotype"} | perturbed).get(origin.get("kind"), "")
+    others = {"Epoch": "another epoch's genotype", "Drawn": "a random genotype"} | perturbed
+    return others.get(origin.get("kind"), "")
 
 
 def choose(
