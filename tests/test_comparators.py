@@ -1,6 +1,8 @@
 """The structure of all comparators, which a count of parameters does not tell, and what changing it means for Runs."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from torch import nn
 
 from hinas_nb import comparators
+from hinas_nb.comparators.base import Restorer
 from hinas_nb.experiment.config import Comparator
 from hinas_nb.experiment.identity import canonical
 
@@ -16,7 +19,7 @@ WIDTH = {"idn": 16, "rcan": 16, "san": 16, "edsr": 4, "rdn": 4, "fsrcnn": 4, "la
 WHERE = Path(__file__).with_name("comparators.json")
 
 
-def built(name: str, width: int | None = None) -> comparators.Restorer:
+def built(name: str, width: int | None = None) -> Restorer:
     """For denoising where it can, else for x3."""
     task = comparators.TABLE[name].tasks[0]
     return comparators.build(name, task, 3 if task == "sr" else None, width=width)
@@ -82,3 +85,9 @@ def test_idn_groups_the_second_and_the_fifth_convolution_of_a_block():
     block = built("idn").features[4]
     convolutions = [layer for layer in (*block.first, *block.second) if isinstance(layer, nn.Conv2d)]
     assert [layer.groups for layer in convolutions] == [1, 4, 1, 1, 4, 1]
+
+
+def test_naming_a_comparator_does_not_load_torch():
+    code = "import sys, hinas_nb.comparators as it; it.check('dncnn', 'denoise'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

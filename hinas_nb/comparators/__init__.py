@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # torch takes seconds: only those who build or load a network wait for it
+    import torch
 
-from hinas_nb.comparators.base import Restorer
-from hinas_nb.method.network import DerivedNetwork, load_as, rebuilt
+    from hinas_nb.comparators.base import Restorer
+    from hinas_nb.method.network import DerivedNetwork
 
 SCALES = (2, 3, 4)
 
@@ -96,8 +98,8 @@ TRAINING_FREE = tuple(name for name, entry in TABLE.items() if not entry.trainab
 
 def build(
     name: str, task: str, scale: int | None = None, sigma: float | None = None, width: int | None = None
-) -> Restorer:
-    """A comparator, a network with its first weights from torch's global generator.
+) -> "Restorer":
+    """Return a comparator; a network has its first weights, drawn from torch's global generator.
 
     scale: 2, 3 or 4 (sr only); sigma: grey levels (0-255), for the training-free ones, which need it.
     width: channels of its hidden layers (networks only), None: as published.
@@ -133,19 +135,21 @@ def check(name: str, task: str, width: int | None = None, trained: bool = False)
         raise ValueError(f"width must be a multiple of {entry.multiple}, got {width} for {name}")
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork | Restorer:
-    """The network of any weights file that a training Run wrote, in evaluation mode; see `network.load`.
+def load(path: Path, device: "torch.device | str" = "cpu") -> "DerivedNetwork | Restorer":
+    """Return the network of any weights file that a training Run wrote, in evaluation mode; see `network.load`.
 
     Raises ValueError.
     """
-    network = load_as(_rebuilt, path, device)
-    if isinstance(network, Restorer):
-        network.sigma = network.trained.get("sigma")
-    return network
+    from hinas_nb.comparators.base import Restorer
+    from hinas_nb.method import network
 
+    def rebuilt(metadata: dict) -> "DerivedNetwork | Restorer":
+        if "comparator" not in metadata:
+            return network.rebuilt(metadata)
+        check(metadata["comparator"], metadata["task"], metadata["width"], trained=True)
+        return build(metadata["comparator"], metadata["task"], metadata["scale"], None, metadata["width"])
 
-def _rebuilt(metadata: dict) -> DerivedNetwork | Restorer:
-    if "comparator" not in metadata:
-        return rebuilt(metadata)
-    check(metadata["comparator"], metadata["task"], metadata["width"], trained=True)
-    return build(metadata["comparator"], metadata["task"], metadata["scale"], None, metadata["width"])
+    found = network.load_as(rebuilt, path, device)
+    if isinstance(found, Restorer):
+        found.sigma = found.trained.get("sigma")
+    return found
