@@ -155,7 +155,7 @@ def _data_fetch(options) -> int:
 
 def _data_check(options) -> int:
     from hinas_nb.data import CATALOG, DataError
-    from hinas_nb.data.fetch import check
+    from hinas_nb.data.check import check
 
     unknown = set(options.names) - set(CATALOG)
     if unknown:

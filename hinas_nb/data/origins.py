@@ -34,7 +34,7 @@ ORIGINS: dict[str, tuple[Origin, ...]] = {
     "BSDS500": (
         Origin(
             "https://www.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/BSR/BSR_bsds500.tgz",
-            r"(?:.*/)?data/images/(?P<split>train|val|test)/(?P<file>\d+\.jpg)",
+            r"(?:.*/)?data/images/(?P<split>train|val|test)/(?P<file>\d{1,9}\.jpg)",
             "BSDS500/{split}/{file}",
         ),
     ),
@@ -47,7 +47,7 @@ ORIGINS: dict[str, tuple[Origin, ...]] = {
     "Urban100": (  # Huang et al. have no x3; the collection of EDSR (Lim et al. 2017) has the full images
         Origin(
             "https://cv.snu.ac.kr/research/EDSR/benchmark.tar",
-            r"(?:.*/)?Urban100/HR/(?P<file>[\w-]+\.png)",
+            r"(?:.*/)?Urban100/HR/(?P<file>[\w-]{1,60}\.png)",
             "Urban100/HR/{file}",
         ),
     ),
