@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from hinas_nb import data
+from hinas_nb import data, locations
 from hinas_nb.data.images import to_image
 
 
@@ -209,8 +209,8 @@ def test_data_lies_in_the_collection_wherever_one_works(tmp_path, monkeypatch):
     (tmp_path / "notebooks").mkdir()
     for folder in (tmp_path, tmp_path / "notebooks"):
         monkeypatch.chdir(folder)
-        assert data.data_root() == tmp_path / "data"
+        assert locations.data() == tmp_path / "data"
         with pytest.raises(data.DataError, match=f"at {tmp_path}/data/Set5/HR/x2, got none there"):
             data.load("Set5", "test")
     monkeypatch.setenv("HINAS_DATA", "mine")
-    assert data.data_root() == tmp_path / "notebooks" / "mine" and data.data_root("x").is_absolute()
+    assert locations.data() == tmp_path / "notebooks" / "mine" and locations.data("x").is_absolute()

@@ -3,7 +3,7 @@
 from hinas_nb.data.batches import Pairs, validation_patches
 from hinas_nb.data.catalog import CATALOG, DataError, check_leak, check_split
 from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_noise_map
-from hinas_nb.data.images import ImageSet, data_root, divide, grey, load, read_image, to_image, write_image
+from hinas_nb.data.images import ImageSet, divide, grey, load, read_image, to_image, write_image
 
 __all__ = [
     "CATALOG",
@@ -14,7 +14,6 @@ __all__ = [
     "bicubic",
     "check_leak",
     "check_split",
-    "data_root",
     "divide",
     "grey",
     "load",

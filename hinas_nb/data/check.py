@@ -8,8 +8,9 @@ import hashlib
 import json
 from pathlib import Path
 
+from hinas_nb import locations
 from hinas_nb.data.catalog import CATALOG, DataError
-from hinas_nb.data.images import data_root, digest, image_files, named_images
+from hinas_nb.data.images import digest, image_files, named_images
 from hinas_nb.files import FileContentError, read_json
 
 SUMS_FILE = "checksums.json"
@@ -25,7 +26,7 @@ def check(root: str | Path | None = None, names: tuple[str, ...] = tuple(CATALOG
     state: "present", "missing" (all or some images) or "corrupt" (a file does not decode, or the pixels are
     not those of the pinned or recorded sum). Sets with a folder per scale are checked at each.
     """
-    root = data_root(root)
+    root = locations.data(root)
     known = recorded(root)
     return [examine(name, split, root, known)[0] for name in names for split in CATALOG[name].splits]
 

@@ -24,9 +24,9 @@ from typing import IO
 
 from filelock import FileLock
 
+from hinas_nb import locations
 from hinas_nb.data.catalog import CATALOG, DataError
 from hinas_nb.data.check import PINNED, SUMS_FILE, check, examine, recorded
-from hinas_nb.data.images import data_root
 from hinas_nb.data.origins import ORIGINS, Origin
 from hinas_nb.files import StoreError, write_atomic
 
@@ -54,7 +54,7 @@ def fetch(name: str, root: str | Path | None = None, progress: Progress | None =
     if name not in ORIGINS:
         why = f"{name}: {CATALOG[name].licence}" if name in CATALOG else name
         raise DataError(f"data set to fetch must be one of {', '.join(ORIGINS)}, got {why}")
-    root = data_root(root)
+    root = locations.data(root)
     if all(row["state"] == "present" for row in check(root, (name,))):
         return [f"{name} is already in {root}"]
     downloads = root / ".downloads"

@@ -1,4 +1,4 @@
-"""Data sets as 8-bit images in memory: loading by name, grey conversion, the W/A/V division (section 4.1).
+"""Data sets as 8-bit images in memory: loaded by name, made grey, divided into W, A and V (section 4.1).
 
 Shown in notebook `01_data_and_protocols`.
 """
@@ -23,12 +23,10 @@ from hinas_nb.data.degrade import stream
 #: Leading underscores: sizes may differ between the images of one call.
 Image = UInt8[Tensor, "_channel _height _width"]
 
-SUFFIXES = tuple(pictures.KINDS)
-
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Named 8-bit images, grey (1 channel) or colour (3). The pixels are shared: never write into them."""
+    """Holds named 8-bit images, grey (1 channel) or colour (3). The pixels are shared: never write into them."""
 
     name: str
     split: str
@@ -40,19 +38,19 @@ class ImageSet:
 
     @cached_property
     def sha256(self) -> str:
-        """Over names, shapes and pixels, in order: what the hash of a Run takes of its data."""
+        """The sum over names, shapes and pixels, in order: what the hash of a Run takes of its data."""
         return digest(zip(self.names, self.images))
 
     def grey(self) -> "ImageSet":
-        """The same images with 1 channel, see `grey`."""
+        """Return the same images with 1 channel, see `grey`."""
         return self._with(grey(image) for image in self.images)
 
     def colour(self) -> "ImageSet":
-        """The same images with 3 channels; grey ones repeat theirs."""
+        """Return the same images with 3 channels; grey ones repeat theirs."""
         return self._with(image.expand(3, -1, -1) for image in self.images)
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
-        """The images at these positions, in the order given."""
+        """Return the images at these positions, in the order given."""
         chosen = list(indices)
         names = tuple(self.names[index] for index in chosen)
         return ImageSet(self.name, self.split, names, tuple(self.images[index] for index in chosen))
@@ -62,7 +60,7 @@ class ImageSet:
 
 
 def load(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> ImageSet:
-    """A data set of the catalogue, decoded once per process.
+    """Return a data set of the catalogue, decoded once per process.
 
     split: one of the set's, or several joined by `+`.
     root: the folder of all data sets; None: the environment variable HINAS_DATA, else `data` of the collection.
@@ -72,12 +70,11 @@ def load(name: str, split: str, root: str | Path | None = None, scale: int | Non
     Raises DataError for unknown names, missing or empty folders, and damaged files.
     """
     files = image_files(name, split, root, scale)
-    names = _names(files)
-    return ImageSet(name, split, names, tuple(decode(file) for file in files))
+    return ImageSet(name, split, _names(files), tuple(decode(file) for file in files))
 
 
 def grey(image: Image) -> UInt8[Tensor, "1 height width"]:
-    """8-bit luma with the weights of MATLAB's `rgb2gray`: 0.2989 R + 0.5870 G + 0.1140 B, rounded half up.
+    """Return 8-bit luma with the weights of MATLAB's `rgb2gray`: 0.2989 R + 0.5870 G + 0.1140 B, rounded half up.
 
     The denoising literature uses it; Pillow's "L" (0.299, 0.587, 0.114 in fixed point) differs by at most 1,
     scikit-image's `rgb2gray` (0.2125, 0.7154, 0.0721) by far more. One channel passes through.
@@ -112,12 +109,9 @@ def read_image(path: str | Path) -> np.ndarray:
     """Return the pixels of a file as uint8 or uint16, (height, width) if grey, else (height, width, 3).
 
     An alpha that is opaque everywhere is left out, another is refused: what colour would the picture have?
-    Raises DataError for a damaged file or one that is no picture, OSError for one that is not there.
+    Raises PictureError for a damaged file or one that is no picture, OSError for one that is not there.
     """
-    try:
-        picture = pictures.read(Path(path))
-    except pictures.PictureError as error:
-        raise DataError(str(error)) from None
+    picture = pictures.read(Path(path))
     pixels = picture.pixels
     if picture.has_alpha:
         if (pixels[..., -1] < np.iinfo(pixels.dtype).max).any():
@@ -127,41 +121,33 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def write_image(path: str | Path, pixels: np.ndarray) -> None:
-    """Write uint8 or uint16 pixels, (height, width) or (height, width, 3), in the format that the name says.
-
-    The file appears whole or not at all; missing folders are made. Raises PictureError, OSError.
-    """
-    pictures.write(Path(path), pictures.Picture(pixels if pixels.ndim == 3 else pixels[..., None]))
-
-
-def data_root(root: str | Path | None = None) -> Path:
-    """The folder of all data sets: `root`, else HINAS_DATA, else `data` of the collection; absolute."""
-    return locations.data(root)
+    """Write uint8 or uint16 pixels, (height, width) or (height, width, 3), see `pictures.write`."""
+    pictures.write(Path(path), pictures.Picture(pixels))
 
 
 def image_files(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> list[Path]:
-    """The files of a split, in file-name order. Raises DataError for missing or empty folders."""
+    """Return the files of a split, in file-name order. Raises DataError for missing or empty folders."""
     check_split(name, split)
     if name.startswith(FOLDER_PREFIX):
         files = _files_in(folder_path(name))
         if not files:
-            rule = "hold images (" + " ".join(SUFFIXES) + ")" if folder_path(name).is_dir() else "exist"
+            rule = "hold images (" + " ".join(pictures.KINDS) + ")" if folder_path(name).is_dir() else "exist"
             raise DataError(f"folder of images must {rule}, got {folder_path(name)}")
         return files
     if name == "photos":
         package = importlib.util.find_spec("skimage").submodule_search_locations[0]
         return [Path(package) / "data" / file for part in split.split("+") for file in PHOTOS[part]]
-    return [file for part in split.split("+") for file in _split_files(name, part, data_root(root), scale)]
+    return [file for part in split.split("+") for file in _split_files(name, part, locations.data(root), scale)]
 
 
 def decode(path: Path) -> Image:
-    """One file as 8-bit pixels, kept in memory until the file changes."""
+    """Return one file as 8-bit pixels, which stay in memory until the file changes."""
     status = path.stat()
     return _decode(path, status.st_mtime_ns, status.st_size)
 
 
 def digest(named_images: Iterable[tuple[str, Image]]) -> str:
-    """SHA-256 over names, shapes and pixels; takes an iterator, so that a set need not fit in memory."""
+    """Return the SHA-256 over names, shapes and pixels of an iterator, so that a set need not fit in memory."""
     total = hashlib.sha256()
     for name, image in named_images:
         total.update(f"{name} {tuple(image.shape)}\n".encode())
@@ -170,13 +156,13 @@ def digest(named_images: Iterable[tuple[str, Image]]) -> str:
 
 
 def named_images(files: list[Path]) -> Iterator[tuple[str, Image]]:
-    """Names and pixels one by one, without keeping them."""
+    """Yield names and pixels one by one, without keeping them."""
     for name, file in zip(_names(files), files):
         yield name, to_image(read_image(file))
 
 
 def to_image(pixels: np.ndarray) -> Image:
-    """An array of `read_image` as (channel, height, width); 16 bits are rounded to 8."""
+    """Return an array of `read_image` as (channel, height, width); 16 bits are rounded to 8."""
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.int64) * 255 + 32767) // 65535).astype(np.uint8)
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -202,15 +188,12 @@ def _split_files(name: str, split: str, root: Path, scale: int | None) -> list[P
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if _is_image(file)) if folder.is_dir() else []
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [file for file in files if file.suffix.lower() in pictures.KINDS and file.name[0] != "." and file.is_file()]
 
 
 def _names(files: list[Path]) -> tuple[str, ...]:
-    """File names without their ending, unless two would be equal."""
+    """Return file names without their ending, unless two would be equal."""
     for file in files:
         if any("\ud800" <= letter <= "\udfff" for letter in file.name):  # bytes that are no text
             raise DataError(f"names of image files must be UTF-8, got {file.name!a} in {file.parent}")

@@ -1,13 +1,12 @@
-"""The user's own pictures: read and written with their bit depth, transparency and colour profile.
+"""Picture files, read and written with their bit depth, transparency and colour profile.
 
-One rule: what a file holds is kept, or the file is refused with the reason. Data sets are read by `hinas_nb.data`;
-this is the boundary for files nobody prepared.
+One rule: what a file holds is kept, or the file is refused with the reason. All pictures pass here, those of data
+sets (`images`) and the user's own (`use.restore`).
 """
 
 import io
 import logging
 import math
-import struct
 import warnings
 import zlib
 from dataclasses import dataclass, replace
@@ -19,13 +18,15 @@ import numpy as np
 import tifffile
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import putchunk
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from hinas_nb import files
+from hinas_nb.data.catalog import DataError
 
 
 class Kind(NamedTuple):
-    """What a kind of file can hold; side: its largest height and width in pixels."""
+    """Says what a kind of file can hold; side: its largest height and width in pixels."""
 
     bits: int
     alpha: bool = False
@@ -54,15 +55,16 @@ for _library in ("tifffile", "imagecodecs"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)  # they log what we say in one line of our own
 
 
-class PictureError(ValueError):
-    """A file that is no picture we can keep whole; the text is one line."""
+class PictureError(DataError):
+    """Tells of a file that is no picture we can keep whole; the text is one line."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then straight alpha if any.
+    """Holds what a picture file does.
 
-    left_out: what else its file held, a few words each.
+    pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then straight alpha if any.
+    profile: its ICC colour profile. left_out: what else its file held, a few words each.
     """
 
     pixels: np.ndarray
@@ -78,12 +80,12 @@ class Picture:
         return self.pixels.shape[2] in (2, 4)
 
     def split(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Colour (or grey) and alpha as float64 in [0, 1], (height, width, channels)."""
+        """Return colour (or grey) and alpha, both (height, width, channels) float64 in [0, 1]."""
         values = self.pixels / np.iinfo(self.pixels.dtype).max
         return (values[..., :-1], values[..., -1:]) if self.has_alpha else (values, None)
 
     def like(self, colour: np.ndarray, alpha: np.ndarray | None) -> "Picture":
-        """A picture of this depth and profile from values in [0, 1]; what lies outside is clipped."""
+        """Return a picture of this depth and profile from values in [0, 1]; what lies outside is clipped."""
         values = colour if alpha is None else np.concatenate([colour, alpha], axis=2)
         top = np.iinfo(self.pixels.dtype).max
         return replace(self, pixels=np.rint(np.clip(values, 0, 1) * top).astype(self.pixels.dtype))
@@ -128,7 +130,7 @@ def check_target(path: Path, picture: Picture, scale: int = 1) -> None:
 
 
 def write(path: Path, picture: Picture) -> None:
-    """Whole or not at all. Raises PictureError, OSError."""
+    """Write a file, whole or not at all; missing folders are made. Raises PictureError, OSError."""
     try:
         picture = _checked(picture)
     except PictureError as error:
@@ -146,37 +148,25 @@ def _encoded(kind: str, picture: Picture) -> bytes:
     pixels = picture.pixels[..., 0] if channels == 1 else picture.pixels
     if kind == ".png":
         content = imagecodecs.png_encode(np.ascontiguousarray(pixels))
-        return content[:_PNG_HEAD] + _png_profile(picture.profile) + content[_PNG_HEAD:]
-    if kind in (".tif", ".tiff"):
-        alpha = {"extrasamples": ["unassalpha"]} if picture.has_alpha else {}
-        photometric = "rgb" if channels > 2 else "minisblack"
+        buffer.write(content[:_PNG_HEAD])
+        if picture.profile:
+            putchunk(buffer, b"iCCP", b"profile\0\0", zlib.compress(picture.profile))
+        buffer.write(content[_PNG_HEAD:])
+    elif kind in (".tif", ".tiff"):
         tifffile.imwrite(
-            buffer, pixels, photometric=photometric, planarconfig="contig" if channels > 1 else None,
-            compression="zlib", iccprofile=picture.profile, metadata=None,
-            bigtiff=pixels.nbytes > _CLASSIC_TIFF, **alpha,
+            buffer, pixels, photometric="rgb" if channels > 2 else "minisblack", compression="zlib", metadata=None,
+            planarconfig="contig" if channels > 1 else None, iccprofile=picture.profile,
+            extrasamples=["unassalpha"] if picture.has_alpha else None, bigtiff=pixels.nbytes > _CLASSIC_TIFF,
         )  # fmt: skip
-        return buffer.getvalue()
-    options = {
-        ".jpg": {"quality": 95},
-        ".jpeg": {"quality": 95},
-        ".webp": {"lossless": True, "exact": True},  # exact: colours where alpha is 0 too
-    }.get(kind, {})
-    names = {".jpg": "JPEG", ".jpeg": "JPEG"}
-    profile = {"icc_profile": picture.profile} if picture.profile else {}
-    Image.fromarray(pixels).save(buffer, names.get(kind, kind[1:].upper()), **options, **profile)
+    else:
+        webp = {"lossless": True, "exact": True}  # exact: colours where alpha is 0 too
+        options = {"quality": 95, "icc_profile": picture.profile} | (webp if kind == ".webp" else {})
+        Image.fromarray(pixels).save(buffer, Image.registered_extensions()[kind], **options)
     return buffer.getvalue()
 
 
-_PNG_HEAD = 33  # bytes of signature and IHDR; a colour profile comes next
+_PNG_HEAD = 33  # bytes of signature and IHDR; a colour profile, which png_encode does not write, comes next
 _CLASSIC_TIFF = 2**32 - 2**25  # bytes that surely fit, whatever the compression makes of them
-
-
-def _png_profile(profile: bytes | None) -> bytes:
-    """The iCCP chunk, which png_encode does not write."""
-    if profile is None:
-        return b""
-    body = b"iCCP" + b"profile\0\0" + zlib.compress(profile)
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _read_tiff(content: bytes) -> Picture:
@@ -212,7 +202,7 @@ def _read_tiff(content: bytes) -> Picture:
 
 
 def _tiff_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """All pages; damage can lead from a page back to one before, which tifffile follows for ever."""
+    """Return all pages; damage can lead from a page back to one before, which tifffile follows for ever."""
     found = {}
     for page in file.pages:
         if page.offset in found:
@@ -222,7 +212,7 @@ def _tiff_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
 
 
 def _profile(stored: object, left_out: list[str]) -> bytes | None:
-    """A colour profile as decoders give it; what is none is left out, and said so."""
+    """Return a colour profile as decoders give it; what is none is left out, and `left_out` says so."""
     if isinstance(stored, bytes) and stored:
         return stored
     left_out.append("damaged colour profile")
@@ -290,7 +280,8 @@ def _read_pillow(content: bytes) -> Picture:
             raise PictureError(f"must hold one picture, got {frames} frames")
         if image.format == "GIF" and image.tile[0].extents != (0, 0, *image.size):
             raise PictureError("must be a whole picture, got a GIF whose frame leaves a part of it empty")
-        if image.format == "PPM" and not _has_8_bits(image.tile[0].args):
+        arguments = image.tile[0].args if image.format == "PPM" else None  # of a decoder: mode and largest value
+        if isinstance(arguments, tuple) and arguments[1] > 255:
             raise PictureError("must have 8 bits as PPM, got more: save it as PNG or TIFF")
         image.load()
         if image.format == "PNG":
@@ -307,16 +298,12 @@ def _read_pillow(content: bytes) -> Picture:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
+    """Return the values of a picture that Pillow decoded, a transparent colour as alpha."""
     if "transparency" in image.info and image.mode in CLEAR:
         return np.array(image.convert(CLEAR[image.mode]))
     if image.mode not in MODES:
         raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
     return np.array(image.convert(MODES[image.mode]))
-
-
-def _has_8_bits(arguments) -> bool:
-    """Whether Pillow decodes a PPM with these arguments, its mode and largest value if that is not 255, in full."""
-    return not isinstance(arguments, tuple) or arguments[1] <= 255
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -331,6 +318,7 @@ def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _checked(picture: Picture) -> Picture:
+    """Return the picture with its axis of channels; refuse what is none."""
     pixels = picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels
     if pixels.ndim != 3 or pixels.shape[2] > 4 or not pixels.size or pixels.dtype not in (np.uint8, np.uint16):
         raise PictureError(f"must be grey or RGB with 8 or 16 bits, got {pixels.dtype} of shape {pixels.shape}")
