@@ -22,7 +22,7 @@ RESCALE_RANGE = (0.8, 1.2)
 
 
 class Pairs:
-    """Batches of (degraded, clean) crops, each a pure function of the arguments and the step number.
+    """Makes batches of (degraded, clean) crops, each a pure function of the arguments and the step number.
 
     task: "denoise" (grey; white noise is added) or "sr" (colour; the low-resolution image is cut).
     patch: side of the network's input in pixels; for sr the clean crop is `scale` times that.
@@ -69,7 +69,7 @@ class Pairs:
         self._small: dict[int, Image] = {}
 
     def batch(self, step: int) -> Batch:
-        """The pairs of a step, float32 in [0, 1] (noise may leave it); any step, in any order.
+        """Return the pairs of a step, float32 in [0, 1] (noise may leave it); steps may come in any order.
 
         denoise: both (batch, 1, patch, patch), with noise_map a second channel in the degraded ones; sr:
         (batch, 3, patch, patch) and scale times that.
@@ -90,12 +90,12 @@ class Pairs:
         return _noisy(clean, chosen, generator, self.noise_map), clean
 
     def _image_of(self, sample: int) -> int:
-        """Each run through the images has a random order of its own."""
+        """Return the image a sample is cut from; each run through the images has a random order of its own."""
         turn, place = divmod(sample, len(self.clean))
         return _order(*self.key, turn, len(self.clean))[place]
 
     def _crop(self, index: int, top: float, left: float, symmetry: float, zoom: float, coin: float):
-        """A (degraded, clean) pair of 8-bit crops, noise still to come; five draws in [0, 1) decide which."""
+        """Return a (degraded, clean) pair of 8-bit crops before the noise; five draws in [0, 1) decide which."""
         clean, scale = self.clean.images[index], self.scale or 1
         source = self._low_resolution(index) if self.scale else clean
         low, high = RESCALE_RANGE if self.rescale and coin < 0.5 else (1, 1)
@@ -125,7 +125,7 @@ def validation_patches(
     centre: bool = False,
     seed: int,
 ) -> Batch:
-    """All adjacent, non-overlapping patches of all images, (degraded, clean), float32 in [0, 1].
+    """Return all adjacent, non-overlapping patches of all images, (degraded, clean), float32 in [0, 1].
 
     The noise is fixed by the seed; patch k gets sigma k modulo their number. What is left at the lower and
     right border is not used. centre: one patch of each image, its centre. The rest as in `Pairs`.
@@ -143,7 +143,7 @@ def validation_patches(
 
 
 def clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
-    """What a task restores: grey images, or colour images cut to multiples of the scale."""
+    """Return what a task restores: grey images, or colour images cut to multiples of the scale."""
     if task == "denoise":
         return images.grey()
     cut = tuple(modcrop(image, scale) for image in images.colour().images)
@@ -151,25 +151,25 @@ def clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
 
 
 def turned(image: UInt8[Tensor, "*batch height width"], symmetry: int) -> UInt8[Tensor, "*batch rows columns"]:
-    """One of the eight symmetries of the square: `symmetry % 4` quarter turns, mirrored first from 4 on."""
+    """Apply one of the eight symmetries of the square: `symmetry % 4` quarter turns, mirrored first from 4 on."""
     return (image.flip(-1) if symmetry >= 4 else image).rot90(symmetry % 4, (-2, -1))
 
 
 def _tiles(image: Image, patch: int, unit: int) -> UInt8[Tensor, "tile channel side side"]:
-    """All adjacent patches of `patch` x `patch` units, a unit being so many pixels."""
+    """Return all adjacent patches of `patch` x `patch` units, a unit being so many pixels."""
     side = patch * unit
     tiles = image.unfold(1, side, side).unfold(2, side, side)  # (channel, rows, columns, side, side)
     return tiles.flatten(1, 2).transpose(0, 1)
 
 
 def _centre(image: Image, patch: int, unit: int) -> UInt8[Tensor, "1 channel side side"]:
-    """The middle patch, in whole units, so that the low-resolution and the clean side show the same."""
+    """Return the middle patch, in whole units, so that the low-resolution and the clean side show the same."""
     top, left = ((size // unit - patch) // 2 * unit for size in image.shape[-2:])
     return image[None, :, top : top + patch * unit, left : left + patch * unit]
 
 
 def _noisy(clean: Tensor, sigma: Float[Tensor, " batch"], generator: torch.Generator, noise_map: bool) -> Tensor:
-    """Noise of each sample's sigma (0-255 grey levels); with noise_map told in a second channel."""
+    """Add noise of each sample's sigma (0-255 grey levels), with noise_map told in a second channel."""
     noisy = add_noise(clean, sigma.view(-1, 1, 1, 1), generator)
     return with_noise_map(noisy, sigma) if noise_map else noisy
 

@@ -30,12 +30,12 @@ PHOTOS = {
 
 
 class DataError(ValueError):
-    """A data set, split, image or archive that breaks a rule; the text is one line."""
+    """Tells of a data set, split, image or archive that breaks a rule; the text is one line."""
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One entry of the catalogue.
+    """Describes one entry of the catalogue.
 
     counts: images per split, in the published set.
     folders: per split, the folders it may stand in, relative to the data root; the first that exists is read.
@@ -123,7 +123,7 @@ def check_split(name: str, split: str) -> None:
 
 
 def splits(name: str) -> tuple[str, ...]:
-    """The declared splits of a set. Raises DataError if there is no such set."""
+    """Return the declared splits of a set. Raises DataError if there is no such set."""
     if is_folder(name):
         return ("all",)
     if name not in CATALOG:
@@ -147,24 +147,24 @@ def check_leak(train_data: str, train_split: str, data: str, split: str) -> None
 
 
 def is_folder(name: str) -> bool:
-    """Whether a name is `folder:PATH`."""
+    """Tell whether a name is `folder:PATH`."""
     return name.startswith(FOLDER_PREFIX) and len(name) > len(FOLDER_PREFIX)
 
 
 def absolute(name: str, base: str | Path = "") -> str:
-    """The name of a data set; that of a folder with its whole path, which begins at `base`, else where we work."""
+    """Return the name of a data set; that of a folder gets its whole path, from `base` or the working folder on."""
     if not is_folder(name):
         return name
     return FOLDER_PREFIX + os.path.abspath(os.path.join(base, os.path.expanduser(name.removeprefix(FOLDER_PREFIX))))
 
 
 def folder_path(name: str) -> Path:
-    """The folder of a `folder:PATH` set, absolute."""
+    """Return the folder of a `folder:PATH` set, absolute."""
     return Path(absolute(name).removeprefix(FOLDER_PREFIX))
 
 
 def _photographs(name: str, split: str) -> set[tuple[str, str]]:
-    """Where the photographs of a split come from, as (set, split) pairs."""
+    """Return where the photographs of a split come from, as (set, split) pairs."""
     check_split(name, split)
     if name.startswith(FOLDER_PREFIX):
         return {(str(folder_path(name)), "all")}

@@ -50,7 +50,7 @@ def _eight_bits(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def modcrop(image: Tensor, scale: int) -> Tensor:
-    """The upper left part whose sides are multiples of `scale`."""
+    """Return the upper left part whose sides are multiples of `scale`."""
     height, width = image.shape[-2:]
     return image[..., : height - height % scale, : width - width % scale]
 
@@ -58,7 +58,7 @@ def modcrop(image: Tensor, scale: int) -> Tensor:
 def add_noise(
     clean: Float[Tensor, "*shape"], sigma: float | Tensor, generator: torch.Generator
 ) -> Float[Tensor, "*shape"]:
-    """White Gaussian noise, neither clipped nor rounded.
+    """Add white Gaussian noise, neither clipped nor rounded.
 
     sigma: standard deviation in 0-255 grey levels, one for all or a tensor that broadcasts; images in [0, 1].
     """
@@ -68,7 +68,7 @@ def add_noise(
 def with_noise_map(
     images: Float[Tensor, "batch channel height width"], sigma: float | Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch more height width"]:
-    """The images with one channel more, which tells a network how noisy each is: sigma / 255 at every pixel.
+    """Add one channel to the images, which tells a network how noisy each is: sigma / 255 at every pixel.
 
     Zhang et al., "FFDNet", TIP 2018. sigma: standard deviation in 0-255 grey levels, one for all or one each.
     """
@@ -77,7 +77,7 @@ def with_noise_map(
 
 
 def stream(seed: int, *names: str | int) -> torch.Generator:
-    """A CPU random generator of its own for each seed and name.
+    """Return a CPU random generator of its own for each seed and name.
 
     One seed fans out into independent streams (`stream(seed, "noise", step)`): nothing has to be kept to
     resume, and what one consumer draws does not move another's numbers. (Torch keeps 32 bits of the hash.)
@@ -88,7 +88,7 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
 
 @lru_cache(maxsize=128)
 def _weights(size: int, scale: float) -> Float[Tensor, "out size"]:
-    """One dimension of the resize as a matrix (float64): its rows sum to 1."""
+    """Return one dimension of the resize as a matrix (float64), whose rows sum to 1."""
     out = math.ceil(size * scale - 1e-9)  # 1/3 is not exact: 255 pixels must give 85
     stretch = min(scale, 1.0)
     centre = (torch.arange(out, dtype=torch.float64) + 0.5) / scale - 0.5
@@ -102,7 +102,7 @@ def _weights(size: int, scale: float) -> Float[Tensor, "out size"]:
 
 
 def _cubic(x: Tensor) -> Tensor:
-    """Keys' cubic convolution kernel, a = -0.5."""
+    """Return Keys' cubic convolution kernel with a = -0.5 at `x` pixels from its centre."""
     x = x.abs()
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2

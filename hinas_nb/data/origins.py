@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an archive comes from, and which of its members become which files.
+    """Says where an archive comes from, and which of its members become which files.
 
     take: pattern of the members wanted; `put` fills its groups into a path under the data folder.
     sha256: of the archive, where a source gives it.
@@ -18,14 +18,14 @@ class Origin:
 
 
 def _div2k(part: str, sha256: str) -> Origin:
-    """Sums as listed by TensorFlow Datasets (url_checksums/div2k.txt)."""
+    """Return an archive of DIV2K; the sums are those that TensorFlow Datasets lists (url_checksums/div2k.txt)."""
     folder = f"DIV2K_{part}_HR"
     url = f"https://data.vision.ee.ethz.ch/cvl/DIV2K/{folder}.zip"
     return Origin(url, rf"(?:.*/)?{folder}/(?P<file>\d{{4}}\.png)", f"DIV2K/{folder}/{{file}}", sha256)
 
 
 def _self_exemplars(name: str, key: str) -> Origin:
-    """Set5 and Set14 as published with Huang et al. 2015 (github.com/jbhuang0604/SelfExSR)."""
+    """Return Set5 or Set14 as published with Huang et al. 2015 (github.com/jbhuang0604/SelfExSR)."""
     take = r"(?:.*/)?image_SRF_(?P<scale>[234])/(?P<stem>img_\d{3})_SRF_[234]_(?P<kind>HR|LR)\.png"
     return Origin(f"https://uofi.box.com/shared/static/{key}.zip", take, name + "/{kind}/x{scale}/{stem}.png")
 
