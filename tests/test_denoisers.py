@@ -13,14 +13,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from hinas_nb import comparators, data
 from hinas_nb.comparators import classical, n3net, nlrn
 from hinas_nb.comparators.base import Restorer
-from hinas_nb.evidence import pace
 from hinas_nb.experiment import config
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, TrainConfig, Untrained
 from hinas_nb.experiment.identity import describe
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.method import network
 from hinas_nb.method.fast.layers import BatchNorm2d
-from hinas_nb.method.genotype import random_genotype
 from hinas_nb.method.losses import restoration_loss
 from hinas_nb.running.runs import Run, collect
 from hinas_nb.running.store import Store
@@ -415,13 +413,6 @@ def test_as_long_means_steps_by_the_pace():
     assert steps("dncnn", steps=80) == 50
     with pytest.raises(ConfigError, match=r"pace of memnet must stand in denoise\.pace of profile smoke"):
         steps("memnet")
-
-
-def test_paces_are_measured_in_turns():
-    profile = load_profile("smoke", {"train.base_width": 2, "train.patch": 16, "train.batch": 1})
-    genotype = random_genotype(3, 4, torch.Generator().manual_seed(0))
-    found = pace.measure(profile, "denoise", genotype, [Comparator(name="dncnn", width=2)], rounds=1)
-    assert set(found) == {"hinas", "dncnn-2"} and min(found.values()) > 0
 
 
 def test_damaged_weights_are_one_line(tmp_path):

@@ -5,9 +5,8 @@
     restored = network.restore(noisy, 50)               # or network.upscale(low, 4), in tiles as HiNAS
 
 Written from the published descriptions and, where there is one, after the authors' code (`As in the code:`); each file
-says what was chosen where they leave a choice, what is otherwise, and why its parameter count is not the published one
-where they differ by more than 2 %. Notebooks `20_denoising_comparison` and `21_super_resolution_comparison` compare
-them.
+says what was chosen where they leave a choice, and what is otherwise.
+Notebooks `20_denoising_comparison` and `21_super_resolution_comparison` compare them.
 """
 
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ class Entry:
     """One row: `where` is "<module>.<class>" below this package.
 
     published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
+    reason: why ours differ by more than 2 % from these, or from what tables 10-12 print.
     multiple: of which its width must be one, because it divides its channels.
     revision: raised when its numbers change: Runs made with it before are not served; 0 leaves their hashes alone.
     noise_map: whether it is told sigma, as a second channel of its input.
@@ -44,6 +44,7 @@ class Entry:
     multiple: int = 1
     revision: int = 0
     noise_map: bool = False
+    reason: str = ""
 
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last.
@@ -57,9 +58,18 @@ TABLE = {
         {None: 677_000, 2: 677_000, 3: 677_000, 4: 677_000},
         "Tai et al. 2017",
         revision=1,
+        reason="the published 677 K are the kernels alone (676,992; 678,209 with biases, 678 K elsewhere); the rest "
+        "are batch norms and the six weights",
     ),
     "nlrn": Entry(
-        "NLRN", "nlrn.NLRN", ("denoise",), {None: 330_000}, "Liu et al. 2018; table 10 says 1.03 M", revision=1
+        "NLRN",
+        "nlrn.NLRN",
+        ("denoise",),
+        {None: 330_000},
+        "Liu et al. 2018; table 10 says 1.03 M",
+        revision=1,
+        reason="the 330 K of its paper are the kernels alone (329,984); the rest are batch norms and biases; the "
+        "1.03 M of table 10 are of a version that is not described",
     ),
     "n3net": Entry(
         "N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M", revision=1
@@ -68,7 +78,14 @@ TABLE = {
         "FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, "counted from the authors' grey model", noise_map=True
     ),
     "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020", revision=1),
-    "fsrcnn": Entry("FSRCNN", "fsrcnn.FSRCNN", ("sr",), {2: 12_464, 3: 12_464, 4: 12_464}, "Dong et al. 2016"),
+    "fsrcnn": Entry(
+        "FSRCNN",
+        "fsrcnn.FSRCNN",
+        ("sr",),
+        {2: 12_464, 3: 12_464, 4: 12_464},
+        "Dong et al. 2016",
+        reason="the published 12,464 are the kernels alone; the rest (2.8 %) are 173 biases and 172 slopes",
+    ),
     "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), {2: 665_000, 3: 665_000, 4: 665_000}, "Kim et al. 2016"),
     "lapsrn": Entry(
         "LapSRN",
@@ -77,13 +94,30 @@ TABLE = {
         {2: 251_000, 3: 502_000, 4: 502_000},
         "later papers, for five convolutions a level; elsewhere 813 K",
         revision=1,
+        reason="ours (x3, x4) are the 813 K of some papers; the 251 K and 502 K of tables 11 and 12 and of others fit "
+        "five convolutions a level with a 4x4 transposed one (251,473 and 502,306), though the scores beside them are "
+        "of the ten that its paper names for x2 and x4",
     ),
-    "edsr": Entry("EDSR", "edsr.EDSR", ("sr",), {2: 40_700_000, 3: 43_700_000, 4: 43_100_000}, "Lim et al. 2017"),
+    "edsr": Entry(
+        "EDSR",
+        "edsr.EDSR",
+        ("sr",),
+        {2: 40_700_000, 3: 43_700_000, 4: 43_100_000},
+        "Lim et al. 2017",
+        reason="ours are those of its paper; table 12 prints 43 M for x2 and x4 alike",
+    ),
     "idn": Entry(
         "IDN", "idn.IDN", ("sr",), {2: 553_000, 3: 553_000, 4: 553_000}, "Hui et al. 2018", multiple=16, revision=1
     ),
     "rdn": Entry("RDN", "rdn.RDN", ("sr",), {2: 22_100_000, 3: 22_300_000, 4: 22_300_000}, "Zhang et al. 2018"),
-    "rcan": Entry("RCAN", "rcan.RCAN", ("sr",), {2: 15_440_000, 3: 15_630_000, 4: 15_590_000}, "Zhang et al. 2018"),
+    "rcan": Entry(
+        "RCAN",
+        "rcan.RCAN",
+        ("sr",),
+        {2: 15_440_000, 3: 15_630_000, 4: 15_590_000},
+        "Zhang et al. 2018",
+        reason="ours are those of its paper (15.44, 15.63 and 15.59 M), which tables 11 and 12 round to 16",
+    ),
     "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, "Hui et al. 2019", multiple=4),
     "san": Entry(
         "SAN", "san.SAN", ("sr",), {2: 15_700_000, 3: 15_700_000, 4: 15_700_000}, "Dai et al. 2019", revision=1

@@ -4,9 +4,9 @@ On the luminance at low resolution: 5x5 to 56 features, 1x1 to 12, four 3x3, 1x1
 9x9 transposed convolution that makes the image; no skip. One network per scale. Table 11 and 12's FSRCNN (KD) is the
 same network trained by distillation (Lee et al. 2020).
 
-12,809 parameters at every scale against 12,464 published, which are the kernels alone; the rest (2.8 %) are 173
-biases and 172 slopes. Chosen here: one slope per channel; the 9x9 kernel is centred on its pixel as far as whole
-pixels allow; the kernel of the last layer starts at deviation 0.001, as published.
+12,809 parameters at every scale against 12,464 published; `comparators.TABLE` says why.
+Chosen here: one slope per channel; the 9x9 kernel is centred on its pixel as far as whole pixels allow; the kernel of
+the last layer starts at deviation 0.001, as published.
 """
 
 from jaxtyping import Float

@@ -4,9 +4,7 @@ On the luminance, one level per doubling: ten 3x3 convolutions of 64 channels an
 twice as large, LeakyReLU 0.2 after each; a 3x3 convolution of them is added to the image, which a 4x4 transposed
 convolution doubled. x3 is the x4 network with its output shrunk bicubically by 3/4, as its authors evaluate x3.
 
-407,441 parameters (x2) and 814,242 (x3, x4): the latter is the 813 K of some papers, while the 251 K and 502 K of
-tables 11 and 12 and of others fit five convolutions a level with a 4x4 transposed one (251,473 and 502,306), though
-the scores beside them are of the ten that the paper names for x2 and x4.
+407,441 parameters (x2) and 814,242 (x3, x4); `comparators.TABLE` says why others count 251 K and 502 K.
 As in the code: the features are doubled by a 3x3 kernel, cut at the lower and right end (the paper speaks of 4x4);
 the image is doubled without bias, at first bilinearly. Chosen here: all other first weights by He et al., where the
 code starts the first convolution at deviation 0.001, too small for short trainings.

@@ -6,8 +6,7 @@ the outputs of all blocks before and the six results; every convolution follows 
 six blocks' outputs are reconstructed, and the weighted sum of the six images is the result. In super-resolution its
 input is the up-sampled luminance.
 
-695,497 parameters against 677 K published, which are the kernels alone (676,992; 678,209 with biases, 678 K
-elsewhere); the rest are batch norms and the six weights.
+695,497 parameters against 677 K published; `comparators.TABLE` says why.
 As in the code: each of the six recursions has batch norms of its own, and so has each block's reconstruction, whose
 convolution all six share; batch norm and ReLU stand before the first convolution too; the weights multiply whole
 images, sum w_k (x + r_k), and need not sum to 1. Chosen here: they start at 1/6, where the code's start at 1 and the

@@ -4,8 +4,7 @@ One step, applied 12 times with the same weights: batch norm, ReLU and a non-loc
 channels after batch norms, and the first features added. The module adds to the features a projection of them,
 averaged around each pixel by the softmax of its correlation in 64 channels. A last convolution predicts the residual.
 
-340,099 parameters; its paper says 330 K, the kernels alone (329,984; the rest are batch norms and biases), and HiNAS's
-table 10 says 1.03 M, of a version that is not described.
+340,099 parameters; its paper says 330 K, HiNAS's table 10 1.03 M; `comparators.TABLE` says why.
 As in the code: a batch norm of the image comes first; each step has three batch norms of its own, with TensorFlow's
 epsilon; no ReLU follows the module's; the projection starts at zero, the module as the identity. Correlations are not
 added up from step to step: the paper and an older version of the code do, the code with which its authors replaced

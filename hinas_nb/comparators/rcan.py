@@ -2,8 +2,7 @@
 
 Ten groups of 20 blocks of 64 channels: two 3x3 convolutions with a ReLU between, weighted by channel attention (mean
 of each channel, reduction 16), added to the block's input. A convolution and a skip end each group and all of them,
-pixel shuffle follows. 15,444,643 (x2), 15,629,283 (x3) and 15,592,355 (x4) parameters, as published (15.44, 15.63,
-15.59 M; table 11 and 12 say 16).
+pixel shuffle follows. 15,444,643 (x2), 15,629,283 (x3) and 15,592,355 (x4) parameters, as published.
 
 Chosen here: torch's first weights. The attention sees the whole image, so an image is never cut into tiles.
 """

@@ -4,9 +4,7 @@
 """
 
 import math
-import re
 from collections.abc import Mapping
-from importlib import import_module
 
 import pandas as pd
 
@@ -80,11 +78,11 @@ def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.D
     counted = {(row["network"], _scale(row["scale"])): row for row in sizes.to_dict("records")}
     scales = {scale for _, scale in printed}
     keys = [*printed, *(key for key in counted if key not in printed and key[1] in scales)]
-    entries = {rivals.title(Comparator(name=name)): (name, entry) for name, entry in TABLE.items()}
+    entries = {entry.title: entry for entry in TABLE.values()}
     table = []
     for name, scale in sorted(keys, key=lambda key: key[1]):
         theirs = [1e6 * value for value in printed.get((name, scale), []) if not math.isnan(value)]
-        key, entry = entries.get(name, ("", None))
+        entry = entries.get(name)
         paper = entry.published.get(int(scale) or None) if entry else None
         own = counted.get((name, scale), {})
         off = [_beyond(own.get("parameters", math.nan), counts) for counts in (theirs, [paper] if paper else [])]
@@ -96,17 +94,9 @@ def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.D
             "counted here": f"{own['parameters']:,}" if own else PUBLISHED_ONLY if theirs else "",
             "as the release counts": f"{own['released']:,.0f}" if own.get("released", math.nan) > 0 else "",
             "off this table (%)": _percent(off[0]), "off its paper (%)": _percent(off[1]),
-            "why, where more than 2 %": (why.get(name) or reason(key, own["parameters"])) if far else "",
+            "why, where more than 2 %": (why.get(name) or entry.reason) if far else "",
         })  # fmt: skip
     return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
-
-
-def reason(name: str, count: int) -> str:
-    """The sentence in a comparator's file that speaks of its number of parameters; "" without one."""
-    module = import_module(f"hinas_nb.comparators.{TABLE[name].where.partition('.')[0]}")
-    sentences = re.split(r"(?<=\.)\s+(?=[A-Z\d])", " ".join((module.__doc__ or "").split()))
-    said = re.compile(rf"(?<![\d,]){count:,}(?![\d,])")
-    return next((sentence for sentence in sentences if said.search(sentence)), "")
 
 
 def speeds(number: int, measured: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:

@@ -57,7 +57,7 @@ class Budget(Config):
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     headline: Headline = Headline()
-    pace: dict[str, Positive] = {}  # seconds of a training step by network (`pace.measure`); only ratios matter
+    pace: dict[str, Positive] = {}  # seconds of a training step by network, on one thread; only ratios matter
 
 
 class Profile(Config):
@@ -102,7 +102,7 @@ class Profile(Config):
         pace = self._budget(task).pace
         missing = [name for name in (OURS, other.label) if name not in pace]
         if missing:
-            rule = f"pace of {missing[0]} must stand in {task}.pace of profile {self.name} (see pace.measure)"
+            rule = f"pace of {missing[0]} must stand in {task}.pace of profile {self.name} (seconds of a training step)"
             raise ConfigError(f"{rule}, got only those of {' '.join(sorted(pace)) or 'nothing'}")
         same = self.train(task, other, headline, **changes)
         interval = same.validate_every
