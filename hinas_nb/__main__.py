@@ -169,7 +169,7 @@ def _data_check(options) -> int:
 def _restore(options) -> int:
     from hinas_nb.use import restore
 
-    lines = restore.restore(
+    lines = restore.restore_file(
         options.input,
         options.output,
         options.task,
@@ -194,12 +194,11 @@ def _export(options) -> int:
     from hinas_nb.method import network
     from hinas_nb.running import record
     from hinas_nb.speed import export
-    from hinas_nb.use import restore
+    from hinas_nb.use import networks
 
     if options.run is not None:
-        known = restore.candidates(locations.results(), _warn)
-        chosen = restore.choose(known, "", None, None, options.run)
-        weights = [chosen.path / "weights.safetensors"]
+        chosen = networks.named(networks.candidates(locations.results(), _warn), options.run)
+        weights = [chosen.path / networks.WEIGHTS]
         _say(f"network: Run {chosen}")
     record.check_beside(Path(weights[0]))
     export.to_onnx(network.load(weights[0]), output)

@@ -153,7 +153,7 @@ def test_a_few_steps_on_photographs_lower_the_loss(name):
 def test_ffdnet_is_told_sigma_and_restores_any_of_them():
     net = narrow("ffdnet", 8)
     noisy = noise(1, 1, 9, 12).float()
-    weak, strong = net.restore(noisy, 5), net.restore(noisy, 50)
+    weak, strong = evaluate.infer(net, noisy, 5), evaluate.infer(net, noisy, 50)
     assert weak.shape == noisy.shape and not torch.equal(weak, strong)
 
 
@@ -282,7 +282,7 @@ def test_a_grid_of_patches_is_cut_and_put_together():
 )
 def test_filters_are_scikit_images(name, direct):
     noisy = noise(2, 1, 37, 41).float()
-    restored = comparators.build(name, "denoise", sigma=25).restore(noisy, 25)
+    restored = evaluate.infer(comparators.build(name, "denoise", sigma=25), noisy)
     expected = np.stack([direct(x.double().numpy(), 25 / 255) for x in noisy[:, 0]])
     assert restored.dtype == noisy.dtype
     assert np.allclose(restored[:, 0].numpy(), expected, rtol=0, atol=1e-6)
@@ -295,7 +295,7 @@ def test_bm3d_is_the_package_and_is_optional(monkeypatch):
             comparators.build("bm3d", "denoise", sigma=50)
     bm3d = pytest.importorskip("bm3d")
     noisy = noise(1, 1, 32, 40)
-    restored = comparators.build("bm3d", "denoise", sigma=50).restore(noisy, 50)
+    restored = evaluate.infer(comparators.build("bm3d", "denoise", sigma=50), noisy)
     assert np.allclose(restored[0, 0], bm3d.bm3d(noisy[0, 0].numpy(), sigma_psd=50 / 255))
 
 
@@ -326,9 +326,7 @@ def test_filters_remove_noise_from_a_photograph(name):
         (lambda: comparators.build("nlm", "denoise"), "sigma must be above 0 (grey levels), got None for nlm"),
         (lambda: comparators.build("dncnn", "denoise", width=0), "width must be a whole number of at least 1, got 0"),
         (lambda: comparators.build("nlm", "denoise", None, 50, 3), "width must be None where nothing is trained"),
-        (lambda: comparators.build("nlm", "denoise", None, 50).restore(noise(1, 1, 9, 9), 30), "sigma must be 50"),
-        (lambda: narrow("dncnn").upscale(noise(1, 3, 9, 9), 2), "scale must be that of an sr network, got 2 for dncnn"),
-        (lambda: comparators.build("memnet", "sr", 2, None, 2).restore(noise(1, 1, 9, 9), 50), "must be asked of a"),
+        (lambda: evaluate.infer(narrow("ffdnet"), noise(1, 1, 9, 9)), "sigma must be told to a network with a noise"),
         (lambda: training(base_width=20), "base_width belongs to a genotype's network and must be None for dncnn"),
         (lambda: training(residual=False), "residual belongs to a genotype's network and must be True for dncnn"),
         (lambda: training(genotype=Comparator(name="nlm")), "comparator must be one of red30"),
@@ -351,13 +349,12 @@ def score(model: str, preset: str) -> EvaluateConfig:
 
 
 def test_comparators_know_only_the_model_side_and_their_filters():
-    """Inside `base` tiling is imported where it is used."""
     for path in Path(comparators.__file__).parent.glob("*.py"):
         names = re.findall(r"^\s*(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         others = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"hinas_nb"}
         assert others <= {"torch", "jaxtyping", "numpy", "skimage", "bm3d"}, path.name
         ours = {name.split(".")[1] for name in names if name.startswith("hinas_nb.")}
-        assert ours <= {"comparators", "network", "ops", "layers"}, path.name
+        assert ours <= {"comparators", "method"}, path.name
 
 
 def test_the_table_and_the_settings_agree():
@@ -390,14 +387,12 @@ def test_a_comparator_is_trained_scored_and_loaded(tmp_path, capsys):
     assert scores.wavelet > scores.noisy and np.isfinite(scores.dncnn)
     weights = store.folder(trained).path / "weights.safetensors"
     net = comparators.load(weights)
-    assert (net.name, net.width, net.sigma) == ("dncnn", 4, 50) and not net.training
-    assert net.trained["comparator"] == "dncnn" and net.trained["steps"] == 4
+    assert (net.name, net.width) == ("dncnn", 4) and not net.training
+    assert (net.trained["comparator"], net.trained["sigma"], net.trained["steps"]) == ("dncnn", 50, 4)
     name = data.load("photos", "test").names[0]
     noisy, _ = standard.pair(data.load("photos", "test").images[0], name)
     whole = net.folded()(noisy)
-    assert torch.allclose(net.restore(noisy, 50), whole, rtol=0, atol=1e-5)
-    with pytest.raises(ValueError, match="sigma must be 50, which dncnn is for, got 30"):
-        net.restore(noisy, 30)
+    assert torch.allclose(evaluate.infer(net, noisy, 50), whole, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="got: dncnn, which has no genotype"):
         network.load(weights)
 

@@ -20,8 +20,8 @@ from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.scoring import evaluate
 from hinas_nb.training import loops
-from hinas_nb.use import restore
-from hinas_nb.use.restore import Candidate, RestoreError
+from hinas_nb.use import networks, restore
+from hinas_nb.use.networks import Candidate, RestoreError
 
 RANDOM = np.random.default_rng(0)
 
@@ -128,7 +128,7 @@ def test_denoising_treats_each_channel_as_a_grey_picture(tmp_path, denoiser, cha
     original = picture(channels, bits)
     source, target = tmp_path / "in.tif", tmp_path / "out.tif"
     pictures.write(source, original)
-    said = restore.restore(source, target, "denoise", tmp_path, weights=denoiser, sigma=50)
+    said = restore.restore_file(source, target, "denoise", tmp_path, weights=denoiser, sigma=50)
     found = pictures.read(target).pixels
     assert found.dtype == original.pixels.dtype and found.shape == original.pixels.shape
 
@@ -151,7 +151,7 @@ def test_denoising_treats_each_channel_as_a_grey_picture(tmp_path, denoiser, cha
 def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channels):
     original = picture(channels, 8, 9, 15)
     pictures.write(tmp_path / "in.png", original)
-    said = restore.restore(tmp_path / "in.png", tmp_path / "out.png", "sr", tmp_path, weights=upscaler)
+    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "sr", tmp_path, weights=upscaler)
     found = pictures.read(tmp_path / "out.png").pixels
     assert found.shape == (18, 30, channels) and said[-1].endswith("(30x18, 8 bits)")
     if channels == 4:
@@ -165,9 +165,9 @@ def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channel
 
 def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoiser, monkeypatch):
     pictures.write(tmp_path / "in.png", picture(1, 16, 90, 70))
-    restore.restore(tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+    restore.restore_file(tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     monkeypatch.setattr(evaluate, "PIXEL_BUDGET", 50**2)
-    restore.restore(tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+    restore.restore_file(tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     whole, tiled = (pictures.read(tmp_path / f"{name}.png").pixels.astype(int) for name in ("whole", "tiled"))
     assert np.abs(whole - tiled).max() <= 1
 
@@ -179,7 +179,9 @@ def test_the_compiled_engine_compiles_for_every_size_and_restores_alike(tmp_path
     pictures.write(tmp_path / "in.png", picture(1, 8))
     for engine in ("torch", "compiled"):
         target = tmp_path / f"{engine}.png"
-        restore.restore(tmp_path / "in.png", target, "denoise", tmp_path, weights=denoiser, sigma=50, engine=engine)
+        restore.restore_file(
+            tmp_path / "in.png", target, "denoise", tmp_path, weights=denoiser, sigma=50, engine=engine
+        )
     assert asked == [True] and (tmp_path / "torch.png").read_bytes() == (tmp_path / "compiled.png").read_bytes()
 
 
@@ -192,22 +194,22 @@ def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoise
     pictures.write(tmp_path / "in.png", Picture(np.rint(noisy * 255).astype(np.uint8)))
     files_and_task = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser)
     with pytest.raises(RestoreError) as error:
-        restore.restore(*files_and_task)
+        restore.restore_file(*files_and_task)
     assert re.fullmatch(
         r"noise must be near sigma 50, for which the network was trained, got sigma (19|20)\.\d: it would smooth "
         r"detail away; --sigma corrects the estimate, --force restores all the same",
         str(error.value),
     )
     assert not (tmp_path / "out.png").exists()
-    said = restore.restore(*files_and_task, force=True)
+    said = restore.restore_file(*files_and_task, force=True)
     assert re.fullmatch(r"noise: sigma (19|20)\.\d grey levels, estimated", said[0])
     assert re.fullmatch(
         r"warning: trained at sigma 50, the picture has (19|20)\.\d: the network may smooth detail away",
         said[1],
     )
     with pytest.raises(RestoreError, match=r"got sigma 70\.0: it would leave noise; "):
-        restore.restore(*files_and_task, sigma=70)
-    said = restore.restore(*files_and_task, sigma=70, force=True)
+        restore.restore_file(*files_and_task, sigma=70)
+    said = restore.restore_file(*files_and_task, sigma=70, force=True)
     assert said[0] == "warning: trained at sigma 50, the picture has 70.0: the network may leave noise"
 
 
@@ -226,7 +228,7 @@ def test_a_network_of_the_smoke_budget_is_called_one(tmp_path, denoiser, upscale
         files.write_tensors(tmp_path / "w.safetensors", tensors, meta | {"steps": steps})
         sigma = 50.0 if task == "denoise" else None
         arguments = (tmp_path / "in.png", tmp_path / "out.png", task, tmp_path, tmp_path / "w.safetensors")
-        warned = [line for line in restore.restore(*arguments, sigma=sigma) if line.startswith("warning: ")]
+        warned = [line for line in restore.restore_file(*arguments, sigma=sigma) if line.startswith("warning: ")]
         gives = {
             "denoise": "gives far less than one of a larger budget",
             "sr": "can give less than bicubic up-sampling",
@@ -238,7 +240,7 @@ def test_a_network_of_the_smoke_budget_is_called_one(tmp_path, denoiser, upscale
 def test_what_is_left_out_of_a_file_is_said(tmp_path, denoiser):
     others = [Image.fromarray(picture(3, 8).pixels)]
     others[0].save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=others)
-    said = restore.restore(tmp_path / "in.jpg", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+    said = restore.restore_file(tmp_path / "in.jpg", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert said[0] == "left out: further pictures (MPF)"
 
 
@@ -274,14 +276,28 @@ def test_other_failures_are_not_called_missing_memory(tmp_path, denoiser, monkey
     monkeypatch.setattr(evaluate, "restore", fail)
     pictures.write(tmp_path / "in.png", picture(1, 8))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
 
 
 def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, upscaler, monkeypatch):
-    monkeypatch.setattr(restore, "_apply", lambda *arguments: pytest.fail("the work was begun"))
+    monkeypatch.setattr(restore, "restore_image", lambda *arguments: pytest.fail("the work was begun"))
     pictures.write(tmp_path / "in.png", picture(3, 8, 2, 8192))
     with pytest.raises(PictureError, match=r"must be .tif for 16384x4: .webp holds sides of 16383"):
-        restore.restore(tmp_path / "in.png", tmp_path / "out.webp", "sr", tmp_path, upscaler)
+        restore.restore_file(tmp_path / "in.png", tmp_path / "out.webp", "sr", tmp_path, upscaler)
+
+
+def test_an_image_in_memory_is_restored_alone(denoiser, upscaler):
+    """Of any size, several at once, of one channel or three; its values as the network gives them, on its device."""
+    for path, task, sigma, scale in ((denoiser, "denoise", 50, None), (upscaler, "sr", None, 2)):
+        net = networks.load(path, task, scale, "torch", "cpu")
+        for channels in (1, 3):
+            images = torch.rand(2, channels, 5, 9, generator=torch.Generator().manual_seed(channels))
+            found = restore.restore_image(net, images, sigma)
+            assert found.shape == (2, channels, 5 * net.scale, 9 * net.scale) and found.dtype == torch.float32
+            alone = torch.cat([restore.restore_image(net, image[None], sigma) for image in images])
+            assert torch.allclose(found, alone, rtol=0, atol=1e-5)
+            if channels == 1:
+                assert torch.allclose(found.mean(), net(images.expand(-1, net.channels, -1, -1)).mean(), atol=1e-5)
 
 
 # --- the network
@@ -300,15 +316,15 @@ def test_the_best_fitting_run_is_chosen(tmp_path):
         candidate("f", "paper", None, task="sr", scale=4),
     ]
 
-    def chosen(*arguments, **more):
-        return restore.choose(known, *arguments, **more).path.name
+    def chosen(*arguments):
+        return networks.best(known, *arguments).path.name
 
     assert chosen("denoise", 48, None) == "c"  # the larger budget before the nearer sigma, the better of two
     assert chosen("denoise", 28, None) == "a"  # but not far away from what it was trained for
     assert chosen("denoise", 66, None) == "d"
     assert chosen("denoise", 200, None) == "d"  # all far: the largest budget, with a warning
     assert chosen("sr", None, 4) == "f"
-    assert chosen("denoise", 50, None, run="e") == "e"
+    assert networks.named(known, "e").path.name == "e"
     for task, scale, line in (
         (
             "sr",
@@ -322,9 +338,9 @@ def test_the_best_fitting_run_is_chosen(tmp_path):
         ),
     ):
         with pytest.raises(RestoreError, match=re.escape(line)):
-            restore.choose(known, task, 50, scale, results=tmp_path)
+            networks.best(known, task, 50, scale, tmp_path)
     with pytest.raises(RestoreError) as error:
-        restore.choose(known, "denoise", 50, None, run="z")
+        networks.named(known, "z")
     assert str(error.value) == "run must begin the hash of one finished training Run (a b c d e f), got 'z'"
 
 
@@ -334,12 +350,12 @@ def test_runs_are_found_in_the_results(tmp_path):
         weights(folder / "weights.safetensors", sigma=sigma)
         if done:
             noted(folder, config={"task": "denoise", "sigma": sigma}, summary={"validation_psnr": 21.5})
-    assert [str(found) for found in restore.candidates(tmp_path)] == [
+    assert [str(found) for found in networks.candidates(tmp_path)] == [
         "000000000000001e (denoise, sigma 30, laptop budget)",
         "0000000000000032 (denoise, sigma 50, smoke budget)",
     ]
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
+    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
     assert said[0] == "network: Run 000000000000001e (denoise, sigma 30, laptop budget)"
 
 
@@ -361,9 +377,9 @@ def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other)
         weights(folder / "weights.safetensors", sigma=50)
         dumped = json.loads(json.dumps(canonical(config.identity())))
         noted(folder, config=dumped, summary={"validation_psnr": 20.0 if digit == "f" else 30.0})
-    known = restore.candidates(tmp_path)
-    assert restore.choose(known, "denoise", 50, None).path.name == "f" * 16
-    asked = restore.choose(known, "denoise", 50, None, run="000")
+    known = networks.candidates(tmp_path)
+    assert networks.best(known, "denoise", 50, None).path.name == "f" * 16
+    asked = networks.named(known, "000")
     assert f"({other}, denoise, sigma 50" in str(asked)
 
 
@@ -414,7 +430,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, denoiser, arguments,
     for name in ("source", "target", "weights"):
         given[name] = tmp_path / given[name] if given[name] else None
     with pytest.raises((ValueError, OSError)) as error, warnings.catch_warnings():
-        restore.restore(results=tmp_path, **given)
+        restore.restore_file(results=tmp_path, **given)
     assert str(error.value).startswith(line.format(folder=tmp_path, weights=denoiser))
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
@@ -429,7 +445,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, denoiser, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write .*out.png: No space left on device"):
-        restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
 
@@ -452,7 +468,7 @@ def test_a_tiny_picture_is_restored_without_a_warning(tmp_path, denoiser, size):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert restore.estimated_sigma(pictures.read(tmp_path / "in.png").split()[0]) >= 0
-        restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     assert pictures.read(tmp_path / "out.png").pixels.shape == (*size, 3)
 
 
@@ -463,7 +479,7 @@ def test_damaged_weights_write_no_picture(tmp_path, denoiser):
     files.write_tensors(tmp_path / "nan.safetensors", tensors, meta)
     arguments = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path)
     with pytest.raises(RestoreError, match="must return finite values, got NaN or infinity: its weights are damaged"):
-        restore.restore(*arguments, weights=tmp_path / "nan.safetensors", sigma=50)
+        restore.restore_file(*arguments, weights=tmp_path / "nan.safetensors", sigma=50)
     assert not (tmp_path / "out.png").exists()
 
 
@@ -481,11 +497,11 @@ def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wron
     else:
         noted(damaged, **(wrong or {"hash": 3}))
     notes = []
-    assert [found.path for found in restore.candidates(tmp_path, notes.append)] == [whole]
+    assert [found.path for found in networks.candidates(tmp_path, notes.append)] == [whole]
     (note,) = notes
     assert note.startswith(f"left out: {damaged}") and "delete" in note and "\n" not in note
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restore.restore(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
+    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
     assert note in said and any(line.startswith("network: Run ab ") for line in said)
 
 
@@ -497,7 +513,7 @@ def test_weights_of_a_run_that_are_not_as_it_left_them_are_refused_by_name_too(t
     pictures.write(tmp_path / "in.png", picture(1, 8))
     line = "weights.safetensors must be as the Run left it"
     with pytest.raises(files.FileContentError, match=line):
-        restore.restore(
+        restore.restore_file(
             tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, folder / "weights.safetensors", sigma=50
         )
     assert __main__.main(["export", str(folder / "weights.safetensors"), str(tmp_path / "x.onnx")]) == 2
@@ -514,9 +530,9 @@ def test_a_network_of_an_older_revision_serves_and_says_so(tmp_path):
             summary={"validation_psnr": psnr},
             revisions={"search": revision},
         )
-    known = restore.candidates(tmp_path)
-    assert restore.choose(known, "denoise", 50, None).path == new, "their PSNR are not compared"
-    chosen = restore.choose(known, "denoise", 50, None, run="ab")
+    known = networks.candidates(tmp_path)
+    assert networks.best(known, "denoise", 50, None).path == new, "their PSNR are not compared"
+    chosen = networks.named(known, "ab")
     assert str(chosen).endswith(f"smoke budget, search revision 1 (now {REVISIONS['search']}))")
 
 
@@ -631,14 +647,14 @@ def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
     found = {}
     for sigma in (10.0, 40.0):
         target = tmp_path / f"{sigma}.png"
-        said = restore.restore(
+        said = restore.restore_file(
             tmp_path / "in.png", target, "denoise", tmp_path, tmp_path / "w.safetensors", sigma=sigma
         )
         assert not any("warning" in line for line in said)
         found[sigma] = target.read_bytes()
     assert Image.open(target).size == (31, 25) and found[10.0] != found[40.0]
     with pytest.raises(RestoreError, match="noise must be near sigma 5 to 50, for which the network was trained, got"):
-        restore.restore(
+        restore.restore_file(
             tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, tmp_path / "w.safetensors", sigma=90.0
         )
 
@@ -646,6 +662,6 @@ def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
 def test_the_network_whose_range_holds_the_noise_is_chosen(tmp_path):
     wide = Candidate(tmp_path / "wide", "laptop", "denoise", (0.0, 55.0), None, 25.0)
     one = Candidate(tmp_path / "one", "laptop", "denoise", (50.0, 50.0), None, 26.0)
-    assert restore.choose([wide, one], "denoise", 25.0, None) is wide
-    assert restore.choose([wide, one], "denoise", 50.0, None) is one, "both hold it: the better scored"
+    assert networks.best([wide, one], "denoise", 25.0, None) is wide
+    assert networks.best([wide, one], "denoise", 50.0, None) is one, "both hold it: the better scored"
     assert "sigma 0 to 55" in str(wide) and "sigma 50," in str(one)

@@ -2,7 +2,7 @@
 
     network = build("dncnn", "denoise")                 # first weights, for a training Run
     filtered = build("nlm", "denoise", sigma=50)        # nothing to train
-    restored = network.restore(noisy, 50)               # or network.upscale(low, 4), in tiles as HiNAS
+    restored = evaluate.infer(network, noisy, 50)       # of `scoring`, in tiles as HiNAS
 
 Written from the published descriptions and, where there is one, after the authors' code (`As in the code:`); each file
 says what was chosen where they leave a choice, and what is otherwise.
@@ -174,7 +174,6 @@ def load(path: Path, device: "torch.device | str" = "cpu") -> "DerivedNetwork | 
 
     Raises ValueError.
     """
-    from hinas_nb.comparators.base import Restorer
     from hinas_nb.method import network
 
     def rebuilt(metadata: dict) -> "DerivedNetwork | Restorer":
@@ -183,7 +182,4 @@ def load(path: Path, device: "torch.device | str" = "cpu") -> "DerivedNetwork | 
         check(metadata["comparator"], metadata["task"], metadata["width"], trained=True)
         return build(metadata["comparator"], metadata["task"], metadata["scale"], None, metadata["width"])
 
-    found = network.load_as(rebuilt, path, device)
-    if isinstance(found, Restorer):
-        found.sigma = found.trained.get("sigma")
-    return found
+    return network.load_as(rebuilt, path, device)

@@ -247,12 +247,7 @@ def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Calla
         model = comparators.build(config.model, "denoise", sigma=config.protocol.sigma)
     else:
         model = comparators.load(_producer(config, store).path / "weights.safetensors", device).folded()
-
-    def restored(degraded: torch.Tensor) -> torch.Tensor:
-        told = data.with_noise_map(degraded, config.protocol.sigma) if model.noise_map else degraded
-        return evaluate.restore(model, told.to(device), model.halo).cpu()
-
-    return restored
+    return lambda degraded: evaluate.infer(model, degraded, config.protocol.sigma)
 
 
 def _producer(config: RunConfig, store: Store) -> RunFolder:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from hinas_nb.data import ImageSet, bicubic
+from hinas_nb.data import ImageSet, bicubic, with_noise_map
 from hinas_nb.scoring import metrics
 from hinas_nb.scoring.protocol import Protocol, round8
 
@@ -68,6 +68,19 @@ def baseline(protocol: Protocol) -> Restore:
     if protocol.task == "denoise":
         return lambda noisy: noisy
     return lambda low: round8(bicubic(low.double(), protocol.scale)).float()
+
+
+def infer(network, image: Float[Tensor, "batch channel height width"], sigma: float | None = None) -> Tensor:
+    """Return what a network makes of an image of any size, see `restore`, on the image's device.
+
+    network: a `DerivedNetwork`, a comparator's `Restorer` or an `export.Session`.
+    sigma: grey levels (0-255), for a network with a noise map. Raises EvaluateError.
+    """
+    if network.noise_map and sigma is None:
+        raise EvaluateError("sigma must be told to a network with a noise map, got None")
+    degraded = with_noise_map(image, sigma) if network.noise_map else image
+    weight = next(network.parameters(), image) if isinstance(network, nn.Module) else image
+    return restore(network, degraded.to(weight), network.halo).to(image.device)
 
 
 @torch.no_grad()
