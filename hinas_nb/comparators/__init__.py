@@ -26,8 +26,9 @@ SCALES = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Entry:
-    """One row: `where` is "<module>.<class>" below this package.
+    """Describes one comparator.
 
+    where: "<module>.<class>" below this package.
     published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
     reason: why ours differ by more than 2 % from these, or from what tables 10-12 print.
     multiple: of which its width must be one, because it divides its channels.
@@ -39,89 +40,74 @@ class Entry:
     where: str
     tasks: tuple[str, ...]
     published: Mapping[int | None, int] = field(default_factory=dict)
-    source: str = ""
+    reason: str = ""
     trainable: bool = True
     multiple: int = 1
     revision: int = 0
     noise_map: bool = False
-    reason: str = ""
 
 
-#: By the name that configs use. Denoisers first, by year; the training-free ones last.
+#: By the name that configs use. Denoisers first, by year; the training-free ones last. Comments say who counted.
 TABLE = {
-    "red30": Entry("RED30", "red.RED30", ("denoise",), {None: 4_131_072}, "counted from its description, no biases"),
-    "dncnn": Entry("DnCNN", "dncnn.DnCNN", ("denoise",), {None: 556_096}, "counted from the authors' grey model"),
+    "red30": Entry("RED30", "red.RED30", ("denoise",), {None: 4_131_072}),  # from its description, without biases
+    "dncnn": Entry("DnCNN", "dncnn.DnCNN", ("denoise",), {None: 556_096}),  # from the authors' grey model
     "memnet": Entry(
         "MemNet",
         "memnet.MemNet",
         ("denoise", "sr"),
-        {None: 677_000, 2: 677_000, 3: 677_000, 4: 677_000},
-        "Tai et al. 2017",
+        dict.fromkeys((None, *SCALES), 677_000),  # Tai et al. 2017
+        "the published 677 K are the kernels alone (676,992; 678,209 with biases, 678 K elsewhere); the rest are batch "
+        "norms and the six weights",
         revision=1,
-        reason="the published 677 K are the kernels alone (676,992; 678,209 with biases, 678 K elsewhere); the rest "
-        "are batch norms and the six weights",
     ),
     "nlrn": Entry(
         "NLRN",
         "nlrn.NLRN",
         ("denoise",),
-        {None: 330_000},
-        "Liu et al. 2018; table 10 says 1.03 M",
+        {None: 330_000},  # Liu et al. 2018; table 10 says 1.03 M
+        "the 330 K of its paper are the kernels alone (329,984); the rest are batch norms and biases; the 1.03 M of "
+        "table 10 are of a version that is not described",
         revision=1,
-        reason="the 330 K of its paper are the kernels alone (329,984); the rest are batch norms and biases; the "
-        "1.03 M of table 10 are of a version that is not described",
     ),
-    "n3net": Entry(
-        "N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, "Plötz and Roth 2018; table 10: 0.71 M", revision=1
-    ),
-    "ffdnet": Entry(
-        "FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, "counted from the authors' grey model", noise_map=True
-    ),
-    "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, "table 10; Wu et al. 2020", revision=1),
+    "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, revision=1),  # its authors; table 10: 0.71 M
+    "ffdnet": Entry("FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, noise_map=True),  # from its grey model
+    "dbsn": Entry("DBSN", "dbsn.DBSN", ("denoise",), {None: 6_610_000}, revision=1),  # table 10; Wu et al. 2020
     "fsrcnn": Entry(
         "FSRCNN",
         "fsrcnn.FSRCNN",
         ("sr",),
-        {2: 12_464, 3: 12_464, 4: 12_464},
-        "Dong et al. 2016",
-        reason="the published 12,464 are the kernels alone; the rest (2.8 %) are 173 biases and 172 slopes",
+        dict.fromkeys(SCALES, 12_464),  # Dong et al. 2016
+        "the published 12,464 are the kernels alone; the rest (2.8 %) are 173 biases and 172 slopes",
     ),
-    "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), {2: 665_000, 3: 665_000, 4: 665_000}, "Kim et al. 2016"),
+    "vdsr": Entry("VDSR", "vdsr.VDSR", ("sr",), dict.fromkeys(SCALES, 665_000)),  # Kim et al. 2016
     "lapsrn": Entry(
         "LapSRN",
         "lapsrn.LapSRN",
         ("sr",),
-        {2: 251_000, 3: 502_000, 4: 502_000},
-        "later papers, for five convolutions a level; elsewhere 813 K",
+        {2: 251_000, 3: 502_000, 4: 502_000},  # later papers, for five convolutions a level; elsewhere 813 K
+        "ours (x3, x4) are the 813 K of some papers; the 251 K and 502 K of tables 11 and 12 and of others fit five "
+        "convolutions a level with a 4x4 transposed one (251,473 and 502,306), though the scores beside them are of "
+        "the ten that its paper names for x2 and x4",
         revision=1,
-        reason="ours (x3, x4) are the 813 K of some papers; the 251 K and 502 K of tables 11 and 12 and of others fit "
-        "five convolutions a level with a 4x4 transposed one (251,473 and 502,306), though the scores beside them are "
-        "of the ten that its paper names for x2 and x4",
     ),
     "edsr": Entry(
         "EDSR",
         "edsr.EDSR",
         ("sr",),
-        {2: 40_700_000, 3: 43_700_000, 4: 43_100_000},
-        "Lim et al. 2017",
-        reason="ours are those of its paper; table 12 prints 43 M for x2 and x4 alike",
+        {2: 40_700_000, 3: 43_700_000, 4: 43_100_000},  # Lim et al. 2017
+        "ours are those of its paper; table 12 prints 43 M for x2 and x4 alike",
     ),
-    "idn": Entry(
-        "IDN", "idn.IDN", ("sr",), {2: 553_000, 3: 553_000, 4: 553_000}, "Hui et al. 2018", multiple=16, revision=1
-    ),
-    "rdn": Entry("RDN", "rdn.RDN", ("sr",), {2: 22_100_000, 3: 22_300_000, 4: 22_300_000}, "Zhang et al. 2018"),
+    "idn": Entry("IDN", "idn.IDN", ("sr",), dict.fromkeys(SCALES, 553_000), multiple=16, revision=1),  # Hui et al. 2018
+    "rdn": Entry("RDN", "rdn.RDN", ("sr",), {2: 22_100_000, 3: 22_300_000, 4: 22_300_000}),  # Zhang et al. 2018
     "rcan": Entry(
         "RCAN",
         "rcan.RCAN",
         ("sr",),
-        {2: 15_440_000, 3: 15_630_000, 4: 15_590_000},
-        "Zhang et al. 2018",
-        reason="ours are those of its paper (15.44, 15.63 and 15.59 M), which tables 11 and 12 round to 16",
+        {2: 15_440_000, 3: 15_630_000, 4: 15_590_000},  # Zhang et al. 2018
+        "ours are those of its paper (15.44, 15.63 and 15.59 M), which tables 11 and 12 round to 16",
     ),
-    "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, "Hui et al. 2019", multiple=4),
-    "san": Entry(
-        "SAN", "san.SAN", ("sr",), {2: 15_700_000, 3: 15_700_000, 4: 15_700_000}, "Dai et al. 2019", revision=1
-    ),
+    "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, multiple=4),  # Hui et al. 2019
+    "san": Entry("SAN", "san.SAN", ("sr",), dict.fromkeys(SCALES, 15_700_000), revision=1),  # Dai et al. 2019
     "nlm": Entry("Non-local means", "classical.NonLocalMeans", ("denoise",), trainable=False),
     "wavelet": Entry("Wavelet", "classical.Wavelet", ("denoise",), trainable=False),
     "bm3d": Entry("BM3D", "classical.BM3D", ("denoise",), trainable=False),

@@ -7,7 +7,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.method.network import CHANNELS, fold_norms
-from hinas_nb.method.operations import near_identity  # noqa: F401  (for the files beside this one)
 
 Image = Float[Tensor, "batch channel height width"]
 

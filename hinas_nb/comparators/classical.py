@@ -16,7 +16,7 @@ from hinas_nb.comparators.base import Restorer
 
 
 class Filter(Restorer):
-    """A function of a grey picture and of sigma, both on 0-1, image by image on the CPU; it takes whole images."""
+    """Restores whole grey pictures on 0-1, one by one on the CPU, by a function that is told sigma."""
 
     def __init__(self, sigma: float):
         super().__init__()
@@ -28,12 +28,16 @@ class Filter(Restorer):
         return torch.from_numpy(restored)[:, None].to(noisy)
 
     def filtered(self, picture: np.ndarray, sigma: float) -> np.ndarray:
+        """Return the picture without noise of deviation `sigma`, on 0-1 as well."""
         raise NotImplementedError
 
 
 class NonLocalMeans(Filter):
-    """Chosen here: what scores best at sigma 50 on every 34th of BSDS500's training images, among patches of 5 to 9
-    pixels, search radii of 6 to 15 and h of 0.5 to 1 sigma; at 30 and 70 it is 0.01 and 0.04 dB behind the best."""
+    """Averages pixels whose surroundings are alike.
+
+    Chosen here: what scores best at sigma 50 on every 34th of BSDS500's training images, among patches of 5 to 9
+    pixels, search radii of 6 to 15 and h of 0.5 to 1 sigma; at 30 and 70 it is 0.01 and 0.04 dB behind the best.
+    """
 
     def filtered(self, picture: np.ndarray, sigma: float) -> np.ndarray:
         from skimage.restoration import denoise_nl_means
@@ -42,8 +46,11 @@ class NonLocalMeans(Filter):
 
 
 class Wavelet(Filter):
-    """Chosen here: BayesShrink with soft thresholds and db2, at sigma 50 the best on the same images of db1 (scikit-
-    image's default; 0.1 dB better at 70), db2, sym4, sym8 and bior4.4, each with BayesShrink and VisuShrink."""
+    """Shrinks wavelet coefficients.
+
+    Chosen here: BayesShrink with soft thresholds and db2, at sigma 50 the best on the same images of db1 (scikit-
+    image's default; 0.1 dB better at 70), db2, sym4, sym8 and bior4.4, each with BayesShrink and VisuShrink.
+    """
 
     def filtered(self, picture: np.ndarray, sigma: float) -> np.ndarray:
         from skimage.restoration import denoise_wavelet
@@ -52,7 +59,7 @@ class Wavelet(Filter):
 
 
 class BM3D(Filter):
-    """The package's normal profile, both stages. Licence: non-commercial. Raises ValueError without the package."""
+    """Runs the normal profile of the package, both stages. Raises ValueError without it. Licence: non-commercial."""
 
     def __init__(self, sigma: float):
         super().__init__(sigma)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu, softplus
 
 from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv, stack
 
 MODULES, KERNELS = 8, (5, 3, None)  # per branch; dilated convolutions in a module's parts
 DEVIATION_WIDTH = 16
@@ -26,18 +27,18 @@ START, LEAST = -4 + 3e-4, 1e-3  # what is added to the noise's deviation before 
 
 
 class DBSN(Restorer):
-    """One grey channel; the blind-spot mean alone is `mean_and_features(noisy)[0]`."""
+    """Restores one grey channel; the blind-spot mean alone is `mean_and_features(noisy)[0]`."""
 
     halo = None  # the noise's deviation is of the whole image
 
     def __init__(self, width: int = 96):
         super().__init__()
-        self.first = nn.Sequential(*pointwise(1, width))
+        self.first = nn.Sequential(*stack([1, width], 1))
         self.branches = nn.ModuleList(Branch(width, dilation) for dilation in (2, 3))
-        self.join = nn.Conv2d(2 * width, width, 1)
-        self.mean = nn.Sequential(*pointwise(width, width), *pointwise(width, width), nn.Conv2d(width, 1, 1))
-        self.mean_deviation = nn.Sequential(*pointwise(width, DEVIATION_WIDTH), *_stack(1))
-        self.noise_deviation = nn.Sequential(*pointwise(1, DEVIATION_WIDTH), *_stack(3))
+        self.join = conv(2 * width, width, 1)
+        self.mean = nn.Sequential(*stack([width] * 3, 1), conv(width, 1, 1))
+        self.mean_deviation = nn.Sequential(*stack([width, *[DEVIATION_WIDTH] * 2], 1), conv(DEVIATION_WIDTH, 1, 1))
+        self.noise_deviation = nn.Sequential(*stack([1, *[DEVIATION_WIDTH] * 4], 1), conv(DEVIATION_WIDTH, 1, 1))
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         mean, features = self.mean_and_features(noisy)
@@ -53,16 +54,14 @@ class DBSN(Restorer):
 
 
 class Branch(nn.Module):
-    """A convolution that leaves out its centre, and modules whose steps never return to it."""
+    """Applies a convolution that leaves out its centre, and modules whose steps never return to it."""
 
     def __init__(self, width: int, dilation: int):
         super().__init__()
         kernel = 2 * dilation - 1
-        self.blind = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.blind = conv(width, width, kernel)
         modules = [Module(width, dilation) for _ in range(MODULES)]
-        self.layers = nn.Sequential(
-            nn.ReLU(), *pointwise(width, width), *pointwise(width, width), *modules, nn.Conv2d(width, width, 1)
-        )
+        self.layers = nn.Sequential(nn.ReLU(), *stack([width] * 3, 1), *modules, conv(width, width, 1))
         hole = torch.ones(kernel, kernel)
         hole[kernel // 2, kernel // 2] = 0
         self.register_buffer("hole", hole, persistent=False)
@@ -73,31 +72,21 @@ class Branch(nn.Module):
 
 
 class Module(nn.Module):
-    """Parts that reach one dilated 5x5, one dilated 3x3 and not at all, joined, added to the input, and mixed."""
+    """Joins parts that reach one dilated 5x5, one dilated 3x3 and not at all, adds the input, and mixes."""
 
     def __init__(self, width: int, dilation: int):
         super().__init__()
         self.parts = nn.ModuleList(
-            nn.Sequential(*pointwise(width, width), *(_dilated(width, kernel, dilation) if kernel else ()))
+            nn.Sequential(*stack([width] * 2, 1), *(_dilated(width, kernel, dilation) if kernel else ()))
             for kernel in KERNELS
         )
-        self.join = nn.Conv2d(len(KERNELS) * width, width, 1)
-        self.mix = nn.Sequential(*pointwise(width, width), *pointwise(width, width))
+        self.join = conv(len(KERNELS) * width, width, 1)
+        self.mix = nn.Sequential(*stack([width] * 3, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         joined = self.join(torch.cat([part(features) for part in self.parts], dim=1))
         return self.mix(relu(joined) + features)
 
 
-def pointwise(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(inputs, outputs, 1), nn.ReLU()
-
-
 def _dilated(width: int, kernel: int, dilation: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(width, width, kernel, padding=kernel // 2 * dilation, dilation=dilation), nn.ReLU()
-
-
-def _stack(layers: int) -> list[nn.Module]:
-    """1x1 convolutions of the deviations' width, then one to a single channel."""
-    inner = [layer for _ in range(layers) for layer in pointwise(DEVIATION_WIDTH, DEVIATION_WIDTH)]
-    return [*inner, nn.Conv2d(DEVIATION_WIDTH, 1, 1)]
+    return conv(width, width, kernel, dilation=dilation), nn.ReLU()

@@ -11,22 +11,23 @@ layers: 35 channels make 167,090 parameters, the size of a HiNAS network.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, near_identity
-from hinas_nb.method.operations import conv_norm
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv
+from hinas_nb.method.operations import conv_norm, near_identity
 
 LAYERS = 17
 
 
 class DnCNN(Restorer):
-    """noisy - f(noisy), one grey channel."""
+    """Restores noisy - f(noisy), one grey channel."""
 
     halo = LAYERS
 
     def __init__(self, width: int = 64):
         super().__init__()
         inner = [layer for _ in range(LAYERS - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
-        first, last = nn.Conv2d(1, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1, bias=False)
-        self.layers = nn.Sequential(first, nn.ReLU(), *inner, near_identity(last))
+        first, last = conv(1, width), near_identity(conv(width, 1, bias=False))
+        self.layers = nn.Sequential(first, nn.ReLU(), *inner, last)
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         return noisy - self.layers(noisy)

@@ -6,22 +6,13 @@ all, pixel shuffle. 40,729,603 (x2), 43,680,003 (x3) and 43,089,923 (x4) paramet
 Chosen here: torch's first weights; images on 0-1, not 0-255.
 """
 
-from torch import nn
-
-from hinas_nb.comparators.base import Image
-from hinas_nb.comparators.layers import UP_RADIUS, Frame, ResidualBlock, conv
+from hinas_nb.comparators.layers import UP_RADIUS, Frame, Skip, conv, residual_block
 
 
 class EDSR(Frame):
+    """Enlarges colour pictures; every residual block's change is scaled by 0.1."""
+
     def __init__(self, scale: int, width: int = 256, blocks: int = 32):
-        super().__init__(scale, width, Trunk(width, blocks))
+        inner = (residual_block(width, factor=0.1) for _ in range(blocks))
+        super().__init__(scale, width, Skip(*inner, conv(width, width)))
         self.halo = 1 + 2 * blocks + 1 + UP_RADIUS
-
-
-class Trunk(nn.Module):
-    def __init__(self, width: int, blocks: int):
-        super().__init__()
-        self.layers = nn.Sequential(*(ResidualBlock(width, factor=0.1) for _ in range(blocks)), conv(width, width))
-
-    def forward(self, features: Image) -> Image:
-        return features + self.layers(features)

@@ -13,22 +13,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv, stack
 from hinas_nb.method.network import folded
 
 LAYERS, FOLD = 15, 2
 
 
 class FFDNet(Restorer):
-    """f(noisy, sigma): the grey channel is the picture, the second one sigma / 255 at every pixel."""
+    """Restores f(noisy, sigma): the first channel is the grey picture, the second one sigma / 255 at every pixel."""
 
     noise_map = True
     halo = LAYERS * FOLD + FOLD - 1
 
     def __init__(self, width: int = 64):
         super().__init__()
-        inner = [layer for _ in range(LAYERS - 2) for layer in (nn.Conv2d(width, width, 3, padding=1), nn.ReLU())]
-        first, last = nn.Conv2d(FOLD**2 + 1, width, 3, padding=1), nn.Conv2d(width, FOLD**2, 3, padding=1)
-        self.layers = nn.Sequential(first, nn.ReLU(), *inner, last)
+        inner = stack([width] * (LAYERS - 1))  # drawn before the first convolution, as Runs have it
+        self.layers = nn.Sequential(conv(FOLD**2 + 1, width), nn.ReLU(), *inner, conv(width, FOLD**2))
 
     def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
         picture, deviation = noisy[:, :1], noisy[:, 1:, ::FOLD, ::FOLD]

@@ -9,30 +9,25 @@ Chosen here: one slope per channel; the 9x9 kernel is centred on its pixel as fa
 the last layer starts at deviation 0.001, as published.
 """
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Restorer, he_normal
+from hinas_nb.comparators.base import he_normal
 from hinas_nb.comparators.layers import conv, deconv, deconv_radius
-from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.method.network import upsample
+from hinas_nb.comparators.luma import Luma, LumaUpscaler
 
 KERNEL = 9  # of the last layer
 
 
-class FSRCNN(Restorer):
-    """width: d, the features; shrunk: s; depth: m."""
-
-    task = "sr"
+class FSRCNN(LumaUpscaler):
+    """Makes the luminance of its features. width: d, the features; shrunk: s; depth: m."""
 
     def __init__(self, scale: int, width: int = 56, shrunk: int = 12, depth: int = 4):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         shapes = [(1, width, 5), (width, shrunk, 1), *[(shrunk, shrunk, 3)] * depth, (shrunk, width, 1)]
         self.features = nn.Sequential(*(layer for shape in shapes for layer in (conv(*shape), nn.PReLU(shape[1]))))
         he_normal(self.features)
         self.image = deconv(width, 1, KERNEL, scale, deviation=0.001)
         self.halo = 2 + depth + deconv_radius(KERNEL, scale)
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
-        return with_luminance(upsample(low, self.scale), self.image(self.features(luminance(low))))
+    def luma(self, low: Luma, large: Luma) -> Luma:
+        return self.image(self.features(low))

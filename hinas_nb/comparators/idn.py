@@ -14,27 +14,22 @@ with the squared error.
 """
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Image, Restorer, he_normal
+from hinas_nb.comparators.base import Image, he_normal
 from hinas_nb.comparators.layers import conv, deconv, deconv_radius
-from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.method.network import upsample
+from hinas_nb.comparators.luma import Luma, LumaUpscaler
 
 KERNEL = 17  # of the last layer
 SLOPE = 0.05
 GROUPS = 4
 
 
-class IDN(Restorer):
-    """width: a multiple of 16, for the groups."""
-
-    task = "sr"
+class IDN(LumaUpscaler):
+    """Adds a residual to the up-sampled luminance. width: a multiple of 16, for the groups."""
 
     def __init__(self, scale: int, width: int = 64, blocks: int = 4):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.features = nn.Sequential(
             *activated(1, width), *activated(width, width), *(Distillation(width) for _ in range(blocks))
         )
@@ -42,13 +37,12 @@ class IDN(Restorer):
         self.residual = deconv(width, 1, KERNEL, scale, deviation=0.001)
         self.halo = 2 + 6 * blocks + deconv_radius(KERNEL, scale)
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
-        large = upsample(low, self.scale)
-        return with_luminance(large, luminance(large) + self.residual(self.features(luminance(low))))
+    def luma(self, low: Luma, large: Luma) -> Luma:
+        return large + self.residual(self.features(low))
 
 
 class Distillation(nn.Module):
-    """An enhancement unit and a compression unit."""
+    """Keeps a part of the features aside, enhances both, and compresses their sum."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -72,4 +66,5 @@ class Distillation(nn.Module):
 
 
 def activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
+    """Return a convolution and its LeakyReLU."""
     return conv(inputs, outputs, kernel, groups), nn.LeakyReLU(SLOPE)

@@ -20,7 +20,7 @@ SLOPE = 0.05
 
 
 class IMDN(Restorer):
-    """width: a multiple of 4."""
+    """Enlarges colour pictures. width: a multiple of 4."""
 
     task = "sr"
 
@@ -40,6 +40,8 @@ class IMDN(Restorer):
 
 
 class MultiDistillation(nn.Module):
+    """Adds quarters set aside step by step, joined, weighted by attention and mixed, to the features."""
+
     def __init__(self, width: int):
         super().__init__()
         self.kept = width // 4
@@ -59,6 +61,6 @@ class MultiDistillation(nn.Module):
 
 
 def contrast(features: Image, least: float = 1e-6) -> Float[Tensor, "batch channel 1 1"]:
-    """Deviation plus mean of each channel; `least` keeps the gradient of a constant one finite."""
+    """Return deviation plus mean of each channel; `least` keeps the gradient of a constant one finite."""
     mean = pooled(features)
     return mean + pooled((features - mean).square()).clamp_min(least**2).sqrt()

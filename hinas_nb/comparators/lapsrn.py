@@ -16,21 +16,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, he_normal
-from hinas_nb.comparators.layers import conv
-from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.method.network import cubic, upsample
+from hinas_nb.comparators.base import he_normal
+from hinas_nb.comparators.layers import conv, stack
+from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.method.network import cubic
 from hinas_nb.method.operations import activation
 
 
-class LapSRN(Restorer):
-    """depth: 3x3 convolutions of each level before its features are doubled."""
-
-    task = "sr"
+class LapSRN(LumaUpscaler):
+    """Doubles the luminance level by level. depth: 3x3 convolutions of each before its features are doubled."""
 
     def __init__(self, scale: int, width: int = 64, depth: int = 10):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.extract = nn.Sequential(conv(1, width), activation())
         he_normal(self.extract)
         self.levels = nn.ModuleList(Level(width, depth) for _ in range(1 if scale == 2 else 2))
@@ -39,19 +36,19 @@ class LapSRN(Restorer):
             self.halo = self.halo // 2 + 1 + depth  # 1: the transposed convolution
         self.halo += 1  # the first convolution
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
-        y = luminance(low)
-        features = self.extract(y)
+    def luma(self, low: Luma, large: Luma) -> Luma:
+        features, y = self.extract(low), low
         for level in self.levels:
             features, y = level(features, y)
-        y = three_quarters(y) if self.scale == 3 else y
-        return with_luminance(upsample(low, self.scale), y)
+        return three_quarters(y) if self.scale == 3 else y
 
 
 class Level(nn.Module):
+    """Doubles the features and the image, to which it adds a residual of the features."""
+
     def __init__(self, width: int, depth: int):
         super().__init__()
-        self.features = nn.Sequential(*(layer for _ in range(depth) for layer in (conv(width, width), activation())))
+        self.features = nn.Sequential(*stack([width] * (depth + 1), activation=activation))
         self.twice = nn.ConvTranspose2d(width, width, 3, 2)
         self.residual = conv(width, 1)
         he_normal(self)
@@ -65,7 +62,7 @@ class Level(nn.Module):
 
 
 def three_quarters(image: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch 1 height width"]:
-    """MATLAB's bicubic shrinking of sides 4n to 3n, as one kernel per phase, so that tiles match the whole."""
+    """Shrink sides 4n to 3n by MATLAB's bicubic kernel, one per phase, so that tiles match the whole."""
     taps = []
     for phase in range(3):
         centre = (phase + 0.5) * 4 / 3 - 0.5

@@ -1,4 +1,7 @@
-"""What several super-resolution networks are made of: up-sampling layers, channel attention, and EDSR's frame."""
+"""The layers that several comparators are made of: plain stacks, skips, up-sampling, attention, and EDSR's frame."""
+
+from collections.abc import Callable
+from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +14,7 @@ UP_RADIUS = 2  # of `enlarge` and a 3x3 convolution after it, in low-resolution 
 
 
 class Frame(Restorer):
-    """EDSR's frame: shallow features, `deep` ones at low resolution, enlarged by pixel shuffle to the image.
+    """Makes shallow features, `deep` ones of them, and enlarges these by pixel shuffle to the image, as EDSR does.
 
     The mean colour is taken off before and put back after; there is no bicubic skip.
     deep: maps (batch, width, h, w) to the same shape.
@@ -31,7 +34,7 @@ class Frame(Restorer):
 
 
 class Gate(nn.Module):
-    """Channel attention (Hu et al. 2018): weights from one number per channel, by two 1x1 convolutions."""
+    """Weights channels by attention (Hu et al. 2018): from one number for each, by two 1x1 convolutions."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -42,31 +45,43 @@ class Gate(nn.Module):
         return features * self.weights(described)
 
 
-class ResidualBlock(nn.Module):
-    """x + factor * f(x), f two convolutions with a ReLU between: EDSR's block without batch norm."""
+class Skip(nn.Module):
+    """Adds `factor` times what the layers make of the features to the features."""
 
-    def __init__(self, width: int, factor: float = 1.0):
+    def __init__(self, *layers: nn.Module, factor: float = 1.0):
         super().__init__()
-        self.factor = factor
-        self.layers = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
+        self.factor, self.layers = factor, nn.Sequential(*layers)
 
     def forward(self, features: Image) -> Image:
         return features + self.factor * self.layers(features)
 
 
-def conv(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> nn.Conv2d:
-    """Keeps the size, with a bias."""
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups)
+def residual_block(width: int, factor: float = 1.0) -> Skip:
+    """Return EDSR's block, without batch norm: x + factor * f(x), f two convolutions with a ReLU between."""
+    return Skip(conv(width, width), nn.ReLU(), conv(width, width), factor=factor)
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, groups: int = 1, dilation: int = 1, bias: bool = True
+) -> nn.Conv2d:
+    """Return a convolution that keeps the size."""
+    padding = kernel // 2 * dilation
+    return nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=bias)
+
+
+def stack(widths: list[int], kernel: int = 3, activation: Callable[[], nn.Module] = nn.ReLU) -> list[nn.Module]:
+    """Return convolutions from each width to the next, every one with its activation."""
+    return [layer for inputs, outputs in pairwise(widths) for layer in (conv(inputs, outputs, kernel), activation())]
 
 
 def enlarge(width: int, scale: int) -> nn.Sequential:
-    """Convolution and pixel shuffle, for x4 twice by 2; maps (batch, width, h, w) to `scale` times the size."""
+    """Return convolution and pixel shuffle, for x4 twice by 2; maps (batch, width, h, w) to `scale` times the size."""
     steps = (2, 2) if scale == 4 else (scale,)
     return nn.Sequential(*(layer for step in steps for layer in (conv(width, width * step**2), nn.PixelShuffle(step))))
 
 
 def deconv(inputs: int, outputs: int, kernel: int, scale: int, deviation: float) -> nn.ConvTranspose2d:
-    """A transposed convolution to exactly `scale` times the size, centred as far as whole pixels allow.
+    """Return a transposed convolution to exactly `scale` times the size, centred as far as whole pixels allow.
 
     deviation: standard deviation of the first weights.
     """
@@ -78,10 +93,11 @@ def deconv(inputs: int, outputs: int, kernel: int, scale: int, deviation: float)
 
 
 def deconv_radius(kernel: int, scale: int) -> int:
-    """Low-resolution pixels that a `deconv` sees beyond the one an output pixel lies in."""
+    """Return how many low-resolution pixels a `deconv` sees beyond the one that an output pixel lies in."""
     padding = (kernel - scale + 1) // 2
     return max((kernel - 1 - padding) // scale, (scale - 1 + padding) // scale)
 
 
 def pooled(features: Image) -> Float[Tensor, "batch channel 1 1"]:
+    """Return the mean of each channel."""
     return features.mean(dim=(2, 3), keepdim=True)

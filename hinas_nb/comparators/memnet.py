@@ -20,17 +20,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, near_identity
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.luma import luminance, with_luminance
 from hinas_nb.method.fast.layers import BatchNorm2d
 from hinas_nb.method.network import upsample
+from hinas_nb.method.operations import near_identity
 
 BLOCKS, RECURSIONS = 6, 6
 RADIUS = 2 * BLOCKS * RECURSIONS + 2  # of the whole network, in pixels of its input
 
 
 class MemNet(Restorer):
-    """scale: None denoises one grey channel; 2, 3 or 4 up-samples colour, on its luminance."""
+    """Denoises one grey channel (scale None), or up-samples colour 2, 3 or 4 times on its luminance."""
 
     def __init__(self, scale: int | None = None, width: int = 64):
         super().__init__()
@@ -60,7 +62,10 @@ class MemNet(Restorer):
 
 
 class MemoryBlock(nn.Module):
-    """earlier: how many features there are before this block's, all of which its gate sees."""
+    """Applies one residual block again and again, and lets a gate choose among all results, those before included.
+
+    earlier: how many features there are before this block's.
+    """
 
     def __init__(self, width: int, earlier: int):
         super().__init__()
@@ -81,4 +86,4 @@ class MemoryBlock(nn.Module):
 
 
 def _conv(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, nn.Module]:
-    return nn.ReLU(), nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    return nn.ReLU(), conv(inputs, outputs, kernel)

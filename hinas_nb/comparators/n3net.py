@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, near_identity
+from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
-from hinas_nb.method.operations import conv_norm
+from hinas_nb.method.operations import conv_norm, near_identity
 
 CHANNELS, NEIGHBOURS = 8, 7  # of the features compared; nearest patches
 PATCH, STRIDE = 10, 5  # pixels
@@ -37,9 +37,7 @@ FORBIDDEN, USED = -1e12, -1e6  # a logit that is never chosen; the discount of w
 
 
 class N3Net(Restorer):
-    """One grey channel."""
-
-    halo = None
+    """Restores one grey channel."""
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -58,7 +56,7 @@ class N3Net(Restorer):
 
 
 class N3Block(nn.Module):
-    """Features -> the features and, from the nearest to the farthest, those of the neighbours minus them."""
+    """Joins to the features what those of the neighbours differ from them, from the nearest to the farthest."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -66,15 +64,18 @@ class N3Block(nn.Module):
         self.norm = nn.BatchNorm1d(1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(batch, 8, height, width) -> (batch, 64, height, width)."""
+        """Map (batch, 8, height, width) to (batch, 64, height, width)."""
         size = features.shape[-2:]
         values, keys = patches(features), patches(self.embed(features))
         temperature = COOLING * patches(self.temperature(features)).mean(dim=1).exp()
         found = values.new_empty(len(values), NEIGHBOURS, *values.shape[1:])
+        rows, columns = values.shape[-2:]
+        positions = torch.arange(rows * columns, device="cpu").view(rows, columns)
         blocks, likeness = [], []
-        for inside, around, near in neighbourhoods(*values.shape[-2:], "cpu", REACH, BLOCK, shifted=True):
+        for inside, around, near in neighbourhoods(rows, columns, "cpu", REACH, BLOCK, shifted=True):
             query, key = (keys[index].flatten(2).transpose(1, 2) for index in (inside, around))
-            blocks.append((inside, around, near & ~itself(inside, around)))
+            others = positions[inside].flatten()[:, None] != positions[around].flatten()
+            blocks.append((inside, around, near & others))
             likeness.append(-distances(query, key))
         self._normalise(likeness, [allowed for *_, allowed in blocks])
         for (inside, around, allowed), like in zip(blocks, likeness):
@@ -99,14 +100,14 @@ class N3Block(nn.Module):
 
 
 def with_skip(stage: nn.Module, features: Tensor) -> Tensor:
-    """What a stage makes of the features, plus the features themselves in the channels that both have."""
+    """Return what a stage makes of the features, plus the features themselves in the channels that both have."""
     change = stage(features)
     shared = min(change.shape[1], features.shape[1])
     return torch.cat([change[:, :shared] + features[:, :shared], change[:, shared:]], dim=1)
 
 
 def patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
-    """Of the image with zeros around it."""
+    """Cut the image, with zeros around it, into patches."""
     (top, bottom), (left, right) = (margins(side) for side in image.shape[-2:])
     whole = F.pad(image, (left, right, top, bottom))
     rows, columns = ((side - PATCH) // STRIDE + 1 for side in whole.shape[-2:])
@@ -114,7 +115,7 @@ def patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
 
 
 def assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tuple[int, int]) -> Tensor:
-    """The image of this size of which these are the patches, the mean where they overlap."""
+    """Return the image of this size of which these are the patches, the mean where they overlap."""
     (top, bottom), (left, right) = (margins(side) for side in size)
     whole = (size[0] + top + bottom, size[1] + left + right)
     count = F.fold(torch.ones_like(pieces[:1]).flatten(2), whole, PATCH, stride=STRIDE)
@@ -123,18 +124,19 @@ def assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tu
 
 
 def margins(side: int) -> tuple[int, int]:
-    """Pixels before and after a side that make it one of whole patches."""
+    """Return how many pixels before and after a side make it one of whole patches."""
     missing = max(PATCH - side, (PATCH - side) % STRIDE)
     return missing // 2, missing - missing // 2
 
 
 def distances(query: Float[Tensor, "batch n pixels"], key: Float[Tensor, "batch m pixels"]) -> Tensor:
+    """Return the sums of squared differences, (batch, n, m)."""
     squares = query.square().sum(-1)[:, :, None] + key.square().sum(-1)[:, None, :]
     return squares - 2 * (query @ key.transpose(1, 2))
 
 
 def nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor, "batch 7 n m"]:
-    """The relaxed choice of the first, second, ... nearest; each row sums to 1."""
+    """Return the relaxed choice of the first, second, ... nearest; each row sums to 1."""
     logits, chosen = logits.masked_fill(~allowed, FORBIDDEN), []
     for _ in range(NEIGHBOURS):
         log_weight = logits.log_softmax(dim=-1)
@@ -144,7 +146,7 @@ def nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor
 
 
 def log_left(log_weight: Tensor) -> Tensor:
-    """log(1 - weight), exact for small and for large weights; its gradient is that of log(1 - weight + GUARD)."""
+    """Return log(1 - weight), exact for all weights, with the gradient of log(1 - weight + GUARD)."""
     half = math.log(0.5)
     of_small = torch.log1p(-log_weight.clamp(max=half).exp())
     left = -torch.expm1(log_weight.clamp(min=half))
@@ -153,22 +155,13 @@ def log_left(log_weight: Tensor) -> Tensor:
     return torch.where(log_weight < half, of_small, of_large).clamp(min=USED)
 
 
-def itself(inside: tuple, around: tuple) -> Tensor:
-    """Which of the positions around is the position itself."""
-    rows, columns = (
-        torch.arange(i.start, i.stop, device="cpu")[:, None] == torch.arange(a.start, a.stop, device="cpu")
-        for i, a in zip(inside[1:], around[1:])
-    )
-    return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(2).flatten(0, 1)
-
-
 def plain(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """A DnCNN without its skip."""
+    """Return a DnCNN without its skip."""
     inner = [layer for _ in range(DEPTH - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
     return nn.Sequential(conv(inputs, width), nn.ReLU(), *inner, conv(width, outputs))
 
 
 def embedding(width: int, outputs: int) -> nn.Sequential:
-    """Of the features, pixel by pixel."""
+    """Return the network that maps features to an embedding, pixel by pixel."""
     first, second = conv_norm(CHANNELS, width, 3), conv_norm(width, width, 3)
     return nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU(), conv(width, outputs))

@@ -20,8 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, near_identity
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv
 from hinas_nb.method.fast.layers import BatchNorm2d
+from hinas_nb.method.operations import near_identity
 
 STEPS = 12
 REACH = 22  # pixels on each side: a neighbourhood of 45 x 45
@@ -30,17 +32,17 @@ EPSILON = 1e-3  # of the batch norms' variances
 
 
 class NLRN(Restorer):
-    """noisy + f(noisy), one grey channel; embeddings have half of `width` channels."""
+    """Restores noisy + f(noisy), one grey channel; embeddings have half of `width` channels."""
 
     halo = STEPS * (REACH + 2) + 2
 
     def __init__(self, width: int = 128):
         super().__init__()
-        self.extract = nn.Sequential(_norm(1), _conv(1, width, 3))
+        self.extract = nn.Sequential(_norm(1), conv(1, width))
         self.non_local = NonLocal(width)
-        self.convolutions = nn.ModuleList(_conv(width, width, 3) for _ in range(2))
+        self.convolutions = nn.ModuleList(conv(width, width) for _ in range(2))
         self.norms = nn.ModuleList(nn.ModuleList(_norm(width) for _ in range(3)) for _ in range(STEPS))
-        self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), _conv(width, 1, 3))
+        self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), conv(width, 1))
         near_identity(self.reconstruct[-1])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -57,8 +59,8 @@ class NonLocal(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.embed = nn.ModuleList(_conv(width, max(width // 2, 1), 1) for _ in range(2))  # query, key
-        self.project = _conv(width, width, 1)
+        self.embed = nn.ModuleList(conv(width, max(width // 2, 1), 1) for _ in range(2))  # query, key
+        self.project = conv(width, width, 1)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
@@ -76,7 +78,7 @@ class NonLocal(nn.Module):
 def neighbourhoods(
     height: int, width: int, device: torch.device | str, reach: int, block: int, shifted: bool = False
 ) -> Iterator[tuple[tuple, tuple, Tensor]]:
-    """Blocks of positions: their index, that of all positions within reach of any of them, and who reaches whom.
+    """Yield blocks of positions: their index, that of all positions within reach of any, and who reaches whom.
 
     shifted: at an edge a neighbourhood is moved inside, so that all are of one size, instead of being cut.
     """
@@ -95,10 +97,6 @@ def neighbourhoods(
                 near.append(away.abs() <= reach)
             both = near[0][:, None, :, None] & near[1][None, :, None, :]
             yield (..., *inside), (..., *around), both.flatten(2).flatten(0, 1)
-
-
-def _conv(inputs: int, outputs: int, kernel: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
 def _norm(width: int) -> BatchNorm2d:

@@ -10,27 +10,20 @@ Chosen here: torch's first weights. The attention sees the whole image, so an im
 from torch import nn
 
 from hinas_nb.comparators.base import Image
-from hinas_nb.comparators.layers import Frame, Gate, conv, pooled
+from hinas_nb.comparators.layers import Frame, Gate, Skip, conv, pooled
 
 
 class RCAN(Frame):
+    """Enlarges colour pictures by groups of blocks with channel attention."""
+
     def __init__(self, scale: int, width: int = 64, groups: int = 10, blocks: int = 20):
-        inner = (Skip(width, *(Block(width) for _ in range(blocks))) for _ in range(groups))
-        super().__init__(scale, width, Skip(width, *inner))
-
-
-class Skip(nn.Module):
-    """What is inside and a convolution, with a skip around them."""
-
-    def __init__(self, width: int, *inside: nn.Module):
-        super().__init__()
-        self.layers = nn.Sequential(*inside, conv(width, width))
-
-    def forward(self, features: Image) -> Image:
-        return features + self.layers(features)
+        inner = (Skip(*(Block(width) for _ in range(blocks)), conv(width, width)) for _ in range(groups))
+        super().__init__(scale, width, Skip(*inner, conv(width, width)))
 
 
 class Block(nn.Module):
+    """Adds two convolutions, weighted by channel attention, to the features."""
+
     def __init__(self, width: int):
         super().__init__()
         self.layers = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))

@@ -17,7 +17,7 @@ from hinas_nb.comparators.layers import UP_RADIUS, Frame, conv
 
 
 class RDN(Frame):
-    """width: G, of every layer; depth: C, the convolutions of a block."""
+    """Enlarges colour pictures. width: G, of every layer; depth: C, the convolutions of a block."""
 
     def __init__(self, scale: int, width: int = 64, blocks: int = 16, depth: int = 8):
         super().__init__(scale, width, Dense(width, blocks, depth))
@@ -25,6 +25,8 @@ class RDN(Frame):
 
 
 class Dense(nn.Module):
+    """Makes deep features of shallow ones: all blocks, joined, and a skip around them."""
+
     def __init__(self, width: int, blocks: int, depth: int):
         super().__init__()
         self.second = conv(width, width)
@@ -39,6 +41,8 @@ class Dense(nn.Module):
 
 
 class Block(nn.Module):
+    """Adds convolutions that each see all before it, joined, to the features."""
+
     def __init__(self, width: int, depth: int):
         super().__init__()
         self.layers = nn.ModuleList(conv((index + 1) * width, width) for index in range(depth))

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv
 
 DEPTH = 15  # convolutions, and as many deconvolutions
 SKIP = 2  # layers from skip to skip
 
 
 class RED30(Restorer):
-    """noisy + f(noisy), one grey channel."""
+    """Restores noisy + f(noisy), one grey channel."""
 
     halo = 2 * DEPTH
 
     def __init__(self, width: int = 128):
         super().__init__()
         channels = [1, *[width] * (2 * DEPTH - 1), 1]
-        layers = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(channels)]
+        layers = [conv(a, b, bias=False) for a, b in pairwise(channels)]
         self.encoder, self.decoder = nn.ModuleList(layers[:DEPTH]), nn.ModuleList(layers[DEPTH:])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, scaled_dot_product_attention
 
 from hinas_nb.comparators.base import Image
-from hinas_nb.comparators.layers import Frame, Gate, ResidualBlock, conv
+from hinas_nb.comparators.layers import Frame, Gate, conv, residual_block
 from hinas_nb.method.network import full_precision
 
 ITERATIONS = 5
@@ -30,11 +30,15 @@ REDUCTION = 8  # of the channels inside a non-local block
 
 
 class SAN(Frame):
+    """Enlarges colour pictures by groups with second-order channel attention."""
+
     def __init__(self, scale: int, width: int = 64, groups: int = 20, blocks: int = 10):
         super().__init__(scale, width, Trunk(width, groups, blocks))
 
 
 class Trunk(nn.Module):
+    """Makes deep features of shallow ones: all groups, between the non-local block and itself."""
+
     def __init__(self, width: int, groups: int, blocks: int):
         super().__init__()
         self.non_local = NonLocal(width)
@@ -49,9 +53,11 @@ class Trunk(nn.Module):
 
 
 class Group(nn.Module):
+    """Adds residual blocks, weighted by second-order attention, to the features."""
+
     def __init__(self, width: int, blocks: int):
         super().__init__()
-        self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(residual_block(width) for _ in range(blocks)))
         self.attention, self.last = Gate(width), conv(width, width)
 
     def forward(self, features: Image) -> Image:
@@ -62,7 +68,7 @@ class Group(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """x + W(softmax(q k) v) within each quarter of the image, where the upper and left ones are the smaller."""
+    """Adds W(softmax(q k) v) within each quarter of the image, of which the upper and left ones are the smaller."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -87,12 +93,12 @@ class NonLocal(nn.Module):
 
 
 def halves(features: Image, dim: int) -> list[Image]:
-    """Both halves along a side, the first one shorter where it is odd; one where it is a pixel."""
+    """Return both halves along a side, the first one shorter where it is odd; one where it is a pixel."""
     return [half for half in features.tensor_split([features.shape[dim] // 2], dim) if half.shape[dim]]
 
 
 def covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
-    """Of the channels over the pixels; at least in float32."""
+    """Return the covariance of the channels over the pixels, at least in float32."""
     values = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))
     values = values - values.mean(dim=2, keepdim=True)
     return values @ values.mT / values.shape[2]
@@ -101,7 +107,7 @@ def covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
 def square_root(
     matrix: Float[Tensor, "batch channel channel"], iterations: int = ITERATIONS
 ) -> Float[Tensor, "batch channel channel"]:
-    """Of positive semidefinite matrices, by Newton-Schulz iterations on the matrix divided by its trace."""
+    """Return the root of positive semidefinite matrices, by Newton-Schulz iterations on each divided by its trace."""
     trace = matrix.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None].clamp_min(1e-12)  # 0 for constant features
     eye = torch.eye(matrix.shape[1], dtype=matrix.dtype, device=matrix.device)
     root, inverse = matrix / trace, eye.expand_as(matrix)

@@ -9,29 +9,21 @@ He et al., as published.
 
 import math
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Restorer, he_normal
-from hinas_nb.comparators.layers import conv
-from hinas_nb.comparators.luma import luminance, with_luminance
-from hinas_nb.method.network import upsample
+from hinas_nb.comparators.base import he_normal
+from hinas_nb.comparators.layers import conv, stack
+from hinas_nb.comparators.luma import Luma, LumaUpscaler
 
 
-class VDSR(Restorer):
-    """The up-sampled image, its luminance y replaced by y + f(y)."""
-
-    task = "sr"
+class VDSR(LumaUpscaler):
+    """Replaces the up-sampled luminance y by y + f(y)."""
 
     def __init__(self, scale: int, width: int = 64, depth: int = 20):
-        super().__init__()
-        self.scale = scale
-        inner = [layer for _ in range(depth - 2) for layer in (conv(width, width), nn.ReLU())]
-        self.layers = nn.Sequential(conv(1, width), nn.ReLU(), *inner, conv(width, 1))
+        super().__init__(scale)
+        self.layers = nn.Sequential(*stack([1, *[width] * (depth - 1)]), conv(width, 1))
         he_normal(self)
         self.halo = math.ceil(depth / scale) + 2  # 2: bicubic
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
-        large = upsample(low, self.scale)
-        y = luminance(large)
-        return with_luminance(large, y + self.layers(y))
+    def luma(self, low: Luma, large: Luma) -> Luma:
+        return large + self.layers(large)
