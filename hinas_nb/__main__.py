@@ -109,7 +109,7 @@ def _plan(options) -> int:
 
 
 def _status(options) -> int:
-    from hinas_nb.running import runs, store
+    from hinas_nb.running import status, store
 
     wanted = Path(options.profile).stem if options.profile else None
     folders = sorted(path for path in locations.results().glob("*/runs") if path.is_dir())
@@ -118,7 +118,7 @@ def _status(options) -> int:
         where = locations.results() / (wanted or "")
         raise ValueError(f"no Runs in {where}; hinas-nb run all --profile {wanted or 'smoke'} makes some")
     for folder in folders:
-        table = runs.status(store.Store(folder))
+        table = status.status(store.Store(folder))
         counts = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
         print(f"{folder.parent.name}: {counts or 'no Runs'}")
         if len(table):
@@ -192,7 +192,7 @@ def _export(options) -> int:
     if len(weights) + (options.run is not None) != 1:
         raise ValueError("export takes WEIGHTS OUTPUT.onnx or --run HASH OUTPUT.onnx")
     from hinas_nb.method import network
-    from hinas_nb.running import record
+    from hinas_nb.running import notes
     from hinas_nb.speed import export
     from hinas_nb.use import networks
 
@@ -200,7 +200,7 @@ def _export(options) -> int:
         chosen = networks.named(networks.candidates(locations.results(), _warn), options.run)
         weights = [chosen.path / networks.WEIGHTS]
         _say(f"network: Run {chosen}")
-    record.check_beside(Path(weights[0]))
+    notes.check_beside(Path(weights[0]))
     export.to_onnx(network.load(weights[0]), output)
     print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
     return 0

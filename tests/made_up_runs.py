@@ -3,7 +3,7 @@
 import json
 
 from hinas_nb.evidence import claims
-from hinas_nb.running import record
+from hinas_nb.running import notes
 from hinas_nb.running.store import Store
 
 
@@ -38,11 +38,11 @@ def noted(folder, **values):
         "commit": None, "dirty": None, "versions": {}, "machine": {},
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(record.sealed(folder, content | values))
+    (folder / "run.json").write_text(notes.sealed(folder, content | values))
 
 
 def rewritten(folder, **values):
     """Another `run.json`, as a hostile hand would write it: with the right sums."""
     content = json.loads((folder / "run.json").read_text())
     content = {name: value for name, value in content.items() if name not in ("files", "sum")}
-    (folder / "run.json").write_text(record.sealed(folder, content | values))
+    (folder / "run.json").write_text(notes.sealed(folder, content | values))

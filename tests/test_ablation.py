@@ -14,11 +14,10 @@ from hinas_nb.batch import contract, planning
 from hinas_nb.evidence import ablation, arms, claim_file, claims
 from hinas_nb.evidence.ablation import AblationError
 from hinas_nb.experiment.config import EvaluateConfig, TrainConfig
-from hinas_nb.experiment.identity import canonical
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import Run, canonical, grid
 from hinas_nb.method.genotype import Genotype, widths
 from hinas_nb.method.network import DerivedNetwork
-from hinas_nb.running.runs import Run, grid
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import metrics, protocol, showcase
 from hinas_nb.scoring.showcase import Showcase

@@ -402,7 +402,8 @@ print(len(collect(runs, Store.of(budget))))"""
 
 @pytest.mark.slow
 def test_runs_are_planned_computed_once_and_then_found(home, capsys):
-    source = "from hinas_nb import protocol\nfrom hinas_nb.running.runs import grid, collect\n"
+    source = "from hinas_nb import protocol\nfrom hinas_nb.experiment.runs import grid\n"
+    source += "from hinas_nb.running.collect import collect\n"
     source += "from hinas_nb.experiment.profile import load_profile\n" + RUNS
     notebook(home / "notebooks", "01_runs", source, COLLECT, tags={source: ["runs"]})
     other = source.replace("[25, 50]", "[50]")

@@ -19,8 +19,8 @@ from hinas_nb.evidence import claim_file, claims, paper_tables, said, stats, tim
 from hinas_nb.evidence.claim_file import METRICS, PUBLISHED_ONLY
 from hinas_nb.evidence.claims import Question
 from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
-from hinas_nb.experiment.identity import REVISIONS, producer_of
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import REVISIONS, producer_of
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.running.store import Store
 from hinas_nb.settings import ConfigError

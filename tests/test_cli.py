@@ -157,7 +157,7 @@ def test_missing_data_is_one_line_before_anything_starts(tmp_path, capsys, monke
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     shutil.copytree(locations.PACKAGE.parent / "params", tmp_path / "params")
     sources = {
-        "imports": "from hinas_nb.experiment.profile import load_profile\nfrom hinas_nb.running.runs import Run",
+        "imports": "from hinas_nb.experiment.profile import load_profile\nfrom hinas_nb.experiment.runs import Run",
         "parameters": "profile = 'smoke'",
         "runs": "budget = load_profile(profile)\n"
         "trained = [budget.train(task, budget.search(task)) for task in ('denoise', 'sr')]\n"

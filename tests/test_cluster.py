@@ -17,10 +17,11 @@ import pytest
 
 from hinas_nb import data
 from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.runs import Run, grid
 from hinas_nb.running import pool
 from hinas_nb.running.compute import compute
-from hinas_nb.running.pool import Work
-from hinas_nb.running.runs import Run, execute, grid, status
+from hinas_nb.running.pool import Work, execute
+from hinas_nb.running.status import status
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import get
 from hinas_nb.subprocesses import ALLOCATOR
@@ -172,7 +173,8 @@ SCRIPT = """
 import sys
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.scoring.protocol import get
-from hinas_nb.running.runs import Run, execute
+from hinas_nb.experiment.runs import Run
+from hinas_nb.running.pool import execute
 from hinas_nb.running.store import Store
 
 config = EvaluateConfig(model="input", data=sys.argv[2], split="all", protocol=get("denoise-standard"))

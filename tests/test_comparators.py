@@ -13,7 +13,7 @@ from torch import nn
 from hinas_nb import comparators
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.experiment.config import Comparator
-from hinas_nb.experiment.identity import canonical
+from hinas_nb.experiment.runs import canonical
 
 WIDTH = {"idn": 16, "rcan": 16, "san": 16, "edsr": 4, "rdn": 4, "fsrcnn": 4, "lapsrn": 4, "vdsr": 4}
 WHERE = Path(__file__).with_name("comparators.json")

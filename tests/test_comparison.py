@@ -13,11 +13,10 @@ from hinas_nb.batch import contract, planning
 from hinas_nb.evidence import ablation, claims, paper_tables, rivals, system_tables
 from hinas_nb.evidence.rivals import AS_PUBLISHED, HINAS
 from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, TimingConfig
-from hinas_nb.experiment.identity import canonical, producer_of
 from hinas_nb.experiment.profile import OURS, load_profile
+from hinas_nb.experiment.runs import Run, canonical, producer_of
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.running import compute
-from hinas_nb.running.runs import Run
 from hinas_nb.running.store import Store
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark

@@ -15,12 +15,12 @@ from hinas_nb.comparators import classical, n3net, nlrn
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.experiment import config
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, TrainConfig, Untrained
-from hinas_nb.experiment.identity import describe
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import Run, describe
 from hinas_nb.method import network
 from hinas_nb.method.fast.layers import BatchNorm2d
 from hinas_nb.method.losses import restoration_loss
-from hinas_nb.running.runs import Run, collect
+from hinas_nb.running.collect import collect
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import evaluate, protocol
 from hinas_nb.settings import ConfigError

@@ -4,8 +4,8 @@ import pytest
 
 from hinas_nb.experiment.config import Comparator, Perturbed
 from hinas_nb.experiment.departures import departures
-from hinas_nb.experiment.identity import canonical, kind_of
 from hinas_nb.experiment.profile import Profile, load_profile
+from hinas_nb.experiment.runs import canonical, kind_of
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.scoring.protocol import get
 

@@ -14,8 +14,8 @@ from unittest import mock
 import pytest
 
 from hinas_nb.batch import planning
-from hinas_nb.experiment import config, identity
-from hinas_nb.experiment.identity import REVISIONS, all_data, describe, kind_of, run_hash
+from hinas_nb.experiment import config, runs
+from hinas_nb.experiment.runs import REVISIONS, all_data, describe, kind_of, run_hash
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import Protocol
@@ -47,12 +47,12 @@ def test_there_are_stored_runs():
 @pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parents[1].name}-{path.parent.name}")
 def test_a_stored_run_has_the_hash_of_its_settings(path, monkeypatch):
     content = json.loads(path.read_text())
-    (kind,) = (kind for kind, name in identity.KINDS.items() if name == path.parents[1].name)
+    (kind,) = (kind for kind, name in runs.RUN_KINDS.items() if name == path.parents[1].name)
     settings = rebuilt(content["config"] | {"kind": kind.__name__})
-    monkeypatch.setattr(identity, "provenance", lambda: content)  # of a timing: the machine that it was made on
+    monkeypatch.setattr(runs, "provenance", lambda: content)  # of a timing: the machine that it was made on
     found = set()
     for revisions in itertools.product(*(range(1, last + 1) for last in REVISIONS.values())):
-        monkeypatch.setattr(identity, "REVISIONS", dict(zip(REVISIONS, revisions)))
+        monkeypatch.setattr(runs, "REVISIONS", dict(zip(REVISIONS, revisions)))
         found.add(run_hash(settings, content["data"]))
     assert content["hash"] in found, "under no revision of the code so far"
     assert path.parent.name == content["hash"][:16]
@@ -99,8 +99,8 @@ def test_every_smoke_run_has_the_frozen_hash():
     frozen = json.loads(FROZEN.read_text())
     now = hashes(smoke(), frozen["data"])
     assert now.keys() == frozen["runs"].keys()
-    for notebook, runs in frozen["runs"].items():
-        gone, new = [sorted(a.items() - b.items()) for a, b in ((runs, now[notebook]), (now[notebook], runs))]
+    for notebook, before in frozen["runs"].items():
+        gone, new = [sorted(a.items() - b.items()) for a, b in ((before, now[notebook]), (now[notebook], before))]
         assert not gone and not new, f"{notebook}: {len(gone)} Runs have another hash or are gone (see this module)"
     assert sum(map(len, now.values())) > 200
 

@@ -11,8 +11,8 @@ from hinas_nb.batch.durations import Estimate
 from hinas_nb.batch.planning import Kind, Plan
 from hinas_nb.evidence import claim_file, claims, power, stats
 from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, TimingConfig
-from hinas_nb.experiment.identity import Run
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import Run
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.running.store import Store
 

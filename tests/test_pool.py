@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from hinas_nb.experiment import identity
+from hinas_nb.experiment import runs
 from hinas_nb.experiment.config import EvaluateConfig, SearchConfig, TrainConfig
+from hinas_nb.experiment.runs import Run, grid
 from hinas_nb.running import compute, pool
-from hinas_nb.running.runs import Run, execute, grid
+from hinas_nb.running.pool import execute
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import get
 
@@ -66,8 +67,8 @@ class Computed(list):
 
 @pytest.fixture
 def computed(monkeypatch):
-    monkeypatch.setitem(identity.KINDS, Timed, "timing")
-    monkeypatch.setitem(identity.REVISIONS, "timing", 1)
+    monkeypatch.setitem(runs.RUN_KINDS, Timed, "timing")
+    monkeypatch.setitem(runs.REVISIONS, "timing", 1)
     monkeypatch.setattr(pool, "Local", Threads)
     monkeypatch.setattr(pool, "compute", Computed())
     return pool.compute
@@ -136,5 +137,5 @@ def test_what_another_machine_wrote_may_show_later_but_must_show(store, computed
 
 
 def test_kinds_that_must_be_alone_are_known():
-    assert set(pool.ALONE) <= set(pool.WAVES) and set(identity.KINDS.values()) <= set(pool.WAVES)
-    assert compute.LOOPS.keys() == identity.KINDS.keys()
+    assert set(pool.ALONE) <= set(pool.WAVES) and set(runs.RUN_KINDS.values()) <= set(pool.WAVES)
+    assert compute.LOOPS.keys() == runs.RUN_KINDS.keys()

@@ -9,7 +9,7 @@ import torch
 from made_up_runs import noted
 
 from hinas_nb import __main__, files
-from hinas_nb.experiment.identity import REVISIONS
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.figures import Picture
 from hinas_nb.reporting import report
 from hinas_nb.reporting.outputs import Publisher

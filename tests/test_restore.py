@@ -14,8 +14,8 @@ from hinas_nb import __main__, comparators, data, files, provenance
 from hinas_nb.data import pictures
 from hinas_nb.data.pictures import Picture, PictureError
 from hinas_nb.experiment.config import Comparator, Epoch, Perturbed, SearchConfig, TrainConfig
-from hinas_nb.experiment.identity import REVISIONS, canonical
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import REVISIONS, canonical
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.scoring import evaluate

@@ -19,12 +19,14 @@ from made_up_runs import noted, rewritten
 from hinas_nb import data, files
 from hinas_nb.evidence import stats
 from hinas_nb.experiment.config import CVPR2020, Epoch, EvaluateConfig, Perturbed, SearchConfig, Space, TrainConfig
-from hinas_nb.experiment.identity import describe
+from hinas_nb.experiment.runs import Run, describe, grid, vary
 from hinas_nb.method.genotype import Genotype, random_genotype
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running import pool
-from hinas_nb.running.compute import LOOPS, genotype_of
-from hinas_nb.running.runs import Run, RunsFailed, collect, compute, execute, grid, missing, status, vary
+from hinas_nb.running.collect import RunsFailed, collect
+from hinas_nb.running.compute import LOOPS, compute, genotype_of
+from hinas_nb.running.pool import execute, missing
+from hinas_nb.running.status import status
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import evaluate
 from hinas_nb.scoring.protocol import get
@@ -349,7 +351,8 @@ import sys
 from pathlib import Path
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.scoring.protocol import get
-from hinas_nb.running.runs import Run, execute
+from hinas_nb.experiment.runs import Run
+from hinas_nb.running.pool import execute
 from hinas_nb.running.store import Store
 
 if __name__ == "__main__":

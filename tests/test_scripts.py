@@ -10,7 +10,9 @@ SCRIPT = """
 import sys
 from hinas_nb.experiment.config import Arm, EvaluateConfig, TimingConfig
 from hinas_nb.scoring.protocol import get
-from hinas_nb.running.runs import Run, Store, collect, grid
+from hinas_nb.experiment.runs import Run, grid
+from hinas_nb.running.collect import collect
+from hinas_nb.running.store import Store
 
 print("the script begins")
 store = Store(sys.argv[-1])

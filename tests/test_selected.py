@@ -15,12 +15,12 @@ from hinas_nb.experiment.config import (
     Space,
     TrainConfig,
 )
-from hinas_nb.experiment.identity import kind_of, run_hash
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import Run, kind_of, run_hash
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running.compute import genotype_of
-from hinas_nb.running.runs import Run, execute, missing
+from hinas_nb.running.pool import execute, missing
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError

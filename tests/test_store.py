@@ -12,10 +12,12 @@ import torch
 
 from hinas_nb import data, files, locations
 from hinas_nb.experiment.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
-from hinas_nb.experiment.identity import REVISIONS, run_hash
+from hinas_nb.experiment.runs import REVISIONS, Run, run_hash
 from hinas_nb.method.genotype import Genotype
-from hinas_nb.running import record, runs
+from hinas_nb.running import notes
 from hinas_nb.running.compute import compute
+from hinas_nb.running.pool import execute, missing
+from hinas_nb.running.status import status
 from hinas_nb.running.store import CHECKPOINT, Store
 from hinas_nb.scoring.protocol import get
 
@@ -245,7 +247,7 @@ def test_a_flipped_bit_in_a_finished_run_is_refused_by_every_reader(folder, name
     for reader in readers:
         with pytest.raises(files.FileContentError, match=line):
             reader()
-    assert not folder.done and list(runs.status(store)["state"]) == ["damaged"], "said alike by all"
+    assert not folder.done and list(status(store)["state"]) == ["damaged"], "said alike by all"
     assert (folder.path / "run.json").exists() and not (folder.path / "failed.json").exists(), "nothing is lost"
     flipped(path)
     assert folder.done, "as soon as the file is back"
@@ -256,7 +258,7 @@ def test_only_weights_and_images_of_a_finished_run_may_be_removed(folder, name, 
     path = finished(folder).path / name
     path.unlink()
     kept = name in ("images/a.png", "weights.safetensors")
-    assert folder.done == kept and list(runs.status(Store(tmp_path))["state"]) == ["done" if kept else "damaged"]
+    assert folder.done == kept and list(status(Store(tmp_path))["state"]) == ["done" if kept else "damaged"]
     if not kept:
         with pytest.raises(files.FileContentError, match=f"^{path} must be there as the Run left it, got none; delete"):
             folder.finished()
@@ -268,7 +270,7 @@ def test_a_note_names_only_files_beside_it(folder, name):
     content = json.loads(path.read_text())
     del content["sum"]
     content["files"] = {name: "00"}
-    path.write_text(json.dumps(content | {"sum": record.digest(content)}))
+    path.write_text(json.dumps(content | {"sum": notes.digest(content)}))
     with pytest.raises(files.FileContentError, match=r"run\.json must name files beside it, got '"):
         folder.finished()
     assert not folder.done
@@ -309,9 +311,9 @@ def test_a_run_in_the_folder_of_another_is_refused(folder, tmp_path):
 
 def test_every_committed_run_is_as_it_was_left_and_says_under_which_revisions():
     folders = [path.parent for path in (locations.PACKAGE.parent / "results").glob("*/runs/*/*/run.json")]
-    notes = {folder: record.finished(folder) for folder in folders}
-    assert len(notes) > 70
-    for folder, note in notes.items():
+    found = {folder: notes.finished(folder) for folder in folders}
+    assert len(found) > 70
+    for folder, note in found.items():
         assert note.revisions[folder.parent.name] and {"start.json", "records.jsonl"} <= note.files.keys()
 
 
@@ -343,9 +345,9 @@ def test_a_note_of_another_shape_is_damaged_for_all_and_stops_only_its_run(folde
     path.unlink()
     path.mkdir() if text is None else path.write_text(text)
     store = Store(tmp_path)
-    (row,) = runs.status(store).to_dict("records")
+    (row,) = status(store).to_dict("records")
     assert row["state"] == "damaged" and str(path) in row["reason"] and "\n" not in row["reason"]
-    failures = runs.execute([runs.Run(SEARCH)], store, in_process=True)
+    failures = execute([Run(SEARCH)], store, in_process=True)
     assert [failure.reason for failure in failures] == [row["reason"]], "status and run say the same"
 
 
@@ -354,17 +356,17 @@ def test_a_run_says_which_revisions_it_rests_on(tmp_path, pixels, monkeypatch):
     for config in (SEARCH, TRAIN, EVALUATE):
         store.folder(config).begin("cpu", 1)
         store.folder(config).finish({})
-    notes = [store.folder(config).note() for config in (SEARCH, TRAIN, EVALUATE)]
-    assert [list(note.revisions) for note in notes] == [
+    done = [store.folder(config).note() for config in (SEARCH, TRAIN, EVALUATE)]
+    assert [list(note.revisions) for note in done] == [
         ["search"], ["search", "train"], ["search", "train", "evaluate"],
     ]  # fmt: skip
-    assert not any(note.outdated for note in notes)
+    assert not any(note.outdated for note in done)
     before = REVISIONS["search"]
     monkeypatch.setitem(REVISIONS, "search", before + 1)
-    assert {note.outdated for note in notes} == {f"search revision {before} (now {before + 1})"}
-    assert set(runs.status(store)["outdated"]) == {notes[0].outdated}, "readable, and marked"
+    assert {note.outdated for note in done} == {f"search revision {before} (now {before + 1})"}
+    assert set(status(store)["outdated"]) == {done[0].outdated}, "readable, and marked"
     assert not any(store.folder(config).done for config in (SEARCH, TRAIN, EVALUATE)), "not mixed with new ones"
-    assert runs.missing([runs.Run(EVALUATE)], store) == [SEARCH, TRAIN, EVALUATE]
+    assert missing([Run(EVALUATE)], store) == [SEARCH, TRAIN, EVALUATE]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"photos/train": 3}', None])

@@ -22,8 +22,9 @@ from hinas_nb.comparators.san import SAN, NonLocal, covariance, square_root
 from hinas_nb.comparators.vdsr import VDSR
 from hinas_nb.experiment.config import Comparator
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import Run
 from hinas_nb.method.network import upsample
-from hinas_nb.running.runs import Run, collect
+from hinas_nb.running.collect import collect
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import evaluate, protocol
 

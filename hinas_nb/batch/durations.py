@@ -14,11 +14,11 @@ from typing import Any
 
 from hinas_nb.batch import few_steps
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, SearchConfig, TimingConfig, TrainConfig
-from hinas_nb.experiment.identity import KINDS, RunConfig, canonical, kind_of, producer_of
+from hinas_nb.experiment.runs import RUN_KINDS, RunConfig, canonical, kind_of, producer_of
 from hinas_nb.method.genotype import OPERATIONS
 from hinas_nb.provenance import provenance
 from hinas_nb.running.compute import genotype_of
-from hinas_nb.running.record import all_finished
+from hinas_nb.running.notes import all_finished
 from hinas_nb.running.store import Store
 from hinas_nb.subprocesses import child
 
@@ -105,7 +105,7 @@ def finished(store: Store, threads: int) -> dict[str, list[float]]:
     """Seconds of the store's finished Runs by shape, made on this machine with so many threads, by today's code."""
     found: dict[str, list[float]] = {}
     machine = provenance()["machine"]
-    for kind in KINDS.values():
+    for kind in RUN_KINDS.values():
         for _, run in all_finished(store.root, kind):
             if (run.machine, run.threads) == (machine, threads) and not run.outdated:
                 with suppress(LookupError, TypeError, AttributeError, RecursionError):  # a config of nobody here

@@ -15,7 +15,7 @@ import torch
 from hinas_nb import data
 from hinas_nb.data.images import ImageSet, decode, image_files
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, SearchConfig, Selected, TrainConfig
-from hinas_nb.experiment.identity import RunConfig, producer_of
+from hinas_nb.experiment.runs import RunConfig, producer_of
 from hinas_nb.files import error_line
 from hinas_nb.method.genotype import Genotype, random_in
 from hinas_nb.provenance import resolve_device

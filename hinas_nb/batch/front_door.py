@@ -147,9 +147,9 @@ def compute(plans: list[Plan], settings: Settings) -> list[str]:
     wanted = [run for plan in plans for run in plan.runs]
     if not wanted:
         return []
-    from hinas_nb.running import runs
+    from hinas_nb.running import pool
 
-    failures = runs.execute(
+    failures = pool.execute(
         wanted,
         settings.store(),
         workers=settings.workers,

@@ -63,7 +63,7 @@ def plan(job: Job) -> Plan:
         if "parameters" in tags:
             namespace |= job.values
         if "runs" in tags:
-            from hinas_nb.running.runs import Run
+            from hinas_nb.experiment.runs import Run
 
             runs = namespace.get("runs")
             if not isinstance(runs, list) or not all(isinstance(run, Run) for run in runs):
@@ -116,7 +116,7 @@ class Kind:
 def kinds(plans: list[Plan], settings) -> Iterator[Kind]:
     """What has to be computed, by cost, each as its time becomes known."""
     from hinas_nb.batch import durations
-    from hinas_nb.running.runs import missing
+    from hinas_nb.running.pool import missing
 
     store = settings.store()
     groups: dict[str, list] = {}
@@ -133,7 +133,7 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
     Runs whose time is unknown count nothing.
     """
     from hinas_nb.batch import durations
-    from hinas_nb.running.runs import missing
+    from hinas_nb.running.pool import missing
 
     seconds = {kind.shape: 0.0 if math.isnan(kind.seconds) else kind.seconds for kind in kinds}
     free, ends, total = [0.0] * settings.workers, {}, 0.0
@@ -148,7 +148,7 @@ def spent(plans: list[Plan], kinds: list[Kind], settings) -> tuple[float, float]
 def untimed(plans: list[Plan], kinds: list[Kind], settings) -> int:
     """How many Runs to do are of unknown time."""
     from hinas_nb.batch import durations
-    from hinas_nb.running.runs import missing
+    from hinas_nb.running.pool import missing
 
     unknown = {kind.shape for kind in kinds if math.isnan(kind.seconds)}
     to_do = missing([run for plan in plans for run in plan.runs], settings.store())

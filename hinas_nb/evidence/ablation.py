@@ -1,6 +1,6 @@
 """Arms of an ablation side by side: tables beside the published cells, differences, and what each image gains.
 
-Scores come from `runs.collect` with labels `task`, `data`, `degradation` (sigma in 0-255 grey levels, or scale),
+Scores come from `running.collect` with labels `task`, `data`, `degradation` (sigma in 0-255 grey levels, or scale),
 `arm` and `seed`; `arms` has their networks and pictures. Notebooks `10_ablation_lwas_residual`,
 `11_ablation_width` and `12_ablation_ssim_loss` show them.
 """

@@ -15,10 +15,9 @@ from hinas_nb import data
 from hinas_nb.data import ImageSet
 from hinas_nb.evidence.ablation import GROUP, AblationError, level
 from hinas_nb.experiment.config import EvaluateConfig
-from hinas_nb.experiment.identity import producer_of
+from hinas_nb.experiment.runs import Run, producer_of
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running.compute import genotype_of, restorer
-from hinas_nb.running.runs import Run
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import showcase
 from hinas_nb.scoring.showcase import Showcase

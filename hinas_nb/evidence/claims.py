@@ -23,9 +23,9 @@ from hinas_nb.evidence.said import Finding, Place
 from hinas_nb.evidence.stats import Effect
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, Task
 from hinas_nb.experiment.profile import OURS, Profile, load_profile
+from hinas_nb.experiment.runs import Run
+from hinas_nb.running.notes import all_finished
 from hinas_nb.running.pool import WAVES
-from hinas_nb.running.record import all_finished
-from hinas_nb.running.runs import Run
 from hinas_nb.running.store import Store
 
 MAIN_TEST_SET = "B100"  # its published row stands beside ours where the paper did not score our images

@@ -19,10 +19,10 @@ from hinas_nb.evidence.claim_file import INSTEAD, METRICS
 from hinas_nb.evidence.said import Finding, chance, change, counted
 from hinas_nb.evidence.timing_runs import Shapes
 from hinas_nb.experiment.config import Arm, Comparator, EvaluateConfig
-from hinas_nb.experiment.identity import RunConfig, canonical, producer_of
+from hinas_nb.experiment.runs import Run, RunConfig, canonical, producer_of, vary
+from hinas_nb.running.collect import collect
 from hinas_nb.running.compute import genotype_of
-from hinas_nb.running.record import all_finished
-from hinas_nb.running.runs import Run, collect, vary
+from hinas_nb.running.notes import all_finished
 from hinas_nb.running.store import Store
 
 

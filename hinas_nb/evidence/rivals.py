@@ -17,8 +17,8 @@ from hinas_nb.comparators import TABLE
 from hinas_nb.evidence import ablation, timing_runs
 from hinas_nb.experiment.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import OURS, Profile
+from hinas_nb.experiment.runs import Run
 from hinas_nb.method.genotype import Genotype
-from hinas_nb.running.runs import Run
 from hinas_nb.running.store import Store
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark

@@ -172,7 +172,7 @@ def seed_differences(
 ) -> pd.Series:
     """treatment - control for every value of `seed` that both arms have.
 
-    scores: tidy, a row per Run and image, as `runs.collect` makes; arm: the column that tells the arms apart.
+    scores: tidy, a row per Run and image, as `running.collect` makes; arm: the column that tells the arms apart.
     within: columns of repeats inside a seed (training seeds of a search, draws); they are averaged, each counting
         the same, before the difference.
     Raises StatsError if the arms were scored on different images.

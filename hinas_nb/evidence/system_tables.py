@@ -29,7 +29,7 @@ def rows(task: Task) -> dict[str, str]:
 def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame:
     """A line for each system (and scale), the published first and in their order; cells are `PSNR (dB) / SSIM`.
 
-    scores: as `runs.collect` gives them, with the labels of `labelled`; levels that the table has not are left out.
+    scores: as `running.collect` gives them, with the labels of `labelled`; levels that the table has not are left out.
     """
     cells, task = _cells(number)
     cells = cells[cells["metric"].isin(METRICS)]

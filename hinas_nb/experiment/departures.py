@@ -9,11 +9,11 @@ from hashlib import sha256
 from typing import Any
 
 from hinas_nb.experiment.config import Comparator
-from hinas_nb.experiment.identity import canonical
 from hinas_nb.experiment.profile import Profile
+from hinas_nb.experiment.runs import canonical
 from hinas_nb.scoring import protocol
 
-SCOPES = {"model": "train.", "genotype": "search.", "search": "search."}  # as axes of `runs.grid` are qualified
+SCOPES = {"model": "train.", "genotype": "search.", "search": "search."}  # as axes of `runs.vary` are qualified
 LONGEST = 40  # letters of a value
 
 

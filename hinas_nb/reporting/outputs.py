@@ -18,7 +18,7 @@ import pandas as pd
 
 from hinas_nb import figures, files, locations, provenance
 from hinas_nb.evidence import effects
-from hinas_nb.experiment.identity import REVISIONS
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.figures.style import Drawing
 
 BY_HAND = "by-hand"  # the variant of what no batch executed

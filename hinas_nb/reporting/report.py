@@ -17,7 +17,7 @@ from hinas_nb import files, locations
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
 from hinas_nb.reporting.report_style import CSS
-from hinas_nb.running import record, runs
+from hinas_nb.running import notes, status
 from hinas_nb.running.store import Store
 from hinas_nb.settings import ConfigError
 
@@ -62,7 +62,7 @@ def _answers(folder: Path) -> dict[str, dict]:
 
 def _write(folder: Path, answers: dict, reference: Path | None, variants: dict[Path, dict]) -> Path:
     """The page of a profile, or that of a variant, beside its `reference`."""
-    cost = runs.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
+    cost = status.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
     sections = "\n".join(_section(folder, name, answer, reference) for name, answer in answers.items())
     page = f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -195,7 +195,7 @@ def _section(folder: Path, name: str, answer: dict, reference: Path | None) -> s
 
 def _older(answer: dict) -> str:
     """What to know of numbers that today's code would not give again."""
-    old = record.outdated(answer["revisions"])
+    old = notes.outdated(answer["revisions"])
     return f'<p class="outdated">As of {escape(old)}: no Run of it is mixed with new ones.</p>' if old else ""
 
 

@@ -26,7 +26,7 @@ from hinas_nb.experiment.config import (
     TimingConfig,
     TrainConfig,
 )
-from hinas_nb.experiment.identity import RunConfig, data_key, describe, own_data, producer_of
+from hinas_nb.experiment.runs import RunConfig, data_key, describe, own_data, producer_of
 from hinas_nb.files import error_line
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.provenance import resolve_device

@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from hinas_nb.data.images import image_files
-from hinas_nb.experiment.identity import Run, RunConfig, all_data, describe, kind_of, own_data
+from hinas_nb.experiment.runs import Run, RunConfig, all_data, describe, kind_of, own_data
 from hinas_nb.files import error_line, printable
 from hinas_nb.running.compute import compute
 from hinas_nb.running.store import RunFolder, Store

@@ -26,7 +26,8 @@ from torch import Tensor
 
 from hinas_nb import data, files, locations
 from hinas_nb.data.images import digest, image_files, named_images
-from hinas_nb.experiment.identity import (
+from hinas_nb.experiment.profile import Profile
+from hinas_nb.experiment.runs import (
     RunConfig,
     all_data,
     canonical,
@@ -36,11 +37,10 @@ from hinas_nb.experiment.identity import (
     revisions,
     run_hash,
 )
-from hinas_nb.experiment.profile import Profile
 from hinas_nb.files import FileContentError, read_json
 from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory, resolve_device
-from hinas_nb.running import record
-from hinas_nb.running.record import Finished, Start
+from hinas_nb.running import notes
+from hinas_nb.running.notes import Finished, Start
 
 CHECKPOINT = "checkpoint.safetensors"
 STATE = {"hash", "meta", "records", "sum", "seconds", "peak_memory_mib"}  # of a checkpoint's meta
@@ -114,7 +114,7 @@ class RunFolder:
 
     def finished(self) -> Finished | None:
         """What the Run says of itself once it is finished. Raises StoreError, FileContentError for a damaged one."""
-        return record.finished(self.path)
+        return notes.finished(self.path)
 
     def note(self) -> Finished:
         """As `finished`, of a Run that has to be: raises FileContentError where it is not."""
@@ -148,7 +148,7 @@ class RunFolder:
             content = started | what | provenance()
             self.write_text("start.json", json.dumps(content, indent=1))
         anew = f"delete {self.path} to start anew"
-        start = record.read(path, Start, anew)
+        start = notes.read(path, Start, anew)
         try:
             resolve_device(start.device)
         except ValueError:
@@ -226,7 +226,7 @@ class RunFolder:
 
     def finish(self, summary: dict) -> None:
         """Write `run.json`, which makes the Run done, and drop the checkpoint."""
-        start = record.read(self.path / "start.json", Start).model_dump()
+        start = notes.read(self.path / "start.json", Start).model_dump()
         here = provenance()
         content = {
             "hash": self.hash, "what": describe(self.config), "config": _dump(self.config),
@@ -237,7 +237,7 @@ class RunFolder:
         }  # fmt: skip
         if any(start[key] != here[key] for key in here):
             content["started_with"] = {key: start[key] for key in here}
-        self.write_text("run.json", record.sealed(self.path, content))
+        self.write_text("run.json", notes.sealed(self.path, content))
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def fail(self, reason: str) -> None:
@@ -249,9 +249,9 @@ class RunFolder:
     def _check_known(self, name: str) -> None:
         """Refuse a file that a finished Run has no sum of: it came later."""
         found = self.finished()
-        if found and name not in (record.DONE, *found.files):
+        if found and name not in (notes.DONE, *found.files):
             raise FileContentError(f"{self.path / name} must be a file that the Run left, got one without a sum in "
-                                   f"{record.DONE}; delete {self.path} to compute it anew")  # fmt: skip
+                                   f"{notes.DONE}; delete {self.path} to compute it anew")  # fmt: skip
 
     def _cost(self) -> dict[str, float]:
         seconds = self._seconds + time.monotonic() - self._clock
@@ -287,7 +287,7 @@ def _sum(tensors: dict[str, Tensor], state: dict, lines: list[str]) -> str:
 
     A flipped bit must not become a slightly different result.
     """
-    digest = hashlib.sha256(record.digest([state, lines]).encode())
+    digest = hashlib.sha256(notes.digest([state, lines]).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

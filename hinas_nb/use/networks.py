@@ -8,7 +8,7 @@ import torch
 
 from hinas_nb import comparators, files, provenance
 from hinas_nb.method import network
-from hinas_nb.running import record
+from hinas_nb.running import notes
 from hinas_nb.speed import export
 from hinas_nb.training import loops
 
@@ -55,7 +55,7 @@ def candidates(results: Path, note: Callable[[str], None] = lambda line: None) -
     found = []
     for path in sorted(results.glob(f"*/runs/train/*/{WEIGHTS}")):
         try:
-            run = record.finished(path.parent)
+            run = notes.finished(path.parent)
             if run:
                 found.append(_candidate(path.parent, run))
         except (files.StoreError, files.FileContentError) as error:
@@ -101,7 +101,7 @@ def load(weights: Path, task: str, scale: int | None, engine: str, device: str):
 
     Raises RestoreError, ExportError and ValueError for a file that is damaged or of another network, StoreError.
     """
-    record.check_beside(weights)
+    notes.check_beside(weights)
     if not weights.is_file():
         raise RestoreError(f"weights must be a safetensors file, got {weights}")
     if engine == "onnx":
@@ -143,7 +143,7 @@ def _away(trained: tuple[float, float], sigma: float) -> float:
     return max(trained[0] - sigma, sigma - trained[1], 0.0)
 
 
-def _candidate(folder: Path, run: record.Finished) -> Candidate:
+def _candidate(folder: Path, run: notes.Finished) -> Candidate:
     config, psnr = run.config, run.summary.get("validation_psnr")
     try:
         task = config.get("task", "denoise")
@@ -154,7 +154,7 @@ def _candidate(folder: Path, run: record.Finished) -> Candidate:
         profile = folder.parents[2].name
         return Candidate(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        raise files.FileContentError(f"{folder / record.DONE} must be of a training Run; delete {folder}") from None
+        raise files.FileContentError(f"{folder / notes.DONE} must be of a training Run; delete {folder}") from None
 
 
 def _in_place_of_the_found(origin: dict) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hinas_nb import files
-from hinas_nb.experiment.identity import REVISIONS
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.files import FileContentError, StoreError
 from hinas_nb.settings import one_line, shown
 

@@ -1,0 +1,82 @@
+"""Computed Runs as one tidy table; every notebook ends its experiment with this.
+
+scores = collect(grid(base, residual=[False, True], seed=[0, 1, 2]), store)
+"""
+
+import warnings
+from collections.abc import Sequence
+from io import StringIO
+
+import numpy
+import pandas
+
+from hinas_nb import files
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.runs import Run
+from hinas_nb.running.pool import Failure, execute
+from hinas_nb.running.store import RunFolder, Store
+
+
+def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> pandas.DataFrame:
+    """Compute what is missing (`how`: see `execute`) and return one tidy table.
+
+    Columns: the labels, then for evaluations image, psnr (dB) and ssim, a row per image; for searches and
+    trainings the plain values of their records, a row per epoch or interval; then hash (16 digits).
+    An image that a Run restores exactly has an infinite PSNR, which no mean or difference survives: it is left out
+    of all Runs on its data set, and a warning names it.
+    Raises RunsFailed, ValueError where no image is left.
+    """
+    failures = execute(runs, store, workers=workers, **how)
+    if failures:
+        raise RunsFailed(failures, len(runs))
+    tables = _without_exact(runs, [_table(run, store.folder(run.config)) for run in runs])
+    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+
+class RunsFailed(ValueError):
+    """Some Runs could not be computed; one line. `failures` has them all."""
+
+    def __init__(self, failures: list[Failure], wanted: int):
+        super().__init__(f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}")
+        self.failures = failures
+
+
+def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
+    if isinstance(run.config, EvaluateConfig):
+        text = folder.read_text("scores.csv")
+        try:
+            scores = pandas.read_csv(StringIO(text), dtype={"image": str}, keep_default_na=False)
+            table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
+        except (KeyError, ValueError):
+            path = folder.path / "scores.csv"
+            raise files.FileContentError(
+                f"{path} must be a table of scores; delete {folder.path} to score anew"
+            ) from None
+    else:
+        plain = [{k: v for k, v in record.items() if not isinstance(v, (list, dict))} for record in folder.records()]
+        table = pandas.DataFrame(plain)
+        if table.empty:
+            path = folder.path / "records.jsonl"
+            raise files.FileContentError(f"{path} must hold the records of a finished Run, got none; "
+                                         f"delete {folder.path} to compute it anew")  # fmt: skip
+    for position, (name, label) in enumerate(run.labels.items()):
+        table.insert(position, name, [label] * len(table))
+    return table.assign(hash=folder.hash[:16])
+
+
+def _without_exact(runs: Sequence[Run], tables: list[pandas.DataFrame]) -> list[pandas.DataFrame]:
+    """Tables of scores without the images whose PSNR is infinite in one of them; see `collect`."""
+    data = [run.config.data if isinstance(run.config, EvaluateConfig) else None for run in runs]
+    exact = {(name, image) for name, table in zip(data, tables) if name
+             for image in table.loc[numpy.isposinf(table["psnr"]), "image"]}  # fmt: skip
+    if not exact:
+        return tables
+    named = ", ".join(sorted(image for _, image in exact))
+    warnings.warn(f"left out, as restored exactly (PSNR inf): {named}", stacklevel=3)
+    kept = [
+        table[[(name, image) not in exact for image in table["image"]]] if name else table
+        for name, table in zip(data, tables)
+    ]
+    if any(table.empty for table in kept):
+        raise ValueError(f"scores must hold an image that is not restored exactly (PSNR inf), got only {named}")
+    return kept
