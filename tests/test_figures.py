@@ -18,8 +18,8 @@ from PIL import Image
 
 from hinas_nb import figures
 from hinas_nb.figures import dot
-from hinas_nb.figures.evolution import edge_names
-from hinas_nb.figures.labels import place_labels
+from hinas_nb.figures.axes import name_points
+from hinas_nb.figures.op_weights import edge_names
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
 from hinas_nb.method.fast.supercell import edges
 from hinas_nb.method.genotype import OPERATIONS, Genotype, random_genotype, width_paths
@@ -107,17 +107,13 @@ def test_changed_inputs_are_marked_and_nothing_else():
     operation, source = cells[1][2][0]
     cells[1][2][0] = ("conv_5" if operation != "conv_5" else "skip", source)
     after = Genotype(before.levels, cells)
-    assert figures.changed_edges(before, after) == {(2, 2, 0)}
     marked = figures.genotype_graph(after, before=before)
     lines = [line for line in marked.source.splitlines() if "->" in line and CHANGED in line]
     assert len(lines) == 1 and "L2n2:s0:w" in lines[0]
-    assert marked.source == figures.genotype_graph(after, changed={(2, 2, 0)}).source
 
 
 def test_graphs_refuse_what_cannot_be_drawn():
     (genotype,) = genotypes(1)
-    with pytest.raises(figures.FigureError, match=r"layer from 1 to 3, node below 4, slot 0 or 1\), got \(0, 1, 0\)"):
-        figures.genotype_graph(genotype, changed={(0, 1, 0)})
     with pytest.raises(figures.FigureError, match=r"before must have the layers and nodes .*3 x 4\), got 2 x 3"):
         figures.genotype_graph(genotype, before=genotypes(1, 2, 3)[0])
     with pytest.raises(ValueError, match="levels must be below 1"):
@@ -153,7 +149,7 @@ def test_a_dot_that_draws_nothing_is_refused(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho no drawing\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(figures.FigureError, match=r"^dot must draw SVG, got 'no drawing'$"):
+    with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got no drawing$"):
         figures.Graph("digraph {}").svg()
 
 
@@ -239,7 +235,7 @@ def test_search_curves_mark_the_epoch_that_was_picked():
     table = pd.DataFrame(records())
     picked = table.loc[table["validation_psnr"].astype(float).idxmax()]
     figure = figures.search_curves(table, warmup_epochs=2, validate_from=4, title="A claim")
-    stars = [line.get_xydata()[0] for axes in figure.axes for line in axes.lines if line.get_gid() == "chosen"]
+    stars = [line.get_xydata()[0] for axes in figure.axes for line in axes.lines if line.get_gid() == "kept"]
     assert np.allclose(stars, [(picked.epoch, picked.validation_psnr), (picked.epoch, picked.validation_ssim)])
     shaded = [patch for axes in figure.axes for patch in axes.patches if patch.get_gid() == "warm-up"]
     assert len(shaded) == len(figure.axes) == 8
@@ -343,13 +339,13 @@ def test_score_pairs_join_the_scores_of_one_image():
         figures.score_pairs(scores[:3], metrics=["psnr"])
 
 
-def test_ablation_plot_shows_ours_beside_the_published():
+def test_effects_show_ours_beside_the_published():
     table = pd.DataFrame(
-        {"arm": ["basic", "LWAS"], "mean": [26.0, 26.1], "low": [25.9, 26.0], "high": [26.1, 26.2],
+        {"arm": ["basic", "LWAS"], "difference": [26.0, 26.1], "low": [25.9, 26.0], "high": [26.1, 26.2],
          "published": [26.77, np.nan], "group": "sigma 50"}
     )  # fmt: skip
-    figure = figures.ablation_plot(table, title="LWAS helps")
-    ours, published = figure.axes[0].lines
+    figure = figures.effect_plot(table, "PSNR (dB)", title="LWAS helps")
+    _, ours, published = figure.axes[0].lines
     assert ours.get_xdata().tolist() == [26.0, 26.1] and published.get_xdata()[0] == 26.77
     assert ours.get_marker() != published.get_marker()
     assert figure.axes[0].get_title(loc="left") == "sigma 50"
@@ -359,7 +355,7 @@ def test_labels_of_equal_points_move_apart():
     figure = Picture(4, 3)
     axes = figure.add_subplot()
     axes.scatter([1, 1], [1, 1], s=[80, 80])
-    place_labels(axes, [1, 1], [1, 1], ["one", "other"], [80, 80], [False, True])
+    name_points(axes, [1, 1], [1, 1], ["one", "other"], [80, 80], [False, True])
     figure.draw_without_rendering()
     one, other = (Text.get_window_extent(text) for text in axes.texts)
     assert not one.overlaps(other)
@@ -429,8 +425,8 @@ def named_figures():
     panel = [(name, np.zeros((8, 8))) for name in NAMES]
     yield figures.image_panel(panel, (0, 0, 4, 4), NAMES, NAMES[0]), {f"{name}\n{name}" for name in NAMES}
     yield figures.score_pairs(scores, title=NAMES[1]), {*NAMES}
-    effects = pd.DataFrame({"arm": NAMES, "mean": 1.0, "low": 0.0, "high": 2.0, "group": NAMES[0]})
-    yield figures.ablation_plot(effects, NAMES[2], title=NAMES[0]), {*NAMES}
+    effects = pd.DataFrame({"arm": NAMES, "difference": 1.0, "low": 0.0, "high": 2.0, "group": NAMES[0]})
+    yield figures.effect_plot(effects, NAMES[2], title=NAMES[0]), {*NAMES}
     curves = pd.DataFrame({"panel": NAMES[0], "series": NAMES[1], "x": [1, 2], "value": [1, 4]})
     yield figures.growth_curves(curves, NAMES[2], NAMES[3]), {NAMES[0], NAMES[2]}
 

@@ -24,7 +24,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: From the ground up: a wing imports only itself and wings to its left. Files beside the wings come between `method`
 #: and `data`; the documented names and the command line, on the roof, import anything.
 WINGS = (
-    "method", "", "data", "figures", "scoring", "comparators", "experiment", "speed", "training", "running", "use",
+    "method", "", "data", "scoring", "figures", "comparators", "experiment", "speed", "training", "running", "use",
     "evidence", "reporting", "batch",
 )  # fmt: skip
 ROOF = {"__init__", "__main__", "config", "decode", "genotype", "metrics", "network", "protocol", "supernet"}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hinas_nb import data
 from hinas_nb.experiment.config import Space
-from hinas_nb.figures.evolution import edge_names, source_name
+from hinas_nb.figures.op_weights import edge_names, source_name
 from hinas_nb.method.fast.supercell import edges
 from hinas_nb.method.genotype import Genotype, random_in
 

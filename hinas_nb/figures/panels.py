@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from hinas_nb.figures.axes import picture_frame
 from hinas_nb.figures.style import ACCENT, FigureError, Picture, themed
 
-HEIGHT = 2.6  # inches of a row of images
-ROW_LIMIT = 4  # crops in one row
+_HEIGHT = 2.6  # inches of a row of images
+_ROW_LIMIT = 4  # crops in one row
 
 
 @themed
@@ -22,7 +23,7 @@ def image_panel(
     title: str | None = None,
     whole: int = -1,
 ) -> Picture:
-    """The same crop of every image, beside one whole image with the box it was cut from.
+    """Draw the same crop of every image, beside one whole image with the box it was cut from.
 
     columns: (name, image); images of equal size, H x W or H x W x 3, or as the networks give them
         (1 x C x H x W or C x H x W); values in [0, 1], shown clipped.
@@ -31,43 +32,43 @@ def image_panel(
     Raises FigureError on unequal sizes, a crop outside the image or a missing score.
     """
     names = [name for name, _ in columns]
-    images = [_shown(image, name) for name, image in columns]
+    images = [_drawable(image, name) for name, image in columns]
     size = images[0].shape[:2]
     for name, image in zip(names, images):
         if image.shape[:2] != size:
             raise FigureError(f"images must be of equal size {size}, got {image.shape[:2]} for {name}")
     if scores is not None and len(scores) != len(names):
         raise FigureError(f"scores must hold one line per image ({len(names)}), got {len(scores)}")
-    top, left, height, width = _checked_crop(crop, size)
+    top, left, height, width = crop or (0, 0, *size)
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
+        raise FigureError(
+            f"crop (top, left, height, width) must lie inside {size[0]} x {size[1]} pixels, got {tuple(crop)}"
+        )
 
-    rows = -(-len(images) // ROW_LIMIT)
+    rows = -(-len(images) // _ROW_LIMIT)
     per_row = -(-len(images) // rows)
-    aspect = width / height
-    ratios = [aspect] * per_row
-    if crop:
-        ratios = [rows * size[1] / size[0], *ratios]
-    figure = Picture(HEIGHT * sum(ratios) + 0.3, (HEIGHT + 0.5) * rows + (0.35 if title else 0), title)
+    ratios = [rows * size[1] / size[0]] * bool(crop) + [width / height] * per_row
+    figure = Picture(_HEIGHT * sum(ratios) + 0.3, (_HEIGHT + 0.5) * rows + (0.35 if title else 0), title)
     grid = figure.add_gridspec(rows, len(ratios), width_ratios=ratios)
     if crop:
         axes = figure.add_subplot(grid[:, 0])
-        _show(axes, images[whole], names[whole], None)
+        _show(axes, images[whole], names[whole])
         axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=ACCENT, lw=2, gid="crop"))
-    for index, (name, image) in enumerate(zip(names, images)):
+    for index, (name, image, score) in enumerate(zip(names, images, scores or [""] * len(names))):
         axes = figure.add_subplot(grid[index // per_row, index % per_row + bool(crop)])
         cut = image[top : top + height, left : left + width]
-        _show(axes, cut, name, scores[index] if scores else None, "nearest" if crop else None)
+        _show(axes, cut, f"{name}\n{score}" if score else name, "nearest" if crop else None)
     return figure
 
 
-def _show(axes, image: np.ndarray, name: str, score: str | None, interpolation: str | None = None):
+def _show(axes, image: np.ndarray, title: str, interpolation: str | None = None) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation=interpolation)
-    axes.set_title(f"{name}\n{score}" if score else name, loc="center")
-    axes.set(xticks=[], yticks=[])
-    axes.grid(False)
-    axes.spines[:].set_visible(False)
+    axes.set_title(title, loc="center")
+    picture_frame(axes)
 
 
-def _shown(image, name: str) -> np.ndarray:
+def _drawable(image, name: str) -> np.ndarray:
+    """Return an image as matplotlib draws it: H x W or H x W x 3, clipped to [0, 1]."""
     array = np.asarray(image, dtype=float)
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
@@ -78,14 +79,3 @@ def _shown(image, name: str) -> np.ndarray:
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise FigureError(f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}")
     return np.clip(array, 0, 1)
-
-
-def _checked_crop(crop, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    if crop is None:
-        return 0, 0, *size
-    top, left, height, width = crop
-    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
-        raise FigureError(
-            f"crop (top, left, height, width) must lie inside {size[0]} x {size[1]} pixels, got {tuple(crop)}"
-        )
-    return top, left, height, width

@@ -4,11 +4,15 @@ import base64
 import io
 import os
 import struct
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import matplotlib
+import pandas as pd
 import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
@@ -33,10 +37,12 @@ OPERATION_COLOURS = {
 #: What a reader must see first: chosen, decoded, ours.
 ACCENT = "#B5179E"
 CHANGED = "#D7263D"
-INK, MUTED, PAPER = "#222222", "#8A8A8A", "#F6F6F4"
+INK, MUTED, PALE, PAPER = "#222222", "#8A8A8A", "#C9C9C9", "#F6F6F4"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777")
+SMALL = 7.5  # points of words beside marks
+_LETTERS_PER_INCH = 10.5  # of a title
 
-THEME = (
+_THEME = (
     seaborn.axes_style("ticks")
     | seaborn.plotting_context("paper")
     | {
@@ -47,6 +53,7 @@ THEME = (
         "axes.titlelocation": "left",
         "axes.titlesize": 9,
         "axes.edgecolor": MUTED,
+        "axes.formatter.useoffset": False,  # ticks that must be added to a number in a corner are not read
         "figure.dpi": DPI,
         "figure.titlesize": 11,
         "figure.titleweight": "bold",
@@ -71,7 +78,7 @@ THEME = (
     }
 )
 #: Decorates a drawing function: the theme holds while it runs and nothing global stays changed.
-themed = matplotlib.rc_context(THEME)
+themed = matplotlib.rc_context(_THEME)
 
 
 class FigureError(ValueError):
@@ -83,10 +90,26 @@ class Picture(Figure):
 
     @themed
     def __init__(self, width: float, height: float, title: str | None = None):
-        """width, height: inches; title: the claim the figure makes."""
+        """Make an empty figure of `width` x `height` inches; `title` is the claim it makes, broken where it is long."""
         super().__init__(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
         if title:
-            self.suptitle(title, x=0.01, ha="left")
+            # Not `wrap=True`: matplotlib then reads dollars in a name as a formula, whatever the theme says.
+            lines = (textwrap.fill(line, int(_LETTERS_PER_INCH * width)) for line in title.splitlines())
+            self.suptitle("\n".join(lines), x=0.01, ha="left")
+
+    def panels(self, table: pd.DataFrame, column: str, **options) -> Iterator[tuple[Axes, str, pd.DataFrame]]:
+        """Make one panel beside the other for each value of a column; yields axes, value and rows in the table's order.
+
+        options: of `subplots`; all panels exist when the first is yielded.
+        """
+        groups = list(table.groupby(column, sort=False))
+        row = self.subplots(1, len(groups), squeeze=False, **options)[0]
+        return ((axes, name, rows) for axes, (name, rows) in zip(row, groups))
+
+    def legend_below(self, columns: int = 4, **options) -> None:
+        """Explain below all panels every label that any of them has, once."""
+        named = {label: handle for axes in self.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+        self.legend(named.values(), named.keys(), loc="outside lower center", ncols=columns, **options)
 
     def png(self) -> bytes:
         return self._rendered("png")

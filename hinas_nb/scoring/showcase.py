@@ -12,6 +12,7 @@ from torch import Tensor
 from hinas_nb.data import DataError, ImageSet, grey
 from hinas_nb.scoring.evaluate import Restore, Score, baseline, evaluate
 from hinas_nb.scoring.protocol import Protocol
+from hinas_nb.scoring.units import METRICS
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def compare(
     protocol: Protocol,
     square: tuple[int, int, int] | None = None,
 ) -> Showcase:
-    """Clean, degraded (for sr up-sampled bicubically) and restored image of one photograph, scored.
+    """Restore one photograph and return it clean, degraded (for sr up-sampled bicubically) and restored, scored.
 
     square: (top, left, side) in pixels, restored and scored alone; None: the whole image.
     Raises DataError.
@@ -40,12 +41,13 @@ def compare(
     before, after = (next(evaluate(how, one, protocol)) for how in (baseline(protocol), restore))
     how = f"noisy, sigma {protocol.sigma:g}" if protocol.task == "denoise" else f"bicubic x{protocol.scale}"
     columns = [("clean", clean), (how, before.restored), ("restored", after.restored)]
-    lines = [f"{score.psnr:.2f} dB / {score.ssim:.4f}" for score in (before, after)]
-    return Showcase(columns, [f"{name}: PSNR / SSIM", *lines], after)
+    psnr, ssim = METRICS["psnr"], METRICS["ssim"]
+    lines = [f"{psnr.number(score.psnr)} {psnr.unit} / {ssim.number(score.ssim)}" for score in (before, after)]
+    return Showcase(columns, [f"{name}: {psnr.title} / {ssim.title}", *lines], after)
 
 
 def cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet:
-    """A set of one image, the square at (top, left) of the named one, moved inside where it sticks out.
+    """Return a set of one image, the square at (top, left) of the named one, moved inside where it sticks out.
 
     Raises DataError.
     """
@@ -57,7 +59,7 @@ def cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet
 
 
 def busiest_square(images: ImageSet, name: str, side: int) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the square with the largest variance of grey levels, on a grid of 8 px.
+    """Return (top, left, height, width) of the square with the largest variance of grey levels, on a grid of 8 px.
 
     Chosen from the clean image alone, so that no network is favoured. Raises DataError.
     """

@@ -22,10 +22,15 @@ class Metric(Config):
 
     @property
     def header(self) -> str:
+        """Name the axis or column of such numbers: `PSNR (dB)`, or the title alone where there is no unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
+    def number(self, value: float) -> str:
+        """Return a value without its unit, with as many digits as it is printed with."""
+        return f"{value:.{self.digits}f}"
+
     def text(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
-        """`+0.05 [-0.01, +0.11]`, as far as there are numbers."""
+        """Return a difference and its interval, `+0.05 [-0.01, +0.11]`, as far as there are numbers."""
         ends = "" if math.isnan(low) or math.isnan(high) else f"[{self._signed(low)}, {self._signed(high)}]"
         return " ".join(filter(None, ["" if math.isnan(value) else self._signed(value), ends]))
 

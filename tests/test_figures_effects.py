@@ -52,13 +52,13 @@ def test_intervals_stand_where_they_are():
             "published": [0.02, np.nan], "published_low": np.nan, "published_high": np.nan,
         }
     )  # fmt: skip
-    (axes,) = figures.effect_plot(effects, "basic").axes
+    (axes,) = figures.effect_plot(effects, "difference from basic").axes
     lines = drawn(axes)["ours, 95 % over seeds"].get_segments()
     assert [(float(line[0][0]), float(line[-1][0])) for line in lines] == [(0.0, 0.2), (0.2, 0.4)]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["LWAS", "both"]
     legend = [text.get_text() for text in axes.figure.legends[0].get_texts()]
     assert "published, 95 %" in legend
-    (axes,) = figures.effect_plot(effects.drop(columns="published"), "basic").axes
+    (axes,) = figures.effect_plot(effects.drop(columns="published"), "difference from basic").axes
     assert not any(text.get_text().startswith("published") for text in axes.figure.legends[0].get_texts())
 
 

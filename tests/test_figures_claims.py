@@ -8,7 +8,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from hinas_nb import figures
-from hinas_nb.figures.forest import SHOWN, VERDICT_COLOURS
+from hinas_nb.figures.claims import _SHOWN, VERDICT_COLOURS
+from hinas_nb.figures.style import PALE
 
 
 def line(label, panel="PSNR (dB)", group="One claim", published=0.1, ours=0.2, verdict="undecided", **more):
@@ -36,7 +37,7 @@ def marks(figure, panel=0):
         for one in figure.axes[panel].lines
         if one.get_gid() in VERDICT_COLOURS
     ]
-    return sorted(drawn, key=lambda mark: -mark[1])
+    return sorted(drawn, key=lambda mark: mark[1])
 
 
 def test_both_sides_stand_in_their_row_in_the_colours_of_their_verdicts():
@@ -44,9 +45,9 @@ def test_both_sides_stand_in_their_row_in_the_colours_of_their_verdicts():
     drawn = marks(figures.forest_plot(table, ["PSNR (dB)"]))
     colours = VERDICT_COLOURS
     assert [(x, round(y), marker, colour) for x, y, marker, colour, _ in drawn] == [
-        (0.1, -1, "D", colours["supports"]),
-        (0.2, -1, "o", colours["contradicts"]),
-        (0.2, -2, "o", colours["undecided"]),
+        (0.1, 1, "D", colours["supports"]),
+        (0.2, 1, "o", colours["contradicts"]),
+        (0.2, 2, "o", colours["undecided"]),
     ]
 
 
@@ -55,7 +56,7 @@ def test_rows_are_shared_by_the_panels_and_headed_by_their_claim():
     figure = figures.forest_plot(table, ["PSNR (dB)", "SSIM"])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["", "a", "b", "", "a"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["One claim", "Another claim"]
-    assert [round(y) for _, y, *_ in marks(figure, 1)] == [-1, -1, -2, -2]
+    assert [round(y) for _, y, *_ in marks(figure, 1)] == [1, 1, 2, 2]
 
 
 def test_without_an_interval_a_mark_is_hollow():
@@ -75,7 +76,7 @@ def test_wild_intervals_of_ours_leave_the_published_readable():
 def test_the_triangle_points_to_the_claimed_side_from_the_margin():
     table = pd.DataFrame([line("a", margin=-0.05), line("b", direction=-1)])
     lines = figures.forest_plot(table, ["PSNR (dB)"]).axes[0].lines
-    triangles = [(list(one.get_xdata()), one.get_marker()) for one in lines if one.get_color() == "#C4C4C4"]
+    triangles = [(list(one.get_xdata()), one.get_marker()) for one in lines if one.get_color() == PALE]
     assert triangles == [([-0.05], ">"), ([0.0], "<")]
 
 
@@ -85,7 +86,7 @@ def test_a_table_without_rows_is_refused():
 
 
 def test_the_table_names_a_claim_once_and_colours_both_verdicts():
-    row = dict.fromkeys(SHOWN, "") | {"verdict": "supports", "on the paper's evidence": "undecided", "where": "unseen"}
+    row = dict.fromkeys(_SHOWN, "") | {"verdict": "supports", "on the paper's evidence": "undecided", "where": "unseen"}
     row |= {"budget": "smoke", "protocol": "sr-standard", "note": "ours: on a part"}
     rows = [{"it says": says} | row for says in ("One claim", "One claim", "Another")]
     page = figures.verdict_table(pd.DataFrame(rows)).to_html()

@@ -1,0 +1,71 @@
+"""Differences between the arms of an ablation with their intervals, and scores along a swept setting.
+
+Drawn in notebooks 10 to 15.
+"""
+
+import numpy as np
+import pandas as pd
+
+from hinas_nb.figures.axes import draw_intervals, name_rows
+from hinas_nb.figures.style import INK, MUTED, SERIES, Picture, themed
+from hinas_nb.scoring.units import METRICS
+
+#: How far above its row a mark stands; columns of value, low and high end; marker, colour, line width and legend.
+_MARKS = (
+    (0.16, ("difference", "low", "high"), "o", SERIES[0], 2, "ours, 95 % over seeds"),
+    (-0.04, ("difference", "images_low", "images_high"), "", SERIES[4], 1, "ours, 95 % over images"),
+    (-0.24, ("published", "published_low", "published_high"), "D", MUTED, 2, "published, 95 %"),
+)
+
+
+@themed
+def effect_plot(
+    effects: pd.DataFrame, label: str, seeds: pd.DataFrame | None = None, title: str | None = None
+) -> Picture:
+    """Draw every arm's difference against zero, published ones as diamonds, one panel per `group`.
+
+    effects: one row per arm and group: `arm`, `group` (the panel's title, with the unit), `difference`, `low`, `high`
+        (over seeds), and where they exist `images_low`, `images_high` (drawn thin), `published`, `published_low`,
+        `published_high`.
+    label: the axis, such as "difference from basic".
+    seeds: the differences of single seeds as faint dots: `arm`, `group` and `value`.
+    """
+    arms = effects["arm"].unique()
+    place = {arm: float(index) for index, arm in enumerate(arms)}
+    figure = Picture(1.9 + 2.7 * effects["group"].nunique(), 1.3 + 0.48 * len(arms), title)
+    for axes, group, rows in figure.panels(effects, "group", sharey=True):
+        axes.axvline(0, color=INK, lw=0.8, zorder=1)
+        for above, columns, marker, colour, width, name in _MARKS:
+            draw_intervals(axes, rows, rows["arm"].map(place) - above, columns, marker, colour, width, name)
+        if seeds is not None:
+            own = seeds[seeds["group"] == group]
+            axes.scatter(own["value"], own["arm"].map(place) - 0.32, s=9, color=SERIES[0], alpha=0.5, lw=0)
+        name_rows(axes, arms)
+        axes.set(xlabel=label, title=group)
+        axes.locator_params(axis="x", nbins=4)  # SSIM's ticks are long
+    figure.legend_below(3)
+    return figure
+
+
+@themed
+def sweep_plot(
+    table: pd.DataFrame, setting: str, label: str, group: str | None = None, title: str | None = None
+) -> Picture:
+    """Draw scores along a swept setting: every seed a dot, their mean a line; values at equal distances.
+
+    table: one row per seed and value of `setting`, with `psnr` (dB) and `ssim`; group: a line for each value.
+    label: the axis, with its unit.
+    """
+    values = np.sort(table[setting].unique())
+    groups = [("mean over seeds", table)] if group is None else list(table.groupby(group, sort=False))
+    figure = Picture(7.2, 3.2, title)
+    for axes, metric in zip(figure.subplots(1, 2), ("psnr", "ssim")):
+        for (name, rows), colour in zip(groups, SERIES):
+            means = rows.groupby(setting)[metric].mean()
+            places = np.searchsorted(values, means.index), np.searchsorted(values, rows[setting])
+            axes.plot(places[0], means, color=colour, label=name, zorder=2, gid=f"line {name}")
+            axes.scatter(places[1], rows[metric], s=14, color=colour, alpha=0.6, lw=0, zorder=3)
+        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axes.set(xlabel=label, ylabel=METRICS[metric].header, xlim=(-0.3, len(values) - 0.7))
+    figure.legend_below(3)
+    return figure
