@@ -25,9 +25,13 @@ class DnCNN(Restorer):
 
     def __init__(self, width: int = 64):
         super().__init__()
-        inner = [layer for _ in range(LAYERS - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
-        first, last = conv(1, width), near_identity(conv(width, 1, bias=False))
-        self.layers = nn.Sequential(first, nn.ReLU(), *inner, last)
+        self.layers = plain(1, width, 1, LAYERS, bias=False)
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         return noisy - self.layers(noisy)
+
+
+def plain(inputs: int, width: int, outputs: int, layers: int, bias: bool = True) -> nn.Sequential:
+    """Return a DnCNN without its skip. bias: whether the last convolution has one."""
+    inner = [layer for _ in range(layers - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
+    return nn.Sequential(conv(inputs, width), nn.ReLU(), *inner, near_identity(conv(width, outputs, bias=bias)))

@@ -23,9 +23,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.dncnn import plain
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
-from hinas_nb.method.operations import conv_norm, near_identity
+from hinas_nb.method.operations import conv_norm
 
 CHANNELS, NEIGHBOURS = 8, 7  # of the features compared; nearest patches
 PATCH, STRIDE = 10, 5  # pixels
@@ -43,10 +44,8 @@ class N3Net(Restorer):
         super().__init__()
         extended = CHANNELS * (1 + NEIGHBOURS)
         ends = [(1, CHANNELS), (extended, CHANNELS), (extended, 1)]
-        self.stages = nn.ModuleList(plain(inputs, width, outputs) for inputs, outputs in ends)
+        self.stages = nn.ModuleList(plain(inputs, width, outputs, DEPTH) for inputs, outputs in ends)
         self.blocks = nn.ModuleList(N3Block(width) for _ in ends[1:])
-        for stage in self.stages:
-            near_identity(stage[-1])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         features = noisy
@@ -153,12 +152,6 @@ def log_left(log_weight: Tensor) -> Tensor:
     guarded = (left + GUARD).log()
     of_large = guarded + (left.log() - guarded).detach()
     return torch.where(log_weight < half, of_small, of_large).clamp(min=USED)
-
-
-def plain(inputs: int, width: int, outputs: int) -> nn.Sequential:
-    """Return a DnCNN without its skip."""
-    inner = [layer for _ in range(DEPTH - 2) for layer in (*conv_norm(width, width, 3), nn.ReLU())]
-    return nn.Sequential(conv(inputs, width), nn.ReLU(), *inner, conv(width, outputs))
 
 
 def embedding(width: int, outputs: int) -> nn.Sequential:

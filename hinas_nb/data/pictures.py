@@ -299,11 +299,10 @@ def _read_pillow(content: bytes) -> Picture:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Return the values of a picture that Pillow decoded, a transparent colour as alpha."""
-    if "transparency" in image.info and image.mode in CLEAR:
-        return np.array(image.convert(CLEAR[image.mode]))
     if image.mode not in MODES:
         raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
-    return np.array(image.convert(MODES[image.mode]))
+    modes = MODES | CLEAR if "transparency" in image.info else MODES
+    return np.array(image.convert(modes[image.mode]))
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

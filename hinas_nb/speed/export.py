@@ -1,4 +1,4 @@
-"""The derived network as an ONNX file, and ONNX Runtime as the engine that runs it (extra `export`).
+"""Export of the derived network to an ONNX file, and ONNX Runtime as the engine that runs it (extra `export`).
 
 `to_onnx` writes one file for images of any size; what the weights file says of the network goes along in the
 model's metadata. `session` stands wherever inference takes a network, tiles included.
@@ -25,13 +25,13 @@ TEXTS = {MARK, "task", "licence"}  # entries kept as they are; the others are JS
 
 
 class ExportError(ValueError):
-    """A package is missing, or a file is not what export writes; the text is one line."""
+    """Tells of a package that is missing, or of a file that export did not write; the text is one line."""
 
 
 def to_onnx(network: DerivedNetwork, path: Path) -> None:
-    """Write the network for inference: batch norms folded, any batch, height and width, weights inside.
+    """Write one file that infers as the network does, to 1e-5: of any batch, height and width, weights inside.
 
-    Equal to the network to 1e-5. Raises ExportError, StoreError.
+    Raises ExportError, StoreError.
     """
     if path.suffix != ".onnx" or path.is_dir() or not path.absolute().parent.is_dir():
         raise ExportError(f"output must be a .onnx file in an existing folder, got {path}")
@@ -39,7 +39,7 @@ def to_onnx(network: DerivedNetwork, path: Path) -> None:
 
 
 def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
-    """ONNX Runtime on the CPU for a file of `to_onnx`, or for a network, which is exported in memory first.
+    """Return ONNX Runtime, on the CPU, with a file of `to_onnx`, or with a network, which is exported in memory first.
 
     Raises ExportError, StoreError.
     """
@@ -61,7 +61,7 @@ def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
 
 
 class Session:
-    """An exported network: called like the network itself, with its `task`, `scale` and `halo`.
+    """Stands for an exported network: it is called like the network itself and has its `task`, `scale` and `halo`.
 
     trained: the file's metadata (task, genotype, sigma in grey levels 0-255, scale, base_width, licence, ...).
     """
@@ -78,7 +78,7 @@ class Session:
     def __call__(
         self, image: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
-        """The restored image, not clipped, on the device the image came from. Raises ExportError."""
+        """Return the restored image, not clipped, on the device the image came from. Raises ExportError."""
         if image.dim() != 4 or image.shape[1] != self.channels:
             rule = f"(batch, {self.channels}, height, width) for {self.task}"
             raise ExportError(f"image must be of shape {rule}, got {tuple(image.shape)}")
@@ -87,6 +87,7 @@ class Session:
 
 
 def _model(network: DerivedNetwork) -> bytes:
+    """Return the content of an ONNX file: batch norms folded, with what is known of the network."""
     _require("onnx", "onnxscript")
     folded = network.folded().cpu()
     example = torch.zeros(2, network.channels, 16, 24)  # sizes of 1 would be taken for constants
@@ -103,16 +104,15 @@ def _model(network: DerivedNetwork) -> bytes:
         ).model_proto
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         part.ClearField("metadata_props")  # stack traces with the paths of this machine
-    trained = getattr(network, "trained", {})
-    learned = {"sigma": trained.get("sigma"), "steps": trained.get("steps")}
-    learned |= {"sigma_range": trained["sigma_range"]} if "sigma_range" in trained else {}
-    about = network.metadata() | learned | {"halo": network.halo, "licence": LICENCE}
-    for key, value in ({MARK: __version__} | about).items():
+    learned = {key: network.trained[key] for key in ("sigma", "steps", "sigma_range") if key in network.trained}
+    about = {MARK: __version__, "sigma": None, "steps": None, "halo": network.halo, "licence": LICENCE}
+    for key, value in (network.metadata() | about | learned).items():
         model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))
     return model.SerializeToString()
 
 
 def _require(*packages: str) -> None:
+    """Raise ExportError for a package of the extra that is not installed."""
     for name in packages:
         if find_spec(name) is None:
             raise ExportError(f"{name} is not installed: pip install 'hinas_nb[export]'")
@@ -120,7 +120,7 @@ def _require(*packages: str) -> None:
 
 @contextmanager
 def _quiet():
-    """Without the exporter's warnings about its own deprecations and about torchvision, which nobody needs."""
+    """Silence the exporter's warnings about its own deprecations and about torchvision, which nobody needs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
