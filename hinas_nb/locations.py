@@ -35,6 +35,12 @@ def results() -> Path:
     return absolute(named) if named else home() / "results"
 
 
+def results_of(profile: str) -> Path:
+    """The folder of one profile's results; inside a batch that departs from it, the folder of that variant."""
+    named = os.environ.get("HINAS_PLACE")
+    return absolute(named) if named else results() / profile
+
+
 def data(named: str | Path | None = None) -> Path:
     """The folder of all data sets: as named, else HINAS_DATA, else `data/` of the collection; absolute."""
     named = named or os.environ.get("HINAS_DATA")

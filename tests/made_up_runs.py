@@ -1,8 +1,12 @@
-"""Finished Runs that nothing computed: for tests of what is read from a store."""
+"""Finished Runs that nothing computed, and effects that nobody measured: for tests of what is read."""
 
 import json
+from pathlib import Path
 
-from hinas_nb.evidence import claims
+import pandas as pd
+
+from hinas_nb import locations
+from hinas_nb.evidence import effects
 from hinas_nb.running import notes
 from hinas_nb.running.store import Store
 
@@ -18,16 +22,22 @@ def finish(budget, config, text="", records=(), genotype=None):
     folder.finish({})
 
 
-def score(budget, question: claims.Question, effect: float, spread: float = 0.01, seeds: list[int] | None = None):
-    """Score both arms with PSNR = SSIM: the control 20 and something, the treatment `effect` more."""
-    for treatment, side in zip((True, False), claims.arms(question, budget)):
-        for run in side:
-            seed = run.labels["seed"]
-            if seeds is not None and seed not in seeds:
-                continue
-            value = 20 + seed + treatment * (effect + spread * (seed - 1))
-            rows = [f"{image},{value + step},{value + step},8,8,0.1" for step, image in enumerate("ab")]
-            finish(budget, run.config, "\n".join(["image,psnr,ssim,height,width,seconds", *rows]))
+def effect(
+    treatment, control, metric, difference=0.5, half=0.1, seeds=3, task="denoise", data="photos", degradation=50.0
+) -> pd.DataFrame:
+    """One made-up effect whose interval reaches `half` to both sides."""
+    row = {"treatment": treatment, "control": control, "task": task, "data": data, "degradation": degradation}
+    row |= {"metric": metric, "difference": difference, "low": difference - half, "high": difference + half}
+    row |= {"detectable": half, "seeds": seeds, "images_low": difference - 1, "images_high": difference + 1}
+    return pd.DataFrame([row | {"protocol": "denoise-standard", "note": "made up"}], columns=effects.COLUMNS)
+
+
+def leave(budget, number: str, found: pd.DataFrame) -> Path:
+    """What a notebook of this number leaves behind at a budget; returns the file."""
+    path = locations.results_of(budget.name) / "tables" / f"{number}_a_notebook__effects.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(effects.stamped(found).to_csv(index=False))
+    return path
 
 
 def noted(folder, **values):

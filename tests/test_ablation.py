@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from hinas_nb import data, locations
 from hinas_nb.batch import contract, planning
-from hinas_nb.evidence import ablation, arms, claim_file, claims
+from hinas_nb.evidence import ablation, arms, effects, paper_effects
 from hinas_nb.evidence.ablation import AblationError
 from hinas_nb.experiment.config import EvaluateConfig, TrainConfig
 from hinas_nb.experiment.profile import load_profile
@@ -38,7 +38,7 @@ TWO_SEEDS = [
 
 
 def cells(*rows) -> pd.DataFrame:
-    columns = ["row", "task", "data", "degradation", "metric", "value", "deviation", "flag"]
+    columns = ["arm", "task", "data", "degradation", "metric", "value", "deviation", "flag"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -81,18 +81,19 @@ def test_deviation_is_over_seeds_of_means_over_images():
     assert one["deviation"].isna().all()
 
 
-def test_cells_that_one_side_lacks_stay_and_say_so():
+def test_cells_that_one_side_lacks_stay_and_say_so(monkeypatch):
     published = cells(
-        ("HiNAS basic", "denoise", "BSDS500", 50.0, "psnr", 26.70, 0.17, ""),
-        ("HiNAS basic", "denoise", "photos", 50.0, "psnr", 25.00, math.nan, "misprint"),
+        ("basic", "denoise", "BSDS500", 50.0, "psnr", 26.70, 0.17, ""),
+        ("basic", "denoise", "photos", 50.0, "psnr", 25.00, math.nan, "misprint"),
         ("another", "denoise", "BSDS500", 50.0, "psnr", 1.0, 0.0, ""),
-        ("HiNAS basic", "sr", "Set5", 4, "psnr", 31.0, 0.0, ""),
+        ("basic", "sr", "Set5", 4, "psnr", 31.0, 0.0, ""),
     )
-    rows = {"basic": "HiNAS basic"}
-    table = ablation.beside(ablation.summary(scored(TWO_SEEDS)), published, rows)
-    wide = ablation.printed(table, "smoke").set_index(["arm", "scores"])
+    monkeypatch.setattr(paper_effects, "of_arms", lambda number: published)
+    table = ablation.beside(scored(TWO_SEEDS), [1])
+    ((number, wide),) = ablation.printed(table, {"denoise": 1, "sr": 2}, "smoke")
+    wide = wide.set_index(["arm", "scores"])
     psnr, theirs = "photos, sigma 50: PSNR (dB)", "BSDS500, sigma 50: PSNR (dB)"
-    assert list(wide.columns) == [psnr, "photos, sigma 50: SSIM", theirs]
+    assert number == 1 and list(wide.columns) == [psnr, "photos, sigma 50: SSIM", theirs]
     assert wide.loc[("basic", "ours"), psnr] == "26.00 ± 1.41"
     assert wide.loc[("basic", "published"), psnr] == "25.00 (!)"
     assert wide.loc[("LWAS", "published"), psnr] == "not published"
@@ -103,33 +104,6 @@ def test_cells_that_one_side_lacks_stay_and_say_so():
 
 
 # Differences
-
-
-def test_differences_are_paired_by_seed():
-    table = ablation.effects(scored(TWO_SEEDS), "basic").set_index("metric")
-    effect = table.loc["psnr"]
-    assert (effect["arm"], effect["seeds"]) == ("LWAS", 2)
-    # Means over images differ by 0.3 dB with both seeds, though the seeds differ by 2 dB: no spread is left.
-    assert [effect[name] for name in ("difference", "low", "high")] == pytest.approx([0.3] * 3)
-    # The two images differ by 0.1 and 0.5 dB: Student's factor of one degree of freedom is 12.706.
-    assert [effect["images_low"], effect["images_high"]] == pytest.approx(
-        [0.3 - 12.706 * 0.2, 0.3 + 12.706 * 0.2], abs=1e-4
-    )
-    assert table.loc["ssim", "difference"] == pytest.approx(0.003)
-
-
-def test_published_differences_stand_beside_ours():
-    published = cells(
-        ("b", "denoise", "photos", 50.0, "psnr", 26.0, 0.1, ""), ("l", "denoise", "photos", 50.0, "psnr", 26.5, 0.1, "")
-    )
-    scores = scored(TWO_SEEDS)
-    table = ablation.beside(ablation.summary(scores), published, {"basic": "b", "LWAS": "l"})
-    both = ablation.effects_beside(ablation.effects(scores, "basic"), table, "basic").set_index("metric")
-    row = both.loc["psnr"]
-    assert row["published"] == pytest.approx(0.5)
-    # Welch, 4 degrees of freedom: 2.776 * 0.1 * sqrt(2 / 3).
-    assert row["published_high"] - row["published"] == pytest.approx(2.776 * 0.1 * math.sqrt(2 / 3), abs=1e-3)
-    assert math.isnan(both.loc["ssim", "published"])
 
 
 def test_changes_of_an_image_are_means_over_seeds():
@@ -153,7 +127,7 @@ def evaluation(seed: int = 0, **changes) -> EvaluateConfig:
     return EvaluateConfig(model=training, data="photos", protocol=protocol.get("denoise-standard"))
 
 
-def test_sizes_are_the_published_counts_of_facts(tmp_path):
+def test_sizes_are_the_published_counts_of_facts(tmp_path, monkeypatch):
     widths = {"ws": {}, "w40": {"width_factors": (2.0,)}}
     runs = [
         Run(evaluation(seed, **changes), {"task": "denoise", "degradation": 50.0, "arm": arm, "seed": seed})
@@ -162,8 +136,10 @@ def test_sizes_are_the_published_counts_of_facts(tmp_path):
     ]
     found = arms.networks([*runs, *runs], Store(tmp_path))
     assert list(found["live"]) == [209_569, 209_569, 452_369, 452_369], "width 20 and 40, each training once"
-    published = cells(("HiNAS-w40", "denoise", "BSDS500", 30.0, "parameters_m", 0.57, math.nan, ""))
-    sizes = arms.sizes(found, published, {"w40": "HiNAS-w40"}).set_index("arm")
+    assert list(found["parameters_m"]) == [0.209569, 0.209569, 0.452369, 0.452369], "at the published width, as here"
+    published = cells(("w40", "denoise", "BSDS500", 30.0, "parameters_m", 0.57, math.nan, ""))
+    monkeypatch.setattr(paper_effects, "of_arms", lambda number: published)
+    sizes = arms.sizes(found, [3]).set_index("arm")
     assert list(sizes["live (M)"]) == ["0.21", "0.452"]
     assert list(sizes["published (M)"]) == ["not published", "0.57"]
 
@@ -223,27 +199,15 @@ def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
 # Words
 
 
-def test_what_contradicts_the_paper_is_said_first():
-    row = {"it says": "LWAS helps", "comparison": "LWAS - basic", "images": "sigma 50", "metric": "PSNR (dB)"}
-    row |= {"ours": "-0.20 [-0.30, -0.10]", "published": "+0.08 [-0.29, +0.45]", "verdict": "contradicts"}
-    judged = pd.DataFrame([row, row | {"verdict": "undecided"}])
-    text = ablation.against_the_paper(judged, "laptop")
-    assert text.startswith("**Contradicts the paper** at the laptop budget (1 contradicts, 1 undecided):")
-    assert text.count("- LWAS helps: LWAS - basic, sigma 50, PSNR (dB) is -0.20 [-0.30, -0.10]") == 1
-    calm = ablation.against_the_paper(judged[1:], "laptop")
-    assert calm == "**Nothing here contradicts the paper** at the laptop budget (1 undecided)."
-
-
 def test_an_effect_is_said_with_its_interval_or_without():
-    effects = ablation.effects(scored(TWO_SEEDS), "basic")
-    assert ablation.in_words(effects.iloc[0]) == "PSNR +0.30 [+0.30, +0.30] dB"
-    single = ablation.effects(scored([row for row in TWO_SEEDS if row[1] == 0]), "basic")
+    found = effects.of_scores(scored(TWO_SEEDS), [("LWAS", "basic")])
+    assert ablation.in_words(found.iloc[0]) == "PSNR +0.30 [+0.30, +0.30] dB"
+    single = effects.of_scores(scored([row for row in TWO_SEEDS if row[1] == 0]), [("LWAS", "basic")])
     assert ablation.in_words(single.iloc[1]) == "SSIM +0.0030"
-    printed = ablation.effects_printed(
-        single.assign(published=math.nan, published_low=math.nan, published_high=math.nan)
-    )
-    assert set(printed["published [95 %]"]) == {"not published"}
-    assert set(printed["smallest detectable"]) == {"needs two seeds"}
+    shown = ablation.readable(paper_effects.beside(single, [1]))
+    assert set(shown["published [95 %]"]) == {"not published"}
+    assert set(shown["smallest detectable"]) == {"needs two seeds"}
+    assert set(shown["comparison"]) == {"LWAS - basic"} and set(shown["images"]) == {"photos, sigma 50"}
 
 
 # The notebooks' grids
@@ -258,17 +222,6 @@ def planned(number: str, profile: str, **values) -> list[Run]:
 
 def key(config) -> str:
     return json.dumps(canonical(config.identity()), sort_keys=True)
-
-
-@pytest.mark.parametrize("number", ["10", "11", "12"])
-@pytest.mark.parametrize("profile", ["smoke", "laptop", "paper"])
-def test_claims_are_judged_on_the_notebooks_runs(number, profile):
-    names = [name for name, claim in claim_file.load().claims.items() if number in claim.notebooks]
-    asked = {key(run.config) for run in claims.needed(load_profile(profile), names)}
-    made = set()
-    for run in planned(number, profile):
-        made |= {key(config) for config in (run.config, run.config.model, run.config.model.genotype)}
-    assert asked and asked <= made
 
 
 def test_layerwise_and_residual_are_searched_and_trained_alike():

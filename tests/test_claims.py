@@ -1,57 +1,44 @@
-"""Claims name rows, arms and Runs that exist; both sides are read as they stand; verdicts follow from them."""
+"""Claims name rows and arms that exist; verdicts follow from the effects that notebooks leave behind alone."""
 
-import json
 import math
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 
-import numpy as np
+import pandas as pd
 import pytest
-import torch
 import yaml
-from made_up_runs import finish, score
+from made_up_runs import effect, leave
 
 from hinas_nb import locations
-from hinas_nb.batch import contract, planning
-from hinas_nb.evidence import claim_file, claims, paper_tables, said, stats, timing_runs
-from hinas_nb.evidence.claim_file import METRICS, PUBLISHED_ONLY
-from hinas_nb.evidence.claims import Question
-from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
+from hinas_nb.batch import contract
+from hinas_nb.evidence import claim_file, claims, effects, paper_effects, paper_tables, stats
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.experiment.profile import load_profile
-from hinas_nb.experiment.runs import REVISIONS, producer_of
-from hinas_nb.method.genotype import random_genotype
-from hinas_nb.running.store import Store
+from hinas_nb.files import FileContentError
+from hinas_nb.scoring.units import METRICS
 from hinas_nb.settings import ConfigError
 
 BOOK = claim_file.load()
 SEEDS = {"seeds": [0, 1, 2]}
 ROOT = Path(__file__).parents[1]
+EMPTY = pd.DataFrame(columns=effects.COLUMNS)
 
 
 @pytest.fixture
 def budget(tmp_path, monkeypatch):
-    """The smoke budget with three seeds and an empty store."""
+    """The smoke budget with three seeds and no results."""
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path / "results"))
     return load_profile("smoke", SEEDS)
 
 
-def question(name, treatment, control, metric, task="denoise", degradation: float | None = 50.0) -> Question:
-    return Question(name, BOOK.claims[name], treatment, control, metric, task, degradation)
-
-
-def row(budget, one: Question) -> dict:
-    """The row of `claims.effects` that answers it."""
-    table = claims.effects(budget, [one.name])
-    same = (table["comparison"] == one.comparison) & (table["metric"] == one.metric) & (table["task"] == one.task)
-    if one.degradation is not None:
-        same &= table["degradation"] == one.degradation
-    (found,) = table[same].to_dict("records")
-    return found
-
-
-LWAS = question("lwas", "LWAS", "basic", "psnr")
+def judged(budget, name, comparison, metric, task="denoise", degradation=50.0, found=EMPTY) -> dict:
+    """The row of `claims.judge` with the verdict on one difference."""
+    table = claims.judge(found, budget, [name])
+    same = (table["comparison"] == comparison) & (table["metric"] == metric) & (table["task"] == task)
+    at = table["degradation"].isna() if degradation is None else table["degradation"] == degradation
+    (row,) = table[same & at].to_dict("records")
+    return row
 
 
 # --- the file
@@ -81,60 +68,23 @@ def test_a_printed_claim_has_cells(name):
         assert f"{treatment} - {control}" in set(table["comparison"]), "no cell that both arms have"
 
 
-@pytest.mark.parametrize(
-    "profile", ["smoke", *(pytest.param(name, marks=pytest.mark.slow) for name in ("laptop", "paper"))]
-)
-def test_every_arm_can_be_built(profile):
-    budget = load_profile(profile)
-    for one in claims.questions(budget):
-        sides = claims.arms(one, budget)
-        names = {one.treatment, one.control} - {claim_file.CHANCE}
-        if any(PUBLISHED_ONLY in BOOK.arms[name] for name in names):
-            assert sides is None
-        elif sides:
-            hashes = [{as_text(run.config) for run in side} for side in sides]
-            assert all(len(side) == len(runs) for side, runs in zip(hashes, sides)), "seeds or draws do nothing"
-            assert not hashes[0] & hashes[1], f"{one.comparison} compares a Run with itself"
-
-
-@cache
-def asked(number: str) -> tuple[set[str], set[str]]:
-    """The Runs, and their producers, that the notebook with this number asks for, and the tasks it does unasked."""
-    (path,) = contract.find([number], ROOT / "notebooks")
-    notebook = contract.read(path)
-    plan = planning.plan(planning.Job(notebook, {"profile": "smoke"}))
-    assert plan.error is None
-    configs = [run.config for run in plan.runs]
-    for config in configs:
-        producer = producer_of(config)
-        if producer is not None:
-            configs.append(producer)
-    tasks = {notebook.parameters["task"].default} if "task" in notebook.parameters else {"denoise", "sr"}
-    return {as_text(config) for config in configs}, tasks
-
-
-def as_text(config) -> str:
-    return json.dumps(config.identity(), sort_keys=True)
-
-
-@pytest.mark.parametrize("name", BOOK.claims)
-def test_a_claim_rests_on_runs_that_its_notebooks_ask_for(name):
-    """The same Runs, by hash: else the scorecard would wait for evidence that no notebook makes."""
-    numbers = [number for number in BOOK.claims[name].notebooks if list((ROOT / "notebooks").glob(f"{number}_*"))]
-    if not numbers or numbers[0] >= "20":
-        pytest.skip("its notebooks are not there yet, or compare what the budget affords")
-    made = set().union(*(asked(number)[0] for number in numbers))
-    tasks = set().union(*(asked(number)[1] for number in numbers))
-    runs = [run for run in claims.needed(load_profile("smoke"), [name]) if run.labels["task"] in tasks]
-    assert runs and not [run.labels for run in runs if as_text(run.config) not in made]
+@pytest.mark.parametrize("name", [name for name, claim in BOOK.claims.items() if claim.notebooks])
+def test_the_notebooks_of_a_claim_leave_effects_of_its_arms(name):
+    """As they are written there: else the scorecard would wait for evidence that no notebook leaves behind."""
+    written = ""
+    for path in contract.find(list(BOOK.claims[name].notebooks), ROOT / "notebooks"):
+        written += "\n".join(source for *_, source in contract.read(path).cells)
+    assert "publisher.effects(" in written
+    if name not in ("denoising-accuracy", "denoising-speed", "sr-accuracy", "sr-heavy", "sr-speed"):  # named by systems
+        arms = {arm for pair in BOOK.claims[name].compare for arm in pair} - {effects.CHANCE, "MSE + 0.6 log-SSIM"}
+        assert not [arm for arm in arms if f'"{arm}"' not in written]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tables": {1: {"rows": {"typo": "RSWS"}}}}, "arm must be one of .*, got 'typo' in table 1"),
-        ({"tables": {1: {"rows": {}, "like": [[9, "both"]]}}}, "table must be one of 1, got 9 in like of table 1"),
-        ({"arms": {"basic": {"genotype": {"Typo": {}}}}}, "genotype must be one of Perturbed.*, got 'Typo' in arm"),
+        ({"tables": {1: {"like": [[9, "both"]]}}}, "table must be one of 1, got 9 in like of table 1"),
+        ({"tables": {1: {"like": [[1, "bth"]]}}}, "arm must be one of .*, got 'bth' in like of table 1"),
         ({"claims": {"lwas": {"compare": [["LWAS", "bsic"]]}}}, "arm must be one of .*, got 'bsic' in claim lwas"),
         ({"claims": {"lwas": {"metrics": {"lpips": {"direction": 1}}}}}, "metric must be one of .*, got 'lpips'"),
         ({"claims": {"lwas": {"metrics": {"psnr": {"direction": 2}}}}}, "direction: .* got 2"),
@@ -145,7 +95,6 @@ def test_a_claim_rests_on_runs_that_its_notebooks_ask_for(name):
 def test_a_name_that_nothing_stands_behind_is_refused(change, message, tmp_path, monkeypatch):
     content = yaml.safe_load((ROOT / "params" / "claims.yaml").read_text())
     content = {
-        "arms": content["arms"],
         "tables": {1: content["tables"][1]},
         "claims": {"lwas": content["claims"]["lwas"] | {"tables": [1]}},
     }
@@ -162,14 +111,14 @@ def test_a_name_that_nothing_stands_behind_is_refused(change, message, tmp_path,
 
 def test_an_unknown_claim_is_refused(budget):
     with pytest.raises(ConfigError, match=r"claim must be one of lwas, .*, got 'lwa'"):
-        claims.verdicts(budget, ["lwa"])
+        claims.judge(EMPTY, budget, ["lwa"])
 
 
 # --- the paper's side
 
 
 def test_a_published_effect_is_welchs_of_the_printed_means_and_deviations(budget):
-    found = row(budget, LWAS)
+    found = judged(budget, "lwas", "LWAS - basic", "psnr")
     expected = stats.published(26.78, 0.0723, 26.70, 0.1749)
     assert (found["published"], found["published_low"], found["published_high"]) == pytest.approx(
         (expected.mean, expected.low, expected.high)
@@ -178,7 +127,7 @@ def test_a_published_effect_is_welchs_of_the_printed_means_and_deviations(budget
 
 
 def test_single_runs_borrow_the_deviation_of_table_1(budget):
-    found = row(budget, question("ssim-raises-ssim", "MSE + SSIM", "MSE", "ssim", degradation=30.0))
+    found = judged(budget, "ssim-raises-ssim", "MSE + 0.6 log-SSIM - MSE", "ssim", degradation=30.0)
     half = 4.302652729749462 * 0.0015 * math.sqrt(2)
     assert found["published"] == pytest.approx(0.8403 - 0.8254)
     assert found["published_high"] - found["published"] == pytest.approx(half)
@@ -187,272 +136,185 @@ def test_single_runs_borrow_the_deviation_of_table_1(budget):
 
 
 def test_another_systems_number_is_exact(budget):
-    found = row(budget, question("denoising-accuracy", "HiNAS", "N3Net", "psnr"))
+    found = judged(budget, "denoising-accuracy", "HiNAS - N3Net", "psnr")
     expected = stats.published(26.81, 0.07, 26.50, 0.0)
     assert (found["published_low"], found["published_high"]) == pytest.approx((expected.low, expected.high))
     assert found["published_note"] == "deviation of table 1"
 
 
 def test_a_deviation_that_cannot_be_read_leaves_the_claim_undecided(budget):
-    found = row(budget, question("residual", "ResL", "basic", "psnr", degradation=70.0))
+    found = judged(budget, "residual", "ResL - basic", "psnr", degradation=70.0)
     assert math.isnan(found["published_low"]) and found["published_verdict"] == "undecided"
     assert "without a decimal point" in found["published_note"]
 
 
 def test_costs_are_changes_in_percent(budget):
-    hours = row(budget, question("sharing-saves", "sharing", "no sharing", "gpu_hours", degradation=None))
-    memory = row(budget, question("sharing-saves", "sharing", "no sharing", "search_memory", degradation=None))
+    hours = judged(budget, "sharing-saves", "sharing - no sharing", "gpu_hours", degradation=None)
+    memory = judged(budget, "sharing-saves", "sharing - no sharing", "search_memory", degradation=None)
     assert hours["published"] == pytest.approx(100 * (1.0 / 3.6 - 1))
     assert memory["published"] == pytest.approx(100 * (1 / 3 - 1))
     assert {hours["published_verdict"], memory["published_verdict"]} == {"undecided"}, "one measurement each"
+    widest = judged(budget, "last-layer-widest", "found - chance", "last_widest", degradation=None)
+    assert widest["published_note"].startswith("1 of 1") and widest["published_verdict"] == "undecided"
 
 
 def test_what_the_papers_own_evidence_decides():
     table = claims.printed(["lwas", "residual", "sr-accuracy"])
-    judged = dict(list(table.groupby("claim")))
-    denoised = judged["lwas"]["images"].str.startswith("BSDS500")
-    assert set(judged["lwas"]["on the paper's evidence"][denoised]) == {"undecided"}
-    enlarged = judged["residual"]["images"].str.endswith("x4")
-    assert set(judged["residual"]["on the paper's evidence"][enlarged]) == {"supports"}
-    equal = judged["sr-accuracy"]["images"].isin(["B100, x4", "B100, x2"])
-    psnr = judged["sr-accuracy"][equal & (judged["sr-accuracy"]["metric"] == "PSNR (dB)")]
+    of_claim = dict(list(table.groupby("claim")))
+    denoised = of_claim["lwas"]["images"].str.startswith("BSDS500")
+    assert set(of_claim["lwas"]["on the paper's evidence"][denoised]) == {"undecided"}
+    enlarged = of_claim["residual"]["images"].str.endswith("x4")
+    assert set(of_claim["residual"]["on the paper's evidence"][enlarged]) == {"supports"}
+    equal = of_claim["sr-accuracy"]["images"].isin(["B100, x4", "B100, x2"])
+    psnr = of_claim["sr-accuracy"][equal & (of_claim["sr-accuracy"]["metric"] == "PSNR (dB)")]
     assert list(psnr["on the paper's evidence"]) == ["contradicts"] * 2, "0.2 dB less than IMDN is not as high"
 
 
 def test_the_published_row_is_that_of_our_images_else_of_b100(budget):
-    one = question("lwas", "LWAS", "basic", "psnr", "sr", 4.0)
-    assert claims.beside(one, "Set14")[1] == "Set14"
-    assert claims.beside(one, "photos")[1] == "B100"
-    assert claims.beside(question("lwas", "LWAS", "basic", "psnr", "sr", 2.0), "Set14") == (claims.NOTHING, "")
+    for data, row in (("Set14", "Set14"), ("photos", "B100")):
+        ours = effect("LWAS", "basic", "psnr", task="sr", data=data, degradation=4.0)
+        found = judged(budget, "lwas", "LWAS - basic", "psnr", "sr", 4.0, ours)
+        assert (found["data"], found["published_data"]) == (data, row)
+    ours = effect("LWAS", "basic", "psnr", task="sr", data="Set14", degradation=2.0)
+    found = judged(budget, "lwas", "LWAS - basic", "psnr", "sr", 2.0, ours)
+    assert math.isnan(found["published"]) and found["published_data"] == ""
+
+
+def test_published_differences_stand_beside_ours():
+    both = paper_effects.beside(effect("LWAS", "basic", "psnr", data="BSDS500"), [1, 2]).iloc[0]
+    assert both["published"] == pytest.approx(0.08) and both["difference"] == 0.5
+    assert paper_effects.beside(effect("LWAS", "basic", "psnr"), [1, 2])["published"].isna().all(), "other images"
 
 
 # --- our side
 
 
-def test_an_empty_store_is_no_evidence_and_stays_empty(budget):
-    table = claims.verdicts(budget)
+def test_without_effects_there_is_no_evidence(budget):
+    found, words = claims.gathered(budget)
+    table = claims.readable(claims.judge(found, budget))
     assert set(table["verdict"]) == {"no evidence yet"} and set(table["ours"]) == {""}
-    assert not list(Store.of(budget).root.glob("*/*"))
+    assert words == "No notebook of this budget has left effects behind yet."
 
 
-def test_without_the_data_there_is_no_evidence_either(tmp_path, monkeypatch):
-    monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
-    monkeypatch.setenv("HINAS_DATA", str(tmp_path))
-    assert set(claims.verdicts(load_profile("paper"), ["lwas", "sharing-saves"])["verdict"]) == {"no evidence yet"}
-
-
-@pytest.mark.parametrize(("effect", "verdict"), [(0.5, "supports"), (-0.5, "contradicts"), (0.01, "undecided")])
-def test_scores_give_the_paired_effect_and_its_verdict(budget, effect, verdict):
-    score(budget, LWAS, effect)
-    found = row(budget, LWAS)
-    expected = stats.paired(effect + 0.01 * np.array([-1, 0, 1]))
-    assert [found[name] for name in ("ours", "low", "high", "detectable")] == pytest.approx(
-        [expected.mean, expected.low, expected.high, expected.detectable]
-    )
-    assert (found["seeds"], found["verdict"]) == (3, verdict)
-    assert (found["images_low"], found["images_high"]) == pytest.approx((effect, effect)), "both images gain the same"
-    assert found["protocol"] == "denoise-standard" and found["data"] == "photos"
-    others = claims.effects(budget, ["residual"])
-    assert set(others["verdict"]) == {"no evidence yet"}, "the basic arm alone is no comparison"
-
-
-def test_no_loss_is_judged_beyond_its_margin(budget):
-    one = question("ssim-keeps-psnr", "MSE + SSIM", "MSE", "psnr")
-    score(budget, one, -0.02, spread=0.001)
-    assert row(budget, one)["verdict"] == "supports", "0.02 dB less is within 0.05"
-
-
-def test_a_claim_of_harm_has_its_direction(budget):
-    one = question("r1-hurts", "R1", "found", "psnr")
-    score(budget, one, -0.5)
-    found = row(budget, one)
-    assert (found["verdict"], found["seeds"]) == ("supports", 3), "draws are averaged inside a seed"
-
-
-def test_seeds_that_only_one_arm_has_are_left_out(budget):
-    score(budget, LWAS, 0.5, seeds=[0, 1])
-    treatment, _ = claims.arms(LWAS, budget)
-    rows = "image,psnr,ssim,height,width,seconds\na,99,1,8,8,0.1\nb,99,1,8,8,0.1"
-    finish(budget, treatment[2].config, rows)
-    found = row(budget, LWAS)
-    assert found["seeds"] == 2 and found["ours"] == pytest.approx(0.495)
+@pytest.mark.parametrize(
+    ("name", "comparison", "difference", "verdict"),
+    [
+        ("lwas", "LWAS - basic", 0.5, "supports"),
+        ("lwas", "LWAS - basic", -0.5, "contradicts"),
+        ("lwas", "LWAS - basic", 0.01, "undecided"),
+        ("ssim-keeps-psnr", "MSE + 0.6 log-SSIM - MSE", -0.02, "supports"),  # 0.02 dB less is within 0.05
+        ("r1-hurts", "R1 - found", -0.5, "supports"),  # a claim of harm has its direction
+    ],
+)
+def test_a_verdict_follows_from_the_effects_table(budget, name, comparison, difference, verdict):
+    ours = effect(*comparison.split(" - "), "psnr", difference, half=0.02)
+    found = judged(budget, name, comparison, "psnr", found=ours)
+    names = ["difference", "low", "high", "detectable", "images_low", "seeds", "protocol", "note"]
+    assert [found["ours" if one == "difference" else one] for one in names] == ours[names].iloc[0].tolist()
+    assert (found["verdict"], found["data"]) == (verdict, "photos")
+    others = claims.judge(ours, budget, ["residual", "sr-accuracy"])
+    assert set(others["verdict"]) == {"no evidence yet"}, "another comparison"
 
 
 def test_one_seed_is_undecided(budget):
-    score(budget, LWAS, 0.5, seeds=[0])
-    assert row(budget, LWAS)["verdict"] == "undecided"
-    shown = claims.verdicts(budget, ["lwas"]).query("ours != ''")
-    assert list(shown["ours"]) == ["+0.49", "+0.4900"], "PSNR, SSIM; no interval"
+    ours = effect("LWAS", "basic", "psnr", 0.5, math.nan, seeds=1)
+    found = claims.readable(claims.judge(ours, budget, ["lwas"])).query("ours != ''")
+    assert found[["verdict", "ours", "seeds"]].to_numpy().tolist() == [["undecided", "+0.50", "1"]]
 
 
-def search_records(epochs=1, skips=0, seconds=7.2, memory=300.0) -> list[dict]:
-    genotype = random_genotype(3, 4, generator())
-    common = {"genotype": genotype.to_json(), "best": True, "skip_count": skips}
-    return [common | {"epoch": 1 + n, "seconds": seconds / epochs, "peak_memory_mib": memory} for n in range(epochs)]
-
-
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
-
-
-def test_search_costs_come_from_the_records(budget):
-    one = question("sharing-saves", "sharing", "no sharing", "gpu_hours", degradation=None)
-    for factor, side in zip((1, 2), claims.arms(one, budget)):
-        for run in side:
-            config = run.config.model.genotype
-            assert isinstance(config, SearchConfig)
-            seconds = factor * (7.2 + 0.01 * run.labels["seed"])
-            finish(budget, config, records=search_records(3, seconds=seconds, memory=300.0 * factor))
-    found = {
-        row["metric"]: row for row in claims.effects(budget, ["sharing-saves"]).query("seeds > 0").to_dict("records")
-    }
-    assert found["gpu_hours"]["ours"] == pytest.approx(-50) and found["gpu_hours"]["verdict"] == "supports"
-    assert found["search_memory"]["ours"] == pytest.approx(-50)
-
-
-def test_parameters_are_counted_from_the_genotypes(budget):
-    one = question("widths", "ws", "w40", "parameters_m", degradation=30.0)
-    for side in claims.arms(one, budget):
-        for run in side:
-            drawn = random_genotype(3, 4, generator())
-            drawn = type(drawn)(run.config.model.genotype.space.levels or (0, 1, 2), drawn.cells)
-            finish(budget, run.config.model.genotype, records=search_records(), genotype=drawn)
-    found = row(budget, one)
-    assert found["ours"] < 0 and found["verdict"] == "supports" and found["seeds"] == 3
-
-
-@pytest.mark.parametrize(("skips", "share"), [(24, 97.5), (0, -2.5)])
-def test_collapse_is_a_share_of_searches(budget, skips, share):
-    one = question("collapse", "last epoch", "chance", "collapsed", degradation=None)
-    treatment, control = claims.arms(one, budget)
-    assert not control
-    for config in {run.config.model.genotype.search for run in treatment}:
-        finish(budget, config, records=search_records(4, skips=skips))
-    found = row(budget, one)
-    assert found["ours"] == pytest.approx(share)
-    assert found["verdict"] == ("supports" if skips else "undecided")
-    assert found["note"].startswith("3 of 3" if skips else "0 of 3")
-
-
-def test_the_widest_layer_is_held_against_random_genotypes(budget):
-    one = question("last-layer-widest", "found", "chance", "last_widest", degradation=None)
-    treatment, _ = claims.arms(one, budget)
-    for run in treatment:
-        drawn = random_genotype(3, 4, generator())
-        finish(budget, run.config.model.genotype, genotype=type(drawn)((0, 1, 2), drawn.cells))
-    found = row(budget, one)
-    chance = said.chance("last_widest", treatment[0].config.model.genotype.space)
-    assert found["ours"] == pytest.approx(100 * (1 - chance))
-    assert found["verdict"] == "undecided", "three of three are no evidence where chance gives most"
-    assert found["published_note"].startswith("1 of 1") and found["published_verdict"] == "undecided"
-
-
-def test_timed_steps_go_before_what_a_search_took(budget):
-    one = question("sharing-saves", "sharing", "no sharing", "gpu_hours", degradation=None)
-    for side in claims.arms(one, budget):
-        for run in side:
-            finish(budget, run.config.model.genotype, records=search_records())
-    assert row(budget, one)["ours"] == pytest.approx(0)
-
-    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
-    usual_space = sized.space()
-
-    def timing(batch: int, on: float, off: float, space: Space = usual_space, **how):
-        shape = {"batch": batch, "height": sized.side, "width_px": sized.side}
-        arms = [
-            Arm(label=f"{phase} {shared}", subject="search step", space=space.but(sharing=shared), phase=phase, **shape)
-            for phase in ("weights", "architecture")
-            for shared in (True, False)
-        ]
-        other = Arm(label="plain", subject="search step", space=space.but(sharing=False), phase="weights", plain=True)
-        seconds = {arm.label: on if arm.space.sharing else off for arm in arms} | {"plain": 9.0}
-        record = {"seconds_by_arm": seconds, "peak_mib_by_arm": {name: 100 * s for name, s in seconds.items()}}
-        usual = {"threads": sized.threads, "rounds": sized.few}
-        config = TimingConfig(what="sharing", arms=(*arms, other), **(usual | how))
-        finish(budget, config, records=[record] * 3)
-
-    timing(2, 1.0, 1.1)
-    timing(8, 1.0, 2.0)
-    timing(16, 1.0, 9.0, Space())
-    timing(16, 1.0, 9.0, threads=sized.threads + 1)
-    timing(16, 1.0, 9.0, rounds=sized.rounds + 7)
-    hours = row(budget, one)
-    memory = row(budget, question("sharing-saves", "sharing", "no sharing", "search_memory", degradation=None))
-    assert hours["ours"] == memory["ours"] == pytest.approx(-50), "of the larger batch, not of variants"
-    assert hours["note"] == "timed steps, 3 rounds" and hours["verdict"] == "supports"
-    third = row(budget, question("sharing-third", "sharing", "no sharing", "search_memory", degradation=None))
-    assert (third["ours"], third["margin"], third["verdict"]) == (memory["ours"], -60, "contradicts")
-    other = question("sharing-saves", "sharing", "no sharing", "gpu_hours", "sr", None)
-    assert row(budget, other)["verdict"] == "no evidence yet", "no supernet of that task was timed"
-
-
-def test_what_is_missing_says_how_to_get_it(budget):
-    score(budget, LWAS, 0.5)
-    table = claims.missing("smoke", SEEDS, ["lwas", "collapse", "trade-off"]).set_index("claims")
-    assert table.loc["lwas", "command"] == """hinas-nb run 10 --profile smoke -p 'overrides={"seeds": [0, 1, 2]}'"""
-    assert 0 < table.loc["lwas", "without evidence"] < table.loc["lwas", "rows"]
-
-
-def restored(budget, scale: int, seconds: dict[str, float], side: int = 64, part: int = 64, **how):
-    """A made-up timing of HiNAS and SAN, three rounds; SAN on a square of `part` pixels a side."""
-    where = {"subject": "restoration", "task": "sr", "scale": scale}
-    search, other = budget.search("sr", seed=0), Comparator(name="san")
-    where |= {"base_width": budget.train("sr", search, scale=scale).base_width} | how
-    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
-    arms = (
-        Arm(label="HiNAS", network=search, height=side, width_px=side, **where),
-        Arm(label="SAN", network=other, height=part, width_px=part, **where),
-    )
-    record = {"seconds_by_arm": seconds, "peak_mib_by_arm": dict.fromkeys(seconds, 1.0)}
-    config = TimingConfig(what=f"{side}", arms=arms, threads=sized.threads, rounds=sized.few)
-    finish(budget, config, records=[record] * 3)
-
-
-def test_time_to_restore_comes_from_timings_in_turns(budget):
-    one = question("sr-speed", "HiNAS", "SAN", "time_s", "sr", 3.0)
-    assert row(budget, one)["verdict"] == "no evidence yet"
-    restored(budget, 3, {"HiNAS": 1.0, "SAN": 9.0}, side=256, base_width=40)
-    assert row(budget, one)["verdict"] == "no evidence yet", "a variant, of another width"
-    restored(budget, 3, {"HiNAS": 1.0, "SAN": 4.0})
-    found = row(budget, one)
-    assert (found["ours"], found["verdict"]) == (-75, "supports")
-    assert found["note"] == "timed in turns on 64x64 pixels, 3 rounds"
-    assert found["published"] == pytest.approx(100 * (1.59 / 34.59 - 1))
-    restored(budget, 3, {"HiNAS": 1.0, "SAN": 4.0}, side=128, part=64)
-    found = row(budget, one)
-    assert found["ours"] == pytest.approx(100 * (1 / 16 - 1)), "of the larger image, a part by its pixels"
-    assert found["note"].endswith("SAN on a part, by its pixels")
-    others = claims.effects(budget, ["sr-speed", "denoising-speed", "trade-off"]).query("metric == 'time_s'")
-    others = others[(others["comparison"] != one.comparison) | (others["degradation"] != 3)]
-    assert len(others) and set(others["verdict"]) == {"no evidence yet"}, "another scale, another network"
-
-
-def test_a_time_has_one_row_whatever_the_noise(budget):
-    table = claims.effects(budget, ["denoising-speed"])
+def test_an_effect_without_a_degradation_holds_for_all(budget):
+    ours = effect("ws", "w40", "parameters_m", -30.0, data="", degradation=math.nan)
+    found = judged(budget, "widths", "ws - w40", "parameters_m", degradation=30.0, found=ours)
+    assert (found["ours"], found["verdict"]) == (-30.0, "supports")
+    table = claims.judge(EMPTY, budget, ["denoising-speed"])
     assert table["metric"].tolist() == ["time_s", "parameters_m"] and table["degradation"].isna().all()
-    scales = claims.effects(budget, ["sr-speed"]).query("metric == 'time_s' and comparison == 'HiNAS - IMDN'")
+    scales = claims.judge(EMPTY, budget, ["sr-speed"]).query("metric == 'time_s' and comparison == 'HiNAS - IMDN'")
     assert scales["degradation"].tolist() == [2, 3, 4]
 
 
-def test_another_network_is_trained_for_as_long_as_hinas(budget):
-    treatment, control = claims.arms(question("sr-accuracy", "HiNAS", "IMDN", "psnr", "sr", 4.0), budget)
-    training = budget.train_as_long("sr", Comparator(name="imdn"), headline=True, scale=4)
-    assert as_text(control[0].config.model) == as_text(training)
-    assert treatment[0].config.model.steps != training.steps
-    _, alike = claims.arms(question("denoising-accuracy", "HiNAS", "N3Net", "psnr"), budget)
-    assert alike[0].config.model.steps == 200, "as often, where no pace is known"
+def test_every_data_set_of_ours_has_a_row(budget):
+    named = [effect("LWAS", "basic", "psnr", task="sr", data=name, degradation=4.0) for name in ("Set5", "Set14")]
+    table = claims.judge(pd.concat(named), budget, ["lwas"]).query("metric == 'psnr' and degradation == 4")
+    assert table["data"].tolist() == table["published_data"].tolist() == ["Set5", "Set14"]
+
+
+# --- notebook and scorecard
+
+
+def test_notebook_and_scorecard_agree_whatever_parameters_say(budget):
+    """Both judge the same table: what `-p` changes in a notebook's effects, it changes in both."""
+    for difference in (0.5, -0.5):
+        ours = effect("LWAS", "basic", "psnr", difference)
+        leave(budget, "10", ours)
+        gathered, words = claims.gathered(budget)
+        columns = [name for name in claims.judge(ours, budget, ["lwas"]) if name != "notebooks"]
+        alone, together = (claims.judge(one, budget, ["lwas"])[columns] for one in (ours, gathered))
+        pd.testing.assert_frame_equal(alone, together, check_dtype=False)
+        assert words == "All 1 effects left behind are of today's revisions."
+
+
+def test_only_the_notebooks_of_a_claim_speak_to_it_the_first_first(budget):
+    costs = {"data": "", "degradation": math.nan}
+    leave(budget, "10", effect("sharing", "no sharing", "gpu_hours", -90, **costs))
+    leave(budget, "24", effect("sharing", "no sharing", "gpu_hours", -50, **costs))
+    gathered, _ = claims.gathered(budget)
+    asked = ("sharing-saves", "sharing - no sharing", "gpu_hours", "denoise", None)
+    assert judged(budget, *asked, gathered)["ours"] == -50
+    leave(budget, "14", effect("sharing", "no sharing", "gpu_hours", -40, **costs))
+    assert judged(budget, *asked, claims.gathered(budget)[0])["ours"] == -40
+
+
+def test_effects_of_older_revisions_are_told_and_not_counted(budget, monkeypatch):
+    ours = pd.concat([effect("LWAS", "basic", "psnr"), effect("found", "chance", "last_widest", 25.0)])
+    leave(budget, "10", ours)
+    before = REVISIONS["evaluate"]
+    monkeypatch.setitem(REVISIONS, "evaluate", before + 1)
+    found, words = claims.gathered(budget)
+    line = rf"1 of 2 effects left behind, by 10, rest on evaluate revision {before} \(now {before + 1}\): no verdict .*"
+    assert re.fullmatch(line, words)
+    assert found["metric"].tolist() == ["last_widest"], "a share of genotypes rests on no evaluation"
+
+
+def test_a_damaged_file_stops_the_scorecard_with_one_line(budget):
+    path = leave(budget, "10", effect("LWAS", "basic", "psnr"))
+    path.write_text("treatment,control\n1")
+    with pytest.raises(
+        FileContentError, match=r"10_a_notebook__effects\.csv must be a table of effects, got "
+    ) as error:
+        claims.gathered(budget)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_missing_says_how_to_get_it(budget):
+    numbers = claims.judge(effect("LWAS", "basic", "psnr"), budget, ["lwas", "collapse", "trade-off"])
+    table = claims.missing(numbers, "smoke", SEEDS).set_index("claims")
+    assert table.loc["lwas", "command"] == """hinas-nb run 10 --profile smoke -p 'overrides={"seeds": [0, 1, 2]}'"""
+    assert table.loc["lwas", "without evidence"] == table.loc["lwas", "rows"] - 1
+    assert table.loc["trade-off", ["notebook", "command"]].tolist() == ["none", ""]
 
 
 # --- what people see
 
 
+def test_what_contradicts_the_paper_is_said_first():
+    row = {"it says": "LWAS helps", "comparison": "LWAS - basic", "images": "sigma 50", "metric": "PSNR (dB)"}
+    row |= {"ours": "-0.20 [-0.30, -0.10]", "published": "+0.08 [-0.29, +0.45]", "verdict": "contradicts"}
+    table = pd.DataFrame([row, row | {"verdict": "undecided"}])
+    text = claims.against_the_paper(table, "laptop")
+    assert text.startswith("**Contradicts the paper** at the laptop budget (1 contradicts, 1 undecided):")
+    assert text.count("- LWAS helps: LWAS - basic, sigma 50, PSNR (dB) is -0.20 [-0.30, -0.10]") == 1
+    calm = claims.against_the_paper(table[1:], "laptop")
+    assert calm == "**Nothing here contradicts the paper** at the laptop budget (1 undecided)."
+
+
 def test_the_scorecard_has_a_row_for_every_sigma_and_scale(budget):
-    table = claims.verdicts(budget, ["lwas", "sharing-keeps-scores"])
+    table = claims.readable(claims.judge(EMPTY, budget, ["lwas", "sharing-keeps-scores"]))
     levels = {name: set(rows["images"]) for name, rows in table.groupby("claim")}
     assert levels["lwas"] == {"sigma 30", "sigma 50", "sigma 70", "x4"}
     assert levels["sharing-keeps-scores"] == {"sigma 30", "sigma 50", "sigma 70", "x2", "x4"}, "x4 is ours alone"
     assert set(table["claimed"]) == {"> 0", "> -0.05", "> -0.002"}
-    assert set(claims.verdicts(budget, ["r1-hurts", "sharing-third"])["claimed"]) == {"< 0", "< -60"}
+    harm = claims.readable(claims.judge(EMPTY, budget, ["r1-hurts", "sharing-third"]))
+    assert set(harm["claimed"]) == {"< 0", "< -60"}
 
 
 @pytest.mark.parametrize(
@@ -478,14 +340,3 @@ def test_another_collection_may_have_other_claims(tmp_path, monkeypatch):
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     assert set(claims.printed()["claim"]) == {"mine"}
     assert locations.home() == tmp_path
-
-
-def test_runs_of_older_revisions_are_told_and_not_counted(budget, monkeypatch):
-    score(budget, LWAS, 0.5)
-    assert claims.outdated(budget) == "Every finished Run of this budget is of today's revisions."
-    assert row(budget, LWAS)["verdict"] == stats.SUPPORTS
-    before = REVISIONS["evaluate"]
-    monkeypatch.setitem(REVISIONS, "evaluate", before + 1)
-    line = rf"(\d+) of \1 finished Runs rest on evaluate revision {before} \(now {before + 1}\): .*"
-    assert re.fullmatch(line, claims.outdated(budget))
-    assert row(budget, LWAS)["verdict"] == stats.NO_EVIDENCE

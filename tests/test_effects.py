@@ -7,8 +7,9 @@ import pytest
 
 from hinas_nb.evidence import effects, stats
 from hinas_nb.evidence.stats import StatsError
-from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.config import Space
 from hinas_nb.experiment.runs import REVISIONS
+from hinas_nb.experiment.profile import load_profile
 from hinas_nb.files import FileContentError
 from hinas_nb.reporting.outputs import Publisher
 
@@ -30,7 +31,7 @@ def every_kind() -> pd.DataFrame:
     parts = [
         effects.of_scores(scored(), PAIR),
         effects.of_changes(seconds.assign(degradation=3), "time_s", [("a", "b")], "round", "timed, 2 rounds"),
-        effects.of_share([True, False], 0.25, "found", "denoise", "last_widest"),
+        effects.of_share([True, False], Space(), "found", "last_widest"),
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -88,9 +89,13 @@ def test_costs_are_changes_in_percent_of_the_control():
 
 
 def test_shares_are_points_above_chance():
-    (effect,) = effects.of_share([True] * 3, 0.025, "last epoch", "denoise", "collapsed", "6 epochs").to_dict("records")
-    assert (effect["control"], effect["difference"]) == ("chance", pytest.approx(97.5))
+    (effect,) = effects.of_share([True] * 3, Space(), "last epoch", "collapsed", "6 epochs").to_dict("records")
+    assert (effect["control"], effect["task"], effect["difference"]) == ("chance", "denoise", pytest.approx(97.5))
     assert effect["note"] == "3 of 3, by chance 2%; 6 epochs"
+    by_chance = effects.chance("last_widest", Space())
+    (effect,) = effects.of_share([True] * 3, Space(), "found", "last_widest").to_dict("records")
+    assert effect["difference"] == pytest.approx(100 * (1 - by_chance)) and 0 < by_chance < 1
+    assert effects.chance("last_widest", Space(levels=(0, 0, 0))) == 1, "fixed widths leave nothing to chance"
 
 
 def test_effects_come_back_as_they_were_left(tmp_path, monkeypatch):

@@ -5,14 +5,16 @@ Runs carry the labels that `ablation` speaks of. Notebooks `10_ablation_lwas_res
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from hinas_nb import data
 from hinas_nb.data import ImageSet
+from hinas_nb.evidence import paper_effects
 from hinas_nb.evidence.ablation import GROUP, AblationError, level
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.experiment.runs import Run, producer_of
@@ -35,10 +37,10 @@ class Panel:
 
 
 def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
-    """The derived network of every scored training, with first weights: labels, `network` and what it costs.
+    """Return the derived network of every scored training, with first weights: labels, `network` and what it costs.
 
-    Columns live and released: trainable parameters, see `network.DerivedNetwork`; search: seconds its search took,
-    NaN without one. A training appears once.
+    Columns live and released: trainable parameters, see `network.DerivedNetwork`; parameters_m: those at the published
+    base width, in millions; search: seconds its search took, NaN without one. A training appears once.
     """
     rows = {}
     for run in runs:
@@ -49,24 +51,27 @@ def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
             genotype_of(training, store), training.task, training.base_width, training.width_factors,
             training.scale, training.residual,
         )  # fmt: skip
+        with torch.device("meta"):  # weights are counted, not made
+            wide = DerivedNetwork(net.genotype, net.task, None, net.width_factors, training.scale, training.residual)
         counts = {"live": net.parameters_live, "released": net.parameters_released}
+        counts["parameters_m"] = wide.parameters_live / 1e6
         producer = producer_of(training)
         spent = store.folder(producer).note().seconds if producer else math.nan
         rows[training] = run.labels | {"network": net, "search": spent} | counts
     return pd.DataFrame(rows.values())
 
 
-def sizes(found: pd.DataFrame, published: pd.DataFrame, rows: Mapping[str, str]) -> pd.DataFrame:
-    """Parameters per task, degradation and arm, over the seeds of `networks`, beside the published range; millions.
+def sizes(found: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
+    """Return parameters per task, degradation and arm, over the seeds of `networks`, beside the published range.
 
-    published, rows: as in `ablation.beside`.
+    In millions. numbers: of the published tables, see `ablation.beside`.
     """
     grouped = found.groupby(["task", "degradation", "arm"], sort=False)
     spans = grouped[["live", "released"]].agg(_span).reset_index()
-    cells = published[published["metric"].str.startswith("parameters")]
-    texts = cells.groupby(["task", "row"])["value"].agg(lambda values: _span(values * 1e6))
-    keys = zip(spans["task"], spans["arm"].map(rows.get))
-    spans["published (M)"] = [texts.get(key, "not published") for key in keys]
+    cells = pd.concat(map(paper_effects.of_arms, numbers))
+    cells = cells[cells["metric"].str.startswith("parameters")]
+    texts = cells.groupby(["task", "arm"])["value"].agg(lambda values: _span(values * 1e6))
+    spans["published (M)"] = [texts.get(key, "not published") for key in zip(spans["task"], spans["arm"])]
     spans["search, median (s)"] = grouped["search"].median().to_numpy()
     return spans.rename(columns={"live": "live (M)", "released": "as the release counts (M)"})
 
@@ -74,7 +79,7 @@ def sizes(found: pd.DataFrame, published: pd.DataFrame, rows: Mapping[str, str])
 def panels(
     runs: Sequence[Run], store: Store, gains: pd.DataFrame, seed: int, wanted: Sequence[str] = (), side: int = 128
 ) -> Iterator[Panel]:
-    """The paper's images and those that gain least and most, as all arms restore them, for every group of `gains`.
+    """Yield the paper's images and those that gain least and most, as all arms restore them.
 
     gains: `ablation.image_changes` of one arm, of the task, data and degradation to show. seed: of the Runs.
     wanted: names of images, shown where the test set has them. side: of the crop, pixels.
@@ -94,7 +99,7 @@ def panels(
 
 
 def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, image: str) -> Showcase:
-    """One image clean, degraded and as every arm restores it, computed anew, with its scores.
+    """Return one image clean, degraded and as every arm restores it, computed anew, with its scores.
 
     Raises DataError; ValueError where an arm is not trained.
     """
@@ -107,7 +112,7 @@ def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, i
 
 
 def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
-    """The evaluation of every arm that carries these labels. Raises AblationError unless there is one of each."""
+    """Return the one evaluation of every arm that carries these labels. Raises AblationError for none or several."""
     found = [run for run in runs if all(run.labels.get(name) == value for name, value in labels.items())]
     arms = {run.labels["arm"]: run.config for run in found}
     if not arms or len(arms) < len(found):
@@ -116,7 +121,7 @@ def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
 
 
 def chosen_images(names: Sequence[str], wanted: Sequence[str], gains: pd.Series) -> dict[str, str]:
-    """Images to show and why: those of the paper that the set has, then the smallest and the largest gain.
+    """Return the images to show and why: those of the paper that the set has, then the smallest and the largest gain.
 
     gains: by image. None of them is chosen by eye.
     """

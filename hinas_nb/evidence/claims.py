@@ -1,10 +1,11 @@
 """Every claim of the paper judged on the paper's own evidence and on ours, by the rule in `stats`.
 
-Notebook `00_scorecard` shows all verdicts, each ablation notebook its own:
+A notebook judges the effects that it has just computed, `00_scorecard` those that all notebooks left behind:
 
-    claims.verdicts(budget, ["lwas", "residual"])
+    numbers = claims.judge(found, budget, ["lwas", "residual"])
+    claims.readable(numbers)
 
-The store is read and nothing is computed: where a Run is missing the verdict is "no evidence yet".
+Nothing is computed anew: where an effect is missing, the verdict is "no evidence yet".
 """
 
 import itertools
@@ -12,66 +13,66 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from hinas_nb.evidence import ablation, claim_file, evidence, rivals, said, stats, timing_runs
-from hinas_nb.evidence.claim_file import CHANCE, METRICS, PUBLISHED_ONLY, Claim, Judged, chosen
-from hinas_nb.evidence.said import Finding, Place
+from hinas_nb import locations
+from hinas_nb.evidence import effects, paper_effects, stats
+from hinas_nb.evidence.ablation import level
+from hinas_nb.evidence.claim_file import Judged, chosen
 from hinas_nb.evidence.stats import Effect
-from hinas_nb.experiment.config import Comparator, EvaluateConfig, Task
-from hinas_nb.experiment.profile import OURS, Profile, load_profile
-from hinas_nb.experiment.runs import Run
-from hinas_nb.running.notes import all_finished
-from hinas_nb.running.pool import WAVES
-from hinas_nb.running.store import Store
+from hinas_nb.experiment.profile import TASKS, Profile
+from hinas_nb.running import notes
+from hinas_nb.scoring.units import METRICS
 
 MAIN_TEST_SET = "B100"  # its published row stands beside ours where the paper did not score our images
-NOTES = {"paper": "published_note", "ours": "note"}
-NOTHING = Finding(Effect(math.nan, math.nan, math.nan, 0))
+NOTHING = dict.fromkeys(effects.COLUMNS, math.nan) | {"data": "", "seeds": 0, "protocol": "", "note": ""}
 
 
-@dataclass(frozen=True)
-class Question:
-    """One row of the scorecard: is `metric` of the treatment larger (smaller) than the control's, as claimed?
+def judge(found: pd.DataFrame, budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the verdicts on these claims (None: on all) as numbers, one row per question; NaN where there is none.
 
-    degradation: sigma (0-255 grey levels) or scale; None where one number holds for all of them.
+    found: our effects, see `effects`. A question is one comparison of a claim in one metric, at every degradation that
+    the paper prints or the budget runs, on every data set of ours. margin: where it lies on the axis of the difference.
+    Raises ConfigError for an unknown claim.
     """
+    rows, bases = [], {task: budget.evaluate(budget.train(task, budget.search(task))) for task in TASKS}
+    for name, claim in chosen(names).items():
+        printed = paper_effects.of_claim(claim)
+        own = found[found["notebook"].isin(claim.notebooks)] if "notebook" in found else found
+        about = {"name": name, "says": claim.claim, "place": claim.place, "notebooks": claim.notebooks}
+        for task, (treatment, control), metric in itertools.product(claim.tasks, claim.compare, claim.metrics):
+            asked = {"treatment": treatment, "control": control, "task": task, "metric": metric}
+            ours, theirs = (table[(table[list(asked)] == pd.Series(asked)).all(axis=1)] for table in (own, printed))
+            if theirs.empty and not claim.notebooks:
+                continue
+            for degradation in _degradations(pd.concat([ours, theirs])["degradation"], budget, task, metric):
+                holds = ours["degradation"].isna() | (ours["degradation"] == degradation)
+                for one in ours[holds].drop_duplicates("data").to_dict("records") or [NOTHING]:
+                    data, protocol = one["data"] or bases[task].data, one["protocol"] or bases[task].protocol.name
+                    row = about | asked | {"degradation": degradation, "data": data, "protocol": protocol}
+                    judged = _judged(one, _beside(theirs, degradation, data), claim.metrics[metric])
+                    rows.append(row | {"budget": budget.name} | judged)
+    table = pd.DataFrame(rows)
+    table["comparison"] = table["treatment"] + " - " + table["control"]
+    where = [level(*row) for row in zip(table["task"], table["degradation"])]
+    return table.assign(label=table["comparison"] + ", " + where, images=where)
 
-    name: str
-    claim: Claim
-    treatment: str
-    control: str
-    metric: str
-    task: Task
-    degradation: float | None = None
 
-    @property
-    def judged(self) -> Judged:
-        return self.claim.metrics[self.metric]
-
-    @property
-    def comparison(self) -> str:
-        return f"{self.treatment} - {self.control}"
-
-    def verdict(self, finding: Finding) -> str:
-        return stats.verdict(finding.effect, self.judged.direction, self.judged.margin)
-
-
-def verdicts(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The scorecard as text for people, one row per question. Raises ConfigError."""
+def readable(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return `judge`d numbers as text for people, one row per question."""
     rows = []
-    for row in effects(budget, names).to_dict("records"):
+    for row in numbers.to_dict("records"):
         metric = METRICS[row["metric"]]
+        notes = {"paper": row["published_note"], "ours": row["note"]}
         rows.append(
             {
                 "claim": row["name"],
                 "it says": row["says"],
                 "where": row["place"],
                 "comparison": row["comparison"],
-                "images": level(row["task"], row["degradation"]),
+                "images": row["images"],
                 "metric": metric.header,
                 "claimed": f"{'>' if row['direction'] > 0 else '<'} {row['margin']:g}",
                 "published": metric.text(row["published"], row["published_low"], row["published_high"]),
@@ -84,223 +85,125 @@ def verdicts(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFram
                 "budget": row["budget"],
                 "protocol": f"{row['protocol']}, {row['data']}" if metric.kind == "score" else "",
                 "verdict": row["verdict"],
-                "note": "; ".join(f"{who}: {row[note]}" for who, note in NOTES.items() if row[note]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The numbers behind `verdicts`, one row per question; NaN where there is none. Raises ConfigError.
-
-    margin: where it lies on the axis of the difference.
-    """
-    store, sized = Store.of(budget), timing_runs.shapes(budget.search("denoise").space.base_width)
-    rows = []
-    for question in questions(budget, names):
-        base = base_run(budget, question)
-        theirs, printed_on = beside(question, base.data)
-        sides = arms(question, budget)
-        ours = (evidence.found(*sides, question.metric, store, sized) if sides else None) or NOTHING
-        ran = ours is not NOTHING
-        rows.append(
-            {
-                "name": question.name,
-                "says": question.claim.claim,
-                "place": question.claim.place,
-                "notebooks": question.claim.notebooks,
-                "comparison": question.comparison,
-                "task": question.task,
-                "degradation": math.nan if question.degradation is None else question.degradation,
-                "metric": question.metric,
-                "label": f"{question.comparison}, {level(question.task, question.degradation)}",
-                "panel": METRICS[question.metric].header,
-                "direction": question.judged.direction,
-                "margin": question.judged.direction * question.judged.margin + 0.0,
-                "published": theirs.effect.mean,
-                "published_low": theirs.effect.low,
-                "published_high": theirs.effect.high,
-                "published_data": printed_on,
-                "published_verdict": question.verdict(theirs),
-                "published_note": theirs.note,
-                "ours": ours.effect.mean,
-                "low": ours.effect.low,
-                "high": ours.effect.high,
-                "images_low": ours.images[0],
-                "images_high": ours.images[1],
-                "seeds": ours.effect.seeds,
-                "detectable": ours.effect.detectable,
-                "data": base.data,
-                "protocol": base.protocol.name,
-                "budget": f"{budget.name}, {base.model.steps:,} steps" if ran else budget.name,
-                "verdict": question.verdict(ours),
-                "note": ours.note,
+                "note": "; ".join(f"{who}: {note}" for who, note in notes.items() if note),
             }
         )
     return pd.DataFrame(rows)
 
 
 def printed(names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The paper judged on its own evidence in every cell that it prints, all its test sets included."""
+    """Return the verdicts on the paper's own evidence in every cell that it prints, on all its test sets, as text."""
     rows = []
-    for question in _asked(names):
-        for place, finding in published(question).items():
-            metric, effect = METRICS[question.metric], finding.effect
+    for name, claim in chosen(names).items():
+        for effect in paper_effects.of_claim(claim).to_dict("records"):
+            metric = METRICS[effect["metric"]]
             rows.append(
                 {
-                    "claim": question.name,
-                    "comparison": question.comparison,
-                    "images": ", ".join(filter(None, [place.data, level(place.task, place.degradation)])),
+                    "claim": name,
+                    "comparison": f"{effect['treatment']} - {effect['control']}",
+                    "images": ", ".join(filter(None, [effect["data"], level(effect["task"], effect["degradation"])])),
                     "metric": metric.header,
-                    "published": metric.text(effect.mean, effect.low, effect.high),
-                    "on the paper's evidence": question.verdict(finding),
-                    "note": finding.note,
+                    "published": metric.text(effect["difference"], effect["low"], effect["high"]),
+                    "on the paper's evidence": _verdict(effect, claim.metrics[effect["metric"]]),
+                    "note": effect["note"],
                 }
             )
     return pd.DataFrame(rows)
 
 
-def questions(budget: Profile, names: Sequence[str] | None = None) -> list[Question]:
-    """Every claim, comparison, metric and task, at each degradation that the paper prints or the budget runs."""
-    asked = []
-    for question in _asked(names):
-        levels: set[float | None] = {place.degradation for place in published(question)}
-        if question.metric in evidence.READABLE and _computed(question):
-            metric = METRICS[question.metric]
-            any_level = set() if levels else {None}
-            levels |= any_level if metric.kind != "score" else set(degradations(budget, question.task))
-        asked += [replace(question, degradation=value) for value in sorted(levels, key=lambda value: value or 0)]
-    return asked
+def gathered(budget: Profile) -> tuple[pd.DataFrame, str]:
+    """Return the effects that the notebooks of a budget left behind, and a sentence on those that are left out.
 
-
-def needed(budget: Profile, names: Sequence[str] | None = None) -> list[Run]:
-    """The Runs that the claims rest on at this budget, labelled as in `evidence.arm_runs` and with claim and task."""
-    found = []
-    for question in questions(budget, names):
-        if question.metric in evidence.READABLE:
-            for run in itertools.chain(*(arms(question, budget) or ())):
-                config = evidence.rests_on(run, question.metric)
-                if METRICS[question.metric].kind == "time":
-                    config = rivals.restorations(budget, question.task, run.config.model.scale)
-                found += [Run(config, {"claim": question.name, "task": question.task} | run.labels)] if config else []
-    return found
-
-
-def missing(
-    profile: str, overrides: Mapping[str, Any] | None = None, names: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """What would answer the questions without evidence: by notebook its claims and the command.
-
-    How many Runs a command computes is what `hinas-nb plan` says. Raises ConfigError.
+    Left out are those of older revisions. The column `notebook` has the number of each one's notebook.
+    Raises StoreError, FileContentError.
     """
-    table = effects(load_profile(profile, overrides), names)
+    parts, outdated = [pd.DataFrame(columns=[*effects.COLUMNS, "notebook"])], {}
+    for path in sorted((locations.results_of(budget.name) / "tables").glob("*__effects.csv")):
+        left = effects.read(path)
+        old = left["revisions"].map(notes.outdated)
+        outdated |= {(path.name[:2], words): sum(old == words) for words in old[old != ""]}
+        parts.append(left[old == ""].drop(columns="revisions").assign(notebook=path.name[:2]))
+    every = sum(map(len, parts)) + sum(outdated.values())
+    if not every:
+        return parts[0], "No notebook of this budget has left effects behind yet."
+    if not outdated:
+        return pd.concat(parts[1:], ignore_index=True), f"All {every} effects left behind are of today's revisions."
+    numbers, words = (", ".join(dict.fromkeys(names)) for names in zip(*outdated))
+    told = f"{sum(outdated.values())} of {every} effects left behind, by {numbers}, rest on {words}"
+    return pd.concat(parts[1:], ignore_index=True), f"{told}: no verdict counts them, run the notebooks anew."
+
+
+def missing(numbers: pd.DataFrame, profile: str, overrides: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return what would answer the questions without evidence: by notebook its claims and the command.
+
+    How many Runs a command computes is what `hinas-nb plan` says.
+    """
+    changed = f" -p {shlex.quote(f'overrides={json.dumps(dict(overrides))}')}" if overrides else ""
     rows = []
-    for notebooks, asked in table.groupby("notebooks", sort=True):
+    for notebooks, asked in numbers.groupby("notebooks", sort=True):
         unanswered = int((asked["verdict"] == stats.NO_EVIDENCE).sum())
+        command = f"hinas-nb run {' '.join(notebooks)} --profile {profile}{changed}"
         rows.append(
             {
-                "notebook": " ".join(notebooks),
+                "notebook": " ".join(notebooks) or "none",
                 "claims": ", ".join(dict.fromkeys(asked["name"])),
                 "rows": len(asked),
                 "without evidence": unanswered,
-                "command": _command(notebooks, profile, overrides) if unanswered else "",
+                "command": command if unanswered and notebooks else "",
             }
         )
     return pd.DataFrame(rows)
 
 
-def _command(numbers: Sequence[str], profile: str, overrides: Mapping[str, Any] | None) -> str:
-    changed = f" -p {shlex.quote(f'overrides={json.dumps(dict(overrides))}')}" if overrides else ""
-    return f"hinas-nb run {' '.join(numbers)} --profile {profile}{changed}"
+def against_the_paper(judged: pd.DataFrame, budget: str) -> str:
+    """Return what contradicts the paper, first and in full; else how many comparisons are on its side. Markdown.
 
-
-def outdated(budget: Profile) -> str:
-    """How many finished Runs of older revisions the store holds, in a sentence: no verdict counts them."""
-    notes = [note.outdated for kind in WAVES for _, note in all_finished(Store.of(budget).root, kind)]
-    old = [note for note in notes if note]
-    if not old:
-        return "Every finished Run of this budget is of today's revisions."
-    kinds = ", ".join(dict.fromkeys(old))
-    return f"{len(old)} of {len(notes)} finished Runs rest on {kinds}: they can be read, and no verdict counts them."
-
-
-def arms(question: Question, budget: Profile) -> tuple[list[Run], list[Run]] | None:
-    """The Runs of both arms (none for chance); None where this budget or this collection makes none."""
-    book = claim_file.load()
-    metric = METRICS[question.metric]
-    in_budget = metric.kind != "score" or question.degradation in degradations(budget, question.task)
-    if not in_budget or not _computed(question):
-        return None
-    names = [name for name in (question.treatment, question.control) if name != CHANCE]
-    base = base_run(budget, question)
-    seed = question.claim.seed
-    changes = [_as_long(book.arms[name], budget, question) for name in names]
-    sides = [evidence.arm_runs(base, name, how, seed, budget.seeds, budget.draws) for name, how in zip(names, changes)]
-    return sides[0], (sides[1] if len(sides) > 1 else [])
-
-
-def base_run(budget: Profile, question: Question) -> EvaluateConfig:
-    """What the arms are changes of: search, train and score at this sigma or scale, or else at the budget's first."""
-    task, headline = question.task, question.claim.headline
-    name = "sigma" if task == "denoise" else "scale"
-    levels = degradations(budget, task)
-    value = question.degradation if question.degradation in levels else levels[0]
-    if METRICS[question.metric].kind == "time" and task == "sr" and question.degradation:
-        value = int(question.degradation)
-    return budget.evaluate(budget.train(task, budget.search(task), headline, **{name: value}), headline)
-
-
-def _as_long(changes: dict[str, Any], budget: Profile, question: Question) -> dict[str, Any]:
-    """An arm's changes; another network is trained for as long as HiNAS, where the budget knows the pace of both."""
-    other = Comparator(**changes["genotype"]["Comparator"]) if "Comparator" in changes.get("genotype", {}) else None
-    task, headline = question.task, question.claim.headline
-    if other is None or not {OURS, other.label} <= getattr(budget, task).pace.keys():
-        return changes
-    return changes | {"train.steps": budget.train_as_long(task, other, headline).steps}
-
-
-def published(question: Question) -> dict[Place, Finding]:
-    """What the paper prints of this comparison, for all its test sets and degradations of the task."""
-    claim, book = question.claim, claim_file.load()
-    found = said.in_tables(book.tables, claim.tables, question.treatment, question.control, question.metric)
-    if question.metric in claim.said:
-        found[Place(question.task)] = said.in_words(question.metric, question.task, *claim.said[question.metric])
-    return {place: finding for place, finding in found.items() if place.task == question.task}
-
-
-def _computed(question: Question) -> bool:
-    """Whether this collection can compute both arms."""
-    book = claim_file.load()
-    return not any(PUBLISHED_ONLY in book.arms.get(name, {}) for name in (question.treatment, question.control))
-
-
-def beside(question: Question, data: str) -> tuple[Finding, str]:
-    """The published finding to hold ours against: on this test set, else on the paper's usual one; and which."""
-    found = published(question)
-    here = {place.data: finding for place, finding in found.items() if place.degradation == question.degradation}
-    for name in (data, MAIN_TEST_SET, *here):
-        if name in here:
-            return here[name], name or ""
-    return NOTHING, ""
-
-
-def degradations(budget: Profile, task: Task) -> tuple[float, ...]:
-    return budget.sigmas if task == "denoise" else budget.scales
-
-
-def level(task: str, degradation: float | None) -> str:
-    """A degradation in words: `sigma 50` or `x4`; the task where there is none."""
-    if degradation is None or math.isnan(degradation):
-        return {"denoise": "denoising", "sr": "super-resolution"}[task]
-    return ablation.level(task, degradation)
-
-
-def _asked(names: Sequence[str] | None) -> list[Question]:
-    """Without degradations."""
-    return [
-        Question(name, claim, treatment, control, metric, task)
-        for name, claim in chosen(names).items()
-        for task in claim.tasks
-        for treatment, control in claim.compare
-        for metric in claim.metrics
+    judged: `readable` verdicts. budget: its name.
+    """
+    against = judged[judged["verdict"] == stats.CONTRADICTS]
+    if against.empty:
+        return f"**Nothing here contradicts the paper** at the {budget} budget ({tally(judged['verdict'])})."
+    lines = [
+        f"- {row['it says']}: {row['comparison']}, {row['images']}, {row['metric']} is {row['ours']}, "
+        f"published {row['published']}."
+        for row in against.to_dict("records")
     ]
+    return "\n".join([f"**Contradicts the paper** at the {budget} budget ({tally(judged['verdict'])}):", "", *lines])
+
+
+def tally(verdicts: pd.Series) -> str:
+    """Return how many verdicts there are of each kind: `1 supports, 3 undecided`."""
+    counts = verdicts.value_counts()
+    return ", ".join(f"{counts[word]} {word}" for word in stats.VERDICTS if word in counts)
+
+
+def _degradations(known: pd.Series, budget: Profile, task: str, metric: str) -> list[float]:
+    """Those that a question is asked at: of effects, printed or ours, and of the budget; one NaN if there is none."""
+    of_budget = budget.sigmas if task == "denoise" else budget.scales
+    levels = {*known.dropna(), *(of_budget if METRICS[metric].kind == "score" else ())}
+    return sorted(map(float, levels)) or [math.nan]
+
+
+def _beside(printed: pd.DataFrame, degradation: float, data: str) -> dict[str, Any]:
+    """The published effect to hold ours against: on this test set, else on the paper's usual one, else on any."""
+    here = printed[printed["degradation"].isna() if math.isnan(degradation) else printed["degradation"] == degradation]
+    nearest = here.assign(far=here["data"].map({data: 0, MAIN_TEST_SET: 1}).fillna(2)).sort_values("far", kind="stable")
+    return next(iter(nearest.to_dict("records")), NOTHING)
+
+
+def _judged(ours: Mapping[str, Any], theirs: Mapping[str, Any], judged: Judged) -> dict[str, Any]:
+    """Both effects and the verdicts on them, named as a row has them."""
+    names = {"difference": "", "low": "_low", "high": "_high", "data": "_data", "note": "_note"}
+    row = {f"published{ending}": theirs[name] for name, ending in names.items()}
+    row |= {
+        "published_verdict": _verdict(theirs, judged),
+        "verdict": _verdict(ours, judged),
+        "ours": ours["difference"],
+    }
+    row |= {name: ours[name] for name in ("low", "high", "images_low", "images_high", "seeds", "detectable", "note")}
+    return row | {"direction": judged.direction, "margin": judged.direction * judged.margin + 0.0}
+
+
+def _verdict(effect: Mapping[str, Any], judged: Judged) -> str:
+    known = Effect(effect["difference"], effect["low"], effect["high"], int(effect["seeds"]))
+    return stats.verdict(known, judged.direction, judged.margin)

@@ -3,7 +3,7 @@
 A notebook computes its effects from what it has just collected, shows them, judges them (`claims.judge`) and leaves
 them behind as `tables/<notebook>__effects.csv`, which notebook `00_scorecard` gathers. The columns:
 
-- treatment, control: the two arms; the control of a share is "chance";
+- treatment, control: the two arms; the control of a share is "chance", what random genotypes show;
 - task, data, degradation: sigma (0-255 grey levels) or scale; empty or NaN where one effect holds for all;
 - metric: a name of `scoring.units.METRICS`, which knows the unit of the numbers;
 - difference, low, high, detectable, seeds: treatment - control, see `stats.Effect`;
@@ -22,15 +22,17 @@ import pandas as pd
 from hinas_nb import files
 from hinas_nb.evidence import stats
 from hinas_nb.evidence.stats import Effect, StatsError
-from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.config import EvaluateConfig, Space
 from hinas_nb.experiment.runs import REVISIONS
+from hinas_nb.method.genotype import width_paths
 from hinas_nb.scoring.units import METRICS
 
-CHANCE = "chance"  # the control of a share: what random genotypes show
+CHANCE = "chance"
 GROUP = ["task", "data", "degradation"]  # what is never averaged over
 SCORES = ["psnr", "ssim"]  # dB; unitless
 NUMBERS = ["difference", "low", "high", "detectable", "seeds", "images_low", "images_high"]
 COLUMNS = ["treatment", "control", *GROUP, "metric", *NUMBERS, "protocol", "note"]
+COLLAPSED_BY_CHANCE = 0.025  # by the definition of `stability.collapse`
 #: The kinds of Runs that a metric's numbers come from: raise the revision of one, and its effects are outdated.
 RESTS_ON = {
     "score": ("search", "train", "evaluate"),
@@ -48,7 +50,7 @@ def of_scores(
 ) -> pd.DataFrame:
     """Return the effects on PSNR and SSIM of every pair (treatment, control), per task, data set and degradation.
 
-    scores: as `collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
+    scores: as `running.collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
     one of its arms was not run. within: repeats inside a seed, as in `stats.seed_differences`.
     bases: by task, what the arms are changes of; says the protocol and how many steps the networks were trained for.
     Raises StatsError for an arm that no score has, and for arms scored on different images.
@@ -92,21 +94,27 @@ def of_changes(
     return _tidy(rows)
 
 
-def of_share(
-    seen: Sequence[bool], by_chance: float, treatment: str, task: str, metric: str, note: str = ""
-) -> pd.DataFrame:
-    """Return how much oftener something was seen than by chance, in percentage points: one effect.
+def of_share(seen: Sequence[bool], space: Space, treatment: str, metric: str, note: str = "") -> pd.DataFrame:
+    """Return how much oftener searches showed something than random genotypes do, in percentage points: one effect.
 
-    seen: of every search, whether it was seen. by_chance: the share of random genotypes that show it.
+    seen: of every search, whether it showed it. space: that they searched, which says the task.
     """
-    hits, count = int(sum(map(bool, seen))), len(seen)
-    told = "; ".join(filter(None, [f"{hits} of {count}, by chance {by_chance:.0%}", note]))
-    arms = {"treatment": treatment, "control": CHANCE, "task": task, "metric": metric, "note": told}
-    return _tidy([arms | _numbers(stats.share(hits, count, by_chance))])
+    by_chance = chance(metric, space)
+    told = "; ".join(filter(None, [f"{sum(seen)} of {len(seen)}, by chance {by_chance:.0%}", note]))
+    arms = {"treatment": treatment, "control": CHANCE, "task": space.task, "metric": metric, "note": told}
+    return _tidy([arms | _numbers(stats.share(sum(seen), len(seen), by_chance))])
+
+
+def chance(metric: str, space: Space) -> float:
+    """Return the share of random genotypes of a space that show what such a metric counts."""
+    if metric == "collapsed":
+        return COLLAPSED_BY_CHANCE
+    paths = width_paths(space.layers, len(space.width_factors)) if space.levels is None else [space.levels]
+    return sum(path[-1] == max(path) for path in paths) / len(paths)
 
 
 def stamped(effects: pd.DataFrame) -> pd.DataFrame:
-    """Return the effects with a column `revisions`: under which revisions of the code (`identity`) each was made."""
+    """Return the effects with a column `revisions`: under which revisions of the code (`runs`) each was made."""
     made_by = [{kind: REVISIONS[kind] for kind in RESTS_ON[METRICS[name].kind]} for name in effects["metric"]]
     return effects[COLUMNS].assign(revisions=[json.dumps(one) for one in made_by])
 

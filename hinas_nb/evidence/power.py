@@ -1,95 +1,76 @@
 """What an experiment can find, before anything is spent: the smallest true effect that each claim's design detects.
 
-`hinas-nb plan` prints it. A deviation has to be assumed: that of our own finished Runs where there are enough of
-them, else what the paper prints for the two arms, else for its whole method.
+`hinas-nb plan` prints it. A deviation has to be assumed: that of the effects that a notebook left behind, where they
+are of enough seeds, else what the paper prints for the two arms, else for its whole method.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
-from hinas_nb.evidence import claim_file, claims, evidence, said, stats, timing_runs
-from hinas_nb.evidence.claims import Question
-from hinas_nb.evidence.said import Place
+from hinas_nb.evidence import claim_file, claims, effects, paper_effects, stats
 from hinas_nb.experiment.profile import Profile
-from hinas_nb.running.store import Store
-from hinas_nb.scoring.units import METRICS, Metric
+from hinas_nb.scoring.units import METRICS
 
-ENOUGH_SEEDS = 3  # of finished Runs, for their deviation to be better than the published one
+ENOUGH_SEEDS = 3  # left behind, for their deviation to be better than the published one
 WHOLE_METHOD = {"denoise": (1, "both"), "sr": (2, "both")}  # table and arm
 
 
-class Assumed(NamedTuple):
-    """Deviation of a per-seed difference, and where it is from."""
-
-    deviation: float
-    source: str
-
-
 def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """A row for each question this budget asks: `smallest` true effect beyond the margin found with probability 0.8.
+    """Return for each question of this budget the smallest true effect beyond the margin found with probability 0.8.
 
     Columns: claim, says, comparison, images, metric, seeds, smallest (NaN: unknown, inf: none can be found), published,
     assumed; `text` has `smallest` and `published` with the digits of the metric.
     """
-    sized = timing_runs.shapes(budget.search("denoise").space.base_width)
     rows = []
-    for question in claims.questions(budget, names):
-        sides = claims.arms(question, budget)
-        if sides is None or question.metric not in evidence.READABLE:
+    for row in claims.judge(claims.gathered(budget)[0], budget, names).to_dict("records"):
+        metric, of_budget = METRICS[row["metric"]], budget.sigmas if row["task"] == "denoise" else budget.scales
+        if not row["notebooks"] or (metric.kind == "score" and row["degradation"] not in of_budget):
             continue
-        finding = evidence.found(*sides, question.metric, Store.of(budget), sized)
-        theirs, _ = claims.beside(question, claims.base_run(budget, question).data)
-        if METRICS[question.metric].kind == "share":
-            by_chance = said.chance(question.metric, budget.search(question.task).space)
-            smallest, source = stats.smallest_share(by_chance, len(budget.seeds)), "binomial"
-        elif finding and finding.effect.seeds >= ENOUGH_SEEDS:
-            smallest, source = finding.effect.detectable, f"{finding.effect.seeds} seeds done"
-        else:
-            deviation, source = _published(question, claims.base_run(budget, question).data)
-            smallest = stats.smallest_effect(deviation, len(budget.seeds))
-        metric = METRICS[question.metric]
+        smallest, assumed = _smallest(row, budget)
+        known = "none" if math.isinf(smallest) else metric.text(smallest).lstrip("+") or "unknown"
+        kept = {name: row[name] for name in ("says", "comparison", "images", "published")}
         rows.append(
-            {
-                "claim": question.name,
-                "says": question.claim.claim,
-                "comparison": question.comparison,
-                "images": claims.level(question.task, question.degradation),
-                "metric": metric.header,
-                "seeds": len(budget.seeds),
-                "smallest": smallest,
-                "published": theirs.effect.mean,
-                "assumed": source,
-                "text": (_text(metric, smallest), metric.text(theirs.effect.mean) or "-"),
-            }
+            {"claim": row["name"], "metric": metric.header, "seeds": len(budget.seeds), "smallest": smallest}
+            | kept
+            | {"assumed": assumed, "text": (known, metric.text(row["published"]) or "-")}
         )
     return pd.DataFrame(rows)
 
 
-def _text(metric: Metric, smallest: float) -> str:
-    return "none" if math.isinf(smallest) else metric.text(smallest).lstrip("+") or "unknown"
+def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
+    """The smallest effect of a question, and where its deviation is from."""
+    seeds, kind = len(budget.seeds), METRICS[row["metric"]].kind
+    if kind == "share":
+        by_chance = effects.chance(row["metric"], budget.search(row["task"]).space)
+        return stats.smallest_share(by_chance, seeds), "binomial"
+    if row["seeds"] >= ENOUGH_SEEDS:
+        return row["detectable"], f"{row['seeds']} {'seeds' if kind == 'score' else 'repeats'} done"
+    if kind != "score":
+        return math.nan, "no deviation known"
+    deviation, source = _printed_deviation(row)
+    return stats.smallest_effect(deviation, seeds), source
 
 
-def _published(question: Question, data: str) -> Assumed:
+def _printed_deviation(row: Mapping[str, Any]) -> tuple[float, str]:
     """From the two arms' printed deviations, as if seeds of both had nothing in common, which is cautious."""
-    if METRICS[question.metric].kind != "score":
-        return Assumed(math.nan, "no deviation known")
-    tables = claim_file.load().tables
-    for number in question.claim.tables:
-        sides = [said.cells(tables, number, arm, question.metric) for arm in (question.treatment, question.control)]
-        for place in _nearest(question, data, sides[0]):
-            found = [side[place] for side in sides if place in side]
-            if len(found) == 2 and all(cell.deviation > 0 for cell in found):
-                return Assumed(math.hypot(*(cell.deviation for cell in found)), f"table {found[0].like or number}")
-    number, arm = WHOLE_METHOD[question.task]
-    cells = said.cells(tables, number, arm, question.metric)
-    nearest = [*_nearest(question, data, cells), *cells][0]
-    return Assumed(math.sqrt(2) * cells[nearest].deviation, f"table {number}, {arm}")
+    for number in claim_file.load().claims[row["name"]].tables:
+        cells = _nearest(number, row)
+        here = cells[(cells["degradation"] == row["degradation"]) & (cells["deviation"] > 0)]
+        first, second = (here[here["arm"] == row[side]] for side in ("treatment", "control"))
+        for cell in first.merge(second, on=paper_effects.PLACE, suffixes=("", "_control")).to_dict("records"):
+            return math.hypot(cell["deviation"], cell["deviation_control"]), f"table {cell['like'] or number}"
+    number, arm = WHOLE_METHOD[row["task"]]
+    cells = _nearest(number, row)
+    return math.sqrt(2) * cells.loc[cells["arm"] == arm, "deviation"].iloc[0], f"table {number}, {arm}"
 
 
-def _nearest(question: Question, data: str, places: Iterable[Place]) -> list[Place]:
-    """Those of the question's degradation: on these images first, then on the paper's usual ones."""
-    here = [place for place in places if (place.task, place.degradation) == (question.task, question.degradation)]
-    return sorted(here, key=lambda place: (place.data != data, place.data != claims.MAIN_TEST_SET))
+def _nearest(number: int, row: Mapping[str, Any]) -> pd.DataFrame:
+    """The cells of a table for a question's task and metric: those of its degradation first, of its images first."""
+    cells = paper_effects.cells(number)
+    cells = cells[(cells["task"] == row["task"]) & (cells["metric"] == row["metric"])]
+    images = cells["data"].map({row["data"]: 0, claims.MAIN_TEST_SET: 1}).fillna(2)
+    order = cells.assign(other=cells["degradation"] != row["degradation"], far=images)
+    return order.sort_values(["other", "far"], kind="stable")

@@ -14,12 +14,13 @@ from torch import nn
 
 from hinas_nb import comparators
 from hinas_nb.comparators import TABLE
-from hinas_nb.evidence import ablation, timing_runs
+from hinas_nb.evidence import ablation, effects, timing_runs
 from hinas_nb.experiment.config import Arm, Comparator, EvaluateConfig, Task, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import OURS, Profile
 from hinas_nb.experiment.runs import Run
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.running.store import Store
+from hinas_nb.scoring.units import METRICS
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
 
@@ -85,13 +86,14 @@ def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     """
     scores = scores[~scores["arm"].isin(INPUT.values())]
     means = scores.groupby("arm", sort=False)[ablation.METRICS].mean()
-    changes = ablation.effects(scores, HINAS).set_index(["arm", "metric"])
+    others = [(arm, HINAS) for arm in means.index if arm != HINAS]
+    changes = effects.of_scores(scores, others).set_index(["treatment", "metric"])
     table = taken.set_index("arm").reindex(means.index)[["steps", "seconds"]]
     for metric in ablation.METRICS:
         own = changes[changes.index.get_level_values("metric") == metric].droplevel("metric").reindex(means.index)
         table[metric] = own["difference"].fillna(0.0)
         table[f"{metric}_low"], table[f"{metric}_high"] = own["images_low"], own["images_high"]
-        table[f"{metric}_mean"] = means[metric].map(f"{{:.{ablation.DIGITS[metric]}f}}".format)
+        table[f"{metric}_mean"] = means[metric].map(f"{{:.{METRICS[metric].digits}f}}".format)
     return table.reset_index()
 
 

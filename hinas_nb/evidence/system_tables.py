@@ -14,6 +14,7 @@ from hinas_nb.evidence.ablation import METRICS
 from hinas_nb.evidence.rivals import HINAS
 from hinas_nb.experiment.config import Comparator, Task
 from hinas_nb.experiment.profile import Profile
+from hinas_nb.scoring import units
 
 FILTERS = {TABLE[name].title for name in TRAINING_FREE}
 EXPLAINED = 2.0  # percent; a count that is farther from a published one needs its reason
@@ -192,7 +193,7 @@ def _cells(number: int) -> tuple[pd.DataFrame, Task]:
 
 
 def _score(metric: str, value: float, flag: str) -> str:
-    return "-" if math.isnan(value) else f"{value:.{ablation.DIGITS[metric]}f}{paper_tables.MARK if flag else ''}"
+    return "-" if math.isnan(value) else f"{value:.{units.METRICS[metric].digits}f}{paper_tables.MARK if flag else ''}"
 
 
 def _scale(value: float | None) -> float:

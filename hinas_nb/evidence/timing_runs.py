@@ -250,6 +250,21 @@ def compared(config: TimingConfig, records: list[dict], baseline: str | None = N
     return table.assign(batch=table["arm"].map({arm.label: arm.batch for arm in config.arms}))
 
 
+def step_costs(records: list[dict]) -> pd.DataFrame:
+    """Return what a step on W and one on A cost together in every round of `spaces`, one row per round and arm.
+
+    Columns: arm, round, gpu_hours, search_memory (the larger peak of both, MiB): named as the metrics they tell of.
+    """
+    rows = []
+    for number, record in enumerate(records):
+        for label, seconds in record["seconds_by_arm"].items():
+            peak = record["peak_mib_by_arm"][label]
+            arm = label.removesuffix(f", {_phase(label)}")
+            rows.append({"arm": arm, "round": number, "gpu_hours": seconds / 3600, "search_memory": peak})
+    by_arm = pd.DataFrame(rows).groupby(["arm", "round"], sort=False)
+    return by_arm.agg({"gpu_hours": "sum", "search_memory": "max"}).reset_index()
+
+
 def reached(config: TimingConfig, records: list[dict], multiply_adds: Mapping[str, float]) -> pd.DataFrame:
     """GFLOP/s of arms by their multiply-adds a call, and their share of the matrix product's: arm, GFLOP/s, of peak.
 

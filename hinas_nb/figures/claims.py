@@ -1,6 +1,6 @@
 """What was claimed beside what was found: every difference with its interval, coloured by verdict.
 
-Drawn in notebook `00_scorecard`; the table is that of `claims.effects`. All ablations show `verdict_table`.
+Drawn in notebook `00_scorecard`; the table is that of `claims.judge`. All ablations show `verdict_table`.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ VERDICT_COLOURS = {"supports": SERIES[2], "contradicts": CHANGED, "undecided": S
 #: Columns of value, ends of the interval and verdict; marker, and how far above its row it stands.
 _PUBLISHED = ["published", "published_low", "published_high", "published_verdict"], "D", 0.16
 _OURS = ["ours", "low", "high", "verdict"], "o", -0.16
-#: Of `claims.verdicts`, what a page has room for; the rest stands in the published table.
+#: Of `claims.readable`, what a page has room for; the rest stands in the published table.
 _CLAIM, _JUDGED = "it says", ("on the paper's evidence", "verdict")
 _BELOW = ("budget", "protocol", "note")
 _SHOWN = [
@@ -60,7 +60,7 @@ def forest_plot(table: pd.DataFrame, panels: Sequence[str], title: str | None = 
 
 
 def verdict_table(table: pd.DataFrame) -> Styler:
-    """Show `claims.verdicts` in a notebook: each claim once, verdicts in colour, what else counts below."""
+    """Show `claims.readable` in a notebook: each claim once, verdicts in colour, what else counts below."""
     shown = table.set_index([_CLAIM, table.groupby(_CLAIM, sort=False).cumcount()])[_SHOWN].style.hide(level=1)
     claim = {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top; min-width: 10em"}
     cells = {"selector": "td, th", "props": "text-align: left; padding: 0.3em 0.5em; font-size: 12px"}
