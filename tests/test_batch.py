@@ -315,6 +315,27 @@ os.makedirs(f"{{folder}}/answers", exist_ok=True)
 open(f"{{folder}}/answers/01_good.json", "w").write(json.dumps({{"answer": label, "changed": {changed!r}}}))"""
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_scorecard_starts_when_all_others_have_ended(home, monkeypatch, workers):
+    """It gathers what they leave behind, in the folder of the same variant."""
+    for name in ("00_scorecard", "10_first", "11_second"):
+        notebook(home / "notebooks", name)
+    events = []
+
+    @contextlib.contextmanager
+    def child(task, job, environment, threads):
+        events.append((job.notebook.name[:2], environment["HINAS_PLACE"]))
+        yield type("Child", (), {"ended": True})
+
+    monkeypatch.setattr(front_door, "child", child)
+    monkeypatch.setattr(front_door, "_keep", lambda job, *_: events.append("end") or job.notebook.name[:2])
+    settings = front_door.Settings("smoke", home / "results", workers=workers, variant="mine")
+    jobs = front_door.prepare(["all"], [], settings)
+    assert sorted(front_door.execute(jobs, settings)) == ["00", "10", "11"]
+    assert [event for event in events if event != "end"][-1][0] == "00" and events[-3:-2] == ["end"]
+    assert {event[1] for event in events if event != "end"} == {str(home / "results" / "smoke" / "variants" / "mine")}
+
+
 @pytest.mark.slow
 def test_other_settings_never_touch_the_results_of_the_profile(home, capsys, tmp_path, monkeypatch):
     """Also where paths hold braces, which papermill would fill in."""

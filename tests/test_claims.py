@@ -13,8 +13,8 @@ from made_up_runs import effect, leave
 from hinas_nb import locations
 from hinas_nb.batch import contract
 from hinas_nb.evidence import claim_file, claims, effects, paper_effects, paper_tables, stats
-from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.files import FileContentError
 from hinas_nb.scoring.units import METRICS
 from hinas_nb.settings import ConfigError

@@ -8,8 +8,8 @@ import pytest
 from hinas_nb.evidence import effects, stats
 from hinas_nb.evidence.stats import StatsError
 from hinas_nb.experiment.config import Space
-from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.experiment.profile import load_profile
+from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.files import FileContentError
 from hinas_nb.reporting.outputs import Publisher
 

@@ -65,7 +65,7 @@ def readable(numbers: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in numbers.to_dict("records"):
         metric = METRICS[row["metric"]]
-        notes = {"paper": row["published_note"], "ours": row["note"]}
+        told = {"paper": row["published_note"], "ours": row["note"]}
         rows.append(
             {
                 "claim": row["name"],
@@ -85,7 +85,7 @@ def readable(numbers: pd.DataFrame) -> pd.DataFrame:
                 "budget": row["budget"],
                 "protocol": f"{row['protocol']}, {row['data']}" if metric.kind == "score" else "",
                 "verdict": row["verdict"],
-                "note": "; ".join(f"{who}: {note}" for who, note in notes.items() if note),
+                "note": "; ".join(f"{who}: {note}" for who, note in told.items() if note),
             }
         )
     return pd.DataFrame(rows)

@@ -50,7 +50,7 @@ def of_scores(
 ) -> pd.DataFrame:
     """Return the effects on PSNR and SSIM of every pair (treatment, control), per task, data set and degradation.
 
-    scores: as `running.collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
+    scores: as `collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
     one of its arms was not run. within: repeats inside a seed, as in `stats.seed_differences`.
     bases: by task, what the arms are changes of; says the protocol and how many steps the networks were trained for.
     Raises StatsError for an arm that no score has, and for arms scored on different images.
