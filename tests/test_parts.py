@@ -36,22 +36,22 @@ def call():
     ],
 )
 def test_operations_are_told_apart_by_name_and_shape(name, shapes, kind):
-    assert profiling._kind(name, shapes) == kind
+    assert profiling._part(name, shapes) == kind
 
 
 def test_parts_and_rest_make_up_the_seconds():
     call()
-    found = profiling.seconds_by_kind(call, 100.0)
-    assert list(found) == list(profiling.KINDS) and sum(found.values()) == pytest.approx(100)
-    assert all(found[kind] > 0 for kind in profiling.KINDS if kind != profiling.COPIES)
-    assert profiling.seconds_by_kind(lambda: time.sleep(0), 0.5)[profiling.REST] == 0.5
-    assert profiling.seconds_by_kind(call, 0.0)[profiling.REST] == 0
+    found = profiling.seconds_by_part(call, 100.0)
+    assert list(found) == list(profiling.PARTS) and sum(found.values()) == pytest.approx(100)
+    assert all(found[kind] > 0 for kind in profiling.PARTS if kind != profiling.COPIES)
+    assert profiling.seconds_by_part(lambda: time.sleep(0), 0.5)[profiling.REST] == 0.5
+    assert profiling.seconds_by_part(call, 0.0)[profiling.REST] == 0
 
 
 def test_the_round_that_tells_them_is_shown():
-    told = {arm: dict.fromkeys(profiling.KINDS, seconds) for arm, seconds in (("b", 2.0), ("a", 6.0))}
+    told = {arm: dict.fromkeys(profiling.PARTS, seconds) for arm, seconds in (("b", 2.0), ("a", 6.0))}
     table = profiling.table([{"parts_by_arm": {}}, {"parts_by_arm": told}])
-    assert list(dict.fromkeys(table["arm"])) == ["b", "a"] and list(table["part"][:7]) == list(profiling.KINDS)
+    assert list(dict.fromkeys(table["arm"])) == ["b", "a"] and list(table["part"][:7]) == list(profiling.PARTS)
     assert table.groupby("arm")["seconds"].first().to_dict() == {"b": 2, "a": 6}
 
 

@@ -1,6 +1,6 @@
-"""In what a stored Run departs from its profile: what tells one from another in `hinas-nb status`.
+"""A stored Run is told from others by where it departs from its profile, as `hinas-nb status` shows.
 
-A Run's config is compared with the one that the profile gives for the same task and degradation.
+Its config is compared with the one that the profile gives for the same task and degradation.
 """
 
 import json
@@ -18,7 +18,7 @@ LONGEST = 40  # letters of a value
 
 
 def departures(kind: str, content: Mapping[str, Any], profile: Profile) -> list[str]:
-    """`layerwise=off`, `search.seed=1`, ...: the settings that differ from the nearer of the profile's budgets.
+    """Return `layerwise=off`, `search.seed=1`, ...: the settings that differ from the nearer of the profile's budgets.
 
     The first word is `headline` where that is the one of the networks that stand for the method.
     content: the config of a search, training or evaluation as it stands in its `start.json`; else nothing is told.
@@ -35,7 +35,7 @@ def departures(kind: str, content: Mapping[str, Any], profile: Profile) -> list[
 
 
 def _usual(kind: str, content: Mapping[str, Any], profile: Profile, headline: bool):
-    """What the profile would have computed in this Run's place."""
+    """Return what the profile would have computed in this Run's place."""
     if kind == "search":
         return profile.search(content["space"]["task"])
     about = content["protocol"] if kind == "evaluate" else content

@@ -1,16 +1,15 @@
-"""One Run from its config to its folder: resolve the producer, load and split the data, run the loop.
+"""One Run is computed: its producer is resolved, its data loaded and split, its loop run into its folder.
 
     for record in compute(config, store): ...
 
 yields what the loop yields (epochs, intervals, scores), as it happens.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas
 import torch
 
 from hinas_nb import data, files
@@ -85,7 +84,7 @@ def compute(
 
 
 def genotype_of(config: TrainConfig, store: Store) -> Genotype:
-    """The genotype a training starts from; that of a search is read from its finished Run.
+    """Return the genotype a training starts from; that of a search is read from its finished Run.
 
     Raises ValueError.
     """
@@ -101,7 +100,7 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
 
 
 def _selected(choice: Selected, store: Store) -> Genotype:
-    """The genotype of the training in the asked place, by the best score on V that each came to."""
+    """Return the genotype of the training in the asked place, by the best score on V that each came to."""
     folders = [_done(training, store) for training in choice.trainings]
     scores = [max(score(r["validation_psnr"], r["validation_ssim"]) for r in folder.records()) for folder in folders]
     order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
@@ -109,7 +108,7 @@ def _selected(choice: Selected, store: Store) -> Genotype:
 
 
 def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
-    """What a search found, or would have decoded after an epoch (0: the last)."""
+    """Return what a search found, or would have decoded after an epoch (0: the last)."""
     name = "genotype.json" if epoch is None else "records.jsonl"
     try:
         if epoch is None:
@@ -122,7 +121,7 @@ def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
 
 
 def _drawn(found: Genotype, config: TrainConfig) -> Genotype:
-    """The draw whose network takes as many multiply-adds as that of the found genotype, or nearly."""
+    """Return the draw whose network takes as many multiply-adds as that of the found genotype, or nearly."""
     from hinas_nb.method import genotype
     from hinas_nb.speed import cost
 
@@ -145,7 +144,7 @@ def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
 
 
 def _unmade(one: Genotype, config: TrainConfig):
-    """The network that a training would make of a genotype, without memory for its weights."""
+    """Build the network that a training would make of a genotype, without memory for its weights."""
     from hinas_nb.method.network import DerivedNetwork
 
     with torch.device("meta"):
@@ -196,7 +195,8 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
         folder.save_checkpoint({}, {})
         yield scored
     rows = folder.records()
-    folder.write_text("scores.csv", _csv(rows))
+    table = pandas.DataFrame(rows, columns=SCORE_COLUMNS)
+    folder.write_text("scores.csv", table.to_csv(index=False, lineterminator="\n"))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("psnr", "ssim")}
     folder.finish({"images": len(rows), **means})
 
@@ -208,19 +208,19 @@ def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) 
         found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
         arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
         config = config.but(arms=tuple(arms))
-    folder.load_checkpoint()  # a round left halfway is measured anew, with all arms
-    for record in benchmark.benchmark(config, len(folder.records()), device):
-        folder.append_records([record])
-        folder.save_checkpoint({}, {})
-        yield record
-    folder.finish({"rounds": len(folder.records())})
+    yield from _rounds(folder, lambda first: benchmark.benchmark(config, first, device))
 
 
 def _latency(config: LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     from hinas_nb.speed import latency
 
+    yield from _rounds(folder, lambda first: latency.measure(config, first))
+
+
+def _rounds(folder: RunFolder, measured: Callable[[int], Iterator[Any]]) -> Iterator[Any]:
+    """Keep every round of a measurement; one that was left halfway is measured anew, with all that belongs to it."""
     folder.load_checkpoint()
-    for record in latency.measure(config, len(folder.records())):
+    for record in measured(len(folder.records())):
         folder.append_records([record])
         folder.save_checkpoint({}, {})
         yield record
@@ -237,7 +237,7 @@ LOOPS = {
 
 
 def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
-    """What an evaluation scores: a trained network, a filter, or the degraded image itself. Raises ValueError."""
+    """Return what an evaluation scores: a trained network, a filter, or the degraded image. Raises ValueError."""
     from hinas_nb import comparators
     from hinas_nb.scoring import evaluate
 
@@ -255,7 +255,7 @@ def _producer(config: RunConfig, store: Store) -> RunFolder:
 
 
 def _done(config: RunConfig, store: Store, needs: str = "a selection needs") -> RunFolder:
-    """The folder of a Run that must be done. Raises ValueError."""
+    """Return the folder of a Run that must be done. Raises ValueError."""
     folder = store.folder(config)
     if not folder.finished():
         raise ValueError(f"{needs} the Run {describe(config)}, got none that is done ({folder.path})")
@@ -263,7 +263,7 @@ def _done(config: RunConfig, store: Store, needs: str = "a selection needs") -> 
 
 
 def _images(config: SearchConfig | TrainConfig, store: Store, folder: RunFolder) -> tuple:
-    """The images to learn from, and V if a split of its own is named (else None)."""
+    """Load the images to learn from, and V if a split of its own is named (else None)."""
     loaded = [_load(store, folder, *source) for source in own_data(config)]
     return loaded[0], loaded[1] if config.validation else None
 
@@ -277,22 +277,14 @@ def _load(store: Store, folder: RunFolder, name: str, split: str, scale: int | N
 
 
 def _best(folder: RunFolder) -> dict:
-    """The summary of a search or training: its best record's plain values (else the last one's)."""
+    """Return the summary of a search or training: the plain values of its best record (else of the last)."""
     records = folder.records()
     best = next((record for record in reversed(records) if record.get("best")), records[-1])
     plain = {name: value for name, value in best.items() if isinstance(value, (int, float)) and name not in COSTS}
     return {"records": len(records), **plain}
 
 
-def _csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, SCORE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _pixels(restored: torch.Tensor) -> np.ndarray:
-    """8-bit (height, width) or (height, width, 3) of a restored image in [0, 1]."""
+    """Return the 8-bit (height, width) or (height, width, 3) pixels of a restored image in [0, 1]."""
     image = (restored[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     return image[..., 0] if image.shape[-1] == 1 else image

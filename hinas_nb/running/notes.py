@@ -1,4 +1,4 @@
-"""What the files of a Run say of it, read in one way by all who ask: typed, and checked against their sums.
+"""The notes that a Run leaves about itself are read here, typed and checked against their sums, by all who ask.
 
 `run.json` is written last. It holds the SHA-256 of its neighbours (`files`), one of its own content (`sum`), and
 the revisions that the Run and its producers were computed under: those of before are readable, and marked.
@@ -28,13 +28,13 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Note(BaseModel):
-    """Values of exactly these types; what else stands in the file is left to others."""
+    """A base that takes values of exactly its types; what else stands in the file is left to others."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
 
 class Cost(_Note):
-    """What a Run took so far: seconds of computing, and its peak memory in MiB."""
+    """Tells what a Run took so far: seconds of computing, and its peak memory in MiB."""
 
     seconds: Amount
     peak_memory_mib: Amount
@@ -44,6 +44,15 @@ class Failed(Cost):
     """`failed.json`: why a Run stopped."""
 
     reason: str
+
+
+class Checkpoint(Cost):
+    """The meta of `checkpoint.safetensors`: the state to go on from, and how many records belong to it."""
+
+    hash: str
+    meta: dict[str, Any]
+    records: Annotated[int, Field(ge=0)]
+    sum: str
 
 
 class Start(_Note):
@@ -73,7 +82,7 @@ class Finished(Start, Cost):
 
     @property
     def outdated(self) -> str:
-        """Which older revisions the Run rests on, in words; empty for one of today's."""
+        """Name the older revisions that the Run rests on; empty for one of today's."""
         return outdated(self.revisions)
 
 
@@ -81,7 +90,7 @@ Note = TypeVar("Note", bound=_Note)
 
 
 def finished(folder: Path) -> Finished | None:
-    """What a finished Run says of itself, with every file beside it as it was; None if it is not finished.
+    """Return what a finished Run says of itself, with every file beside it as it was; None if it is not finished.
 
     A file is read once per process, as long as it stays as it is. Weights and images may have been removed, they take
     space; nothing may have been changed. Raises StoreError, FileContentError.
@@ -106,7 +115,7 @@ def finished(folder: Path) -> Finished | None:
 
 
 def all_finished(root: Path, kind: str) -> Iterator[tuple[Path, Finished]]:
-    """The folder and note of every undamaged finished Run of a kind below a store; `status` tells of the others."""
+    """Yield folder and note of every undamaged finished Run of a kind below a store; `status` tells of the others."""
     for path in sorted((root / kind).glob(f"*/{DONE}")):
         with suppress(StoreError, FileContentError):
             note = finished(path.parent)
@@ -115,13 +124,13 @@ def all_finished(root: Path, kind: str) -> Iterator[tuple[Path, Finished]]:
 
 
 def read(path: Path, model: type[Note], advice: str = "") -> Note:
-    """A note of a Run. Raises StoreError, FileContentError."""
+    """Read a note of a Run. Raises StoreError, FileContentError."""
     advice = advice or _anew(path.parent)
     return typed(files.read_json(path, advice), model, path, advice)
 
 
 def typed(content: Any, model: type[Note], path: Path, advice: str) -> Note:
-    """Content of a file as a note. Raises FileContentError."""
+    """Take content of a file as a note. Raises FileContentError."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -129,7 +138,7 @@ def typed(content: Any, model: type[Note], path: Path, advice: str) -> Note:
 
 
 def sealed(folder: Path, content: dict[str, Any]) -> str:
-    """The text of `run.json`: its content with the sums of all files beside it, and its own."""
+    """Return the text of `run.json`: its content with the sums of all files beside it, and its own."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name[:1] != ".")
     names = {path.relative_to(folder).as_posix(): path for path in found if path.name[:1] != "."}
     kept = {name: path for name, path in names.items() if name not in (DONE, *PASSING)}
@@ -146,7 +155,7 @@ def check_beside(weights: Path) -> None:
 
 
 def outdated(revisions: Mapping[str, int]) -> str:
-    """Older revisions in words, `search revision 1 (now 2)`."""
+    """Put older revisions into words: `search revision 1 (now 2)`."""
     return ", ".join(
         f"{kind} revision {revision} (now {REVISIONS[kind]})"
         for kind, revision in revisions.items()
@@ -154,10 +163,10 @@ def outdated(revisions: Mapping[str, int]) -> str:
     )
 
 
-def digest(content: Any, tail: bytes = b"") -> str:
-    """SHA-256 of JSON-able content, however it is laid out, and of bytes after it."""
+def digest(content: Any) -> str:
+    """Return the SHA-256 of JSON-able content, however it is laid out."""
     same = json.loads(json.dumps(content))
-    return hashlib.sha256(json.dumps(same, sort_keys=True).encode() + tail).hexdigest()
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache
@@ -185,7 +194,7 @@ def _sum(path: Path, stamp: tuple) -> str:
 
 
 def _stamp(path: Path) -> tuple:
-    """Another one for another file in the same place."""
+    """Return what changes whenever another file comes into the same place."""
     try:
         found = path.stat()
     except OSError as error:

@@ -1,16 +1,19 @@
-"""Computing many Runs: producers before those who need them, each once, several at a time.
+"""Many Runs are computed: producers before those who need them, each once, several at a time.
 
-Where they are computed is an engine's matter (`workers`, `cluster`): it has `size`, how many Runs it takes at once,
-`submit(config)`, which gives a future of what `Work` returns, `lost`, what that raises if the process or machine
-died, and `close()`, which leaves nothing running. A lost Run is taken up again from its last checkpoint.
+An engine (`workers`, `cluster`) is the executor that says where. `submit(config)` returns a future of what `Work`
+returns; the future raises one of `lost` where the process or the machine died, and the Run is then taken up again from
+its last checkpoint. `size` is how many Runs the engine takes at once, and `close()` leaves nothing running.
 """
 
+import itertools
 import sys
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from textwrap import shorten
 from typing import Any
 
@@ -23,7 +26,7 @@ from hinas_nb.running.compute import compute
 from hinas_nb.running.store import RunFolder, Store
 from hinas_nb.running.workers import Here, Local
 
-WAVES = ("latency", "search", "train", "evaluate", "timing")
+WAVES = ("latency", "search", "train", "evaluate", "timing")  # kinds of Runs, in the order they are computed in
 ALONE = ("latency", "timing")  # kinds that no other Run may disturb; their configs say with how many `threads`
 ENGINES = ("local", "ray")
 TRIES = 3  # of a Run whose worker is lost
@@ -44,14 +47,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Work:
-    """What workers do with a config: compute the Run to its end."""
+    """Computes the Run of a config to its end, wherever an engine calls it."""
 
     store: Store
     device: str
     threads: int
 
     def __call__(self, config: RunConfig) -> tuple[str | None, str | None]:
-        """What went wrong and what is worth knowing, as a line each."""
+        """Return what went wrong and what is worth knowing, as a line each."""
         notes = []
         try:
             for _ in compute(config, self.store, device=self.device, threads=self.threads, note=notes.append):
@@ -98,16 +101,10 @@ def execute(
 
 
 def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig], int | None]]:
-    """What is computed side by side; before or after it, in a process each with its threads, what must be alone."""
-    together = {key: config for key, config in waiting.items() if kind_of(config) not in ALONE}
-    alone = {key: config for key, config in waiting.items() if key not in together}
-    first = [key for key, config in alone.items() if kind_of(config) == "latency"]  # searches rest on it
-    for key in first:
-        yield {key: alone[key]}, alone[key].threads
-    if together:
-        yield together, None
-    for key in [key for key in alone if key not in first]:
-        yield {key: alone[key]}, alone[key].threads
+    """Yield what is computed side by side, and by itself, with the threads that it asks for, what must be alone."""
+    for alone, wave in itertools.groupby(waiting.items(), lambda item: kind_of(item[1]) in ALONE and item[0]):
+        configs = dict(wave)
+        yield configs, configs[alone].threads if alone else None
 
 
 def _engine(name: str, work: Work, size: int, in_process: bool):
@@ -123,7 +120,7 @@ def _engine(name: str, work: Work, size: int, in_process: bool):
 
 
 def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
-    """What has to be computed for these Runs, each once, in waves: searches, trainings, evaluations.
+    """Return what has to be computed for these Runs, each once, in the order of `WAVES`.
 
     A producer is left out where all that needs it is done.
     """
@@ -142,7 +139,7 @@ def missing(runs: Sequence[Run], store: Store) -> list[RunConfig]:
 
 
 def absent(runs: Sequence[Run], store: Store) -> dict[tuple, str]:
-    """The data sets (name, split, scale) that what has to be computed for these Runs would read in vain, and why.
+    """Return the data sets (name, split, scale) that these Runs need to be computed and that are not here, and why.
 
     A finished Run is found by the sum noted in its store where its data is not here.
     """
@@ -164,65 +161,64 @@ def absent(runs: Sequence[Run], store: Store) -> dict[tuple, str]:
 
 
 def _with_data(runs: Sequence[Run], store: Store) -> tuple[list[Run], list[Failure]]:
-    """The Runs whose data is here, and a failure for each of the others, which don't hold these up."""
-    ready, failures = [], {}
-    for run in runs:
-        reasons = absent([run], store)
-        if reasons:
-            failures[run.config] = Failure(run.config, "", next(iter(reasons.values())))
-        else:
-            ready.append(run)
-    return ready, list(failures.values())
+    """Return the Runs whose data is here, and a failure for each of the others, which don't hold these up."""
+    reasons = {run.config: next(iter(absent([run], store).values()), None) for run in runs}
+    failures = [Failure(config, "", reason) for config, reason in reasons.items() if reason]
+    return [run for run in runs if not reasons[run.config]], failures
 
 
 def _schedule(
-    configs: dict[str, RunConfig], pool, store: Store, failures: dict[str, Failure], shown: "_Progress"
+    configs: dict[str, RunConfig], engine, store: Store, failures: dict[str, Failure], shown: "_Progress"
 ) -> None:
     """Compute these Runs; adds to `failures` what could not be. Not begun: what needs one that failed."""
-    waiting = dict(configs)
+    needs = {key: [store.folder(producer).hash for producer in config.producers] for key, config in configs.items()}
+    order = TopologicalSorter({key: configs.keys() & producers for key, producers in needs.items()})
+    order.prepare()
+    ready: deque[str] = deque()
     running: dict[Future, str] = {}
-    deaths = dict.fromkeys(configs, 0)
+    losses: Counter[str] = Counter()
 
     def settle(key: str, reason: str | None) -> None:
         if reason:
             failures[key] = Failure(configs[key], key, reason)
         shown.settled(configs[key], failures.get(key))
+        order.done(key)
 
-    while waiting or running:
-        for key, config in list(waiting.items()):
-            producers = [store.folder(producer).hash for producer in config.producers]
-            failed = next((producer for producer in producers if producer in failures), None)
+    while order.is_active():
+        ready.extend(order.get_ready())
+        while ready and len(running) < engine.size:
+            key = ready.popleft()
+            failed = next((producer for producer in needs[key] if producer in failures), None)
             if failed:
-                del waiting[key]
                 settle(key, f"not run: its {kind_of(failures[failed].config)} {failed[:16]} failed")
-            elif len(running) < pool.size and not {*producers} & {*waiting, *running.values()}:
-                running[pool.submit(waiting.pop(key))] = key
+            else:
+                running[engine.submit(configs[key])] = key
         shown.working([configs[key] for key in running.values()])
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             key, note = running.pop(future), None
             try:
                 reason, note = future.result()
-            except pool.lost:
-                deaths[key] += 1
-                if deaths[key] < TRIES:
-                    waiting[key] = configs[key]
+            except engine.lost:
+                losses[key] += 1
+                if losses[key] < TRIES:
+                    ready.append(key)
                     continue
                 reason = "interrupted: its process was killed; run it again to go on"
             except Exception as error:
                 reason = error_line(error)
-            folder = store.folder(configs[key])
-            if not reason and not _visible(folder):
-                reason = f"results must lie in a folder that all machines share, got none in {folder.path}"
             if note:
                 shown.say(note)
-            settle(key, reason)
+            settle(key, reason or _unseen(store.folder(configs[key])))
 
 
-def _visible(folder: RunFolder) -> bool:
+def _unseen(folder: RunFolder) -> str | None:
+    """Wait until a finished Run can be seen here; return what is wrong where it cannot."""
     end = time.monotonic() + VISIBLE
-    while not folder.done and time.monotonic() < end:
+    while not folder.done:
+        if time.monotonic() >= end:
+            return f"results must lie in a folder that all machines share, got none in {folder.path}"
         time.sleep(0.5)
-    return folder.done
+    return None
 
 
 class _Progress:

@@ -16,7 +16,7 @@ from hinas_nb.running.store import CHECKPOINT, Store
 
 
 def status(store: Store) -> pandas.DataFrame:
-    """Every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), seconds,
+    """Tell of every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), seconds,
     peak_memory_mib, started (UTC), outdated (older revisions that it rests on), what, departs (in what it differs from
     the profile), reason.
 
@@ -53,8 +53,10 @@ def _state(folder: Path) -> dict:
 
 
 def _departs(kind: str, folders: list[Path], store: Store) -> list[str]:
-    """What each Run of a kind departs in from its profile; if that isn't known, from the published settings, but for
-    what all of them share."""
+    """Name what each Run of a kind departs in from its profile.
+
+    Where the profile isn't known, the published settings stand for it, and what all Runs share is left out.
+    """
     known = store.root.parent.name in locations.profiles()
     usual = load_profile(store.root.parent.name) if known else Profile(name="published")
     told = []
@@ -80,7 +82,7 @@ def _cost_so_far(folder: Path) -> dict:
 
 
 def _held(lock: Path) -> bool | None:
-    """Whether a process holds a lock, asked for as by a reader: that needs no right to write. None: it isn't told."""
+    """Tell whether a process holds a lock, asked for as a reader may: without any right to write. None: unknown."""
     try:
         with open(lock, "rb") as file:
             try:

@@ -1,4 +1,4 @@
-"""Runs on disk: one folder each, found by a hash, written atomically, locked, resumed, with its provenance.
+"""Runs are kept on disk: one folder each, found by a hash, written atomically, locked, resumed, with its provenance.
 
     <root>/<search|train|evaluate>/<first 16 digits of the hash>/
         start.json               what is computed, since when, on which device, with how many threads
@@ -40,10 +40,9 @@ from hinas_nb.experiment.runs import (
 from hinas_nb.files import FileContentError, read_json
 from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory, resolve_device
 from hinas_nb.running import notes
-from hinas_nb.running.notes import Finished, Start
+from hinas_nb.running.notes import Checkpoint, Finished, Start
 
 CHECKPOINT = "checkpoint.safetensors"
-STATE = {"hash", "meta", "records", "sum", "seconds", "peak_memory_mib"}  # of a checkpoint's meta
 
 State: TypeAlias = tuple[dict[str, Tensor], dict]
 
@@ -58,18 +57,18 @@ class Store:
 
     @classmethod
     def of(cls, budget: Profile) -> Self:
-        """The store of a profile: `results/<name>/runs`."""
+        """Return the store of a profile: `results/<name>/runs`."""
         return cls(locations.results() / budget.name / "runs")
 
     def folder(self, config: RunConfig) -> "RunFolder":
-        """The folder of a Run, whether it exists yet or not. Raises DataError if its data is missing."""
+        """Return the folder of a Run, whether it exists yet or not. Raises DataError if its data is missing."""
         hashes = {key: self.data_hash(*source) for key, source in all_data(config).items()}
         return RunFolder(self.root, config, run_hash(config, hashes), hashes)
 
     def data_hash(self, name: str, split: str, scale: int | None = None) -> str:
-        """SHA-256 of the pixels of a data set.
+        """Return the SHA-256 of the pixels of a data set.
 
-        Where the set is not here, the sum noted when it last was: it finds finished Runs, and computes none.
+        Where the set is not here, that is the sum noted when it last was: it finds finished Runs, and computes none.
         """
         key = data_key(name, split, scale)
         if key not in self._data_hashes:
@@ -107,17 +106,17 @@ class RunFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the Run is finished and its files are as it left them; `compute` refuses one that is damaged."""
+        """Tell whether the Run is finished and its files are as it left them; `compute` refuses a damaged one."""
         with suppress(files.StoreError, FileContentError):
             return self.finished() is not None
         return False
 
     def finished(self) -> Finished | None:
-        """What the Run says of itself once it is finished. Raises StoreError, FileContentError for a damaged one."""
+        """Return what a finished Run says of itself (else None). Raises StoreError, FileContentError if damaged."""
         return notes.finished(self.path)
 
     def note(self) -> Finished:
-        """As `finished`, of a Run that has to be: raises FileContentError where it is not."""
+        """Return the same of a Run that has to be finished; raises FileContentError where it is not."""
         found = self.finished()
         if not found:
             raise FileContentError(f"{self.path} must be a finished Run, got one that is not computed yet")
@@ -159,7 +158,7 @@ class RunFolder:
         return start
 
     def load_checkpoint(self) -> State | None:
-        """Tensors (on the CPU) and meta of the last checkpoint; drops records that are newer than it.
+        """Return tensors (on the CPU) and meta of the last checkpoint; drops records that are newer than it.
 
         Raises FileContentError.
         """
@@ -168,23 +167,21 @@ class RunFolder:
             self._keep_records(0)
             return None
         tensors, content = files.read_tensors(path)
-        if not isinstance(content, dict) or not content.keys() >= STATE:
-            raise FileContentError(f"{path} must hold {' '.join(sorted(STATE))}, got {str(content)[:40]}; "
-                                   "delete it to start the Run anew")  # fmt: skip
-        if content.get("hash") != self.hash:
+        state = notes.typed(content, Checkpoint, path, "delete it to start the Run anew")
+        if state.hash != self.hash:
             raise FileContentError(f"{path} must be of Run {self.hash}, got one of "
-                                   f"{str(content.get('hash'))[:80]}; delete it to start anew")  # fmt: skip
-        state = {name: value for name, value in content.items() if name != "sum"}
-        lines, count = self._lines(), content["records"]
-        if isinstance(count, int) and len(lines) < count:
-            raise FileContentError(f"{self.path / 'records.jsonl'} must hold at least {count} records, got "
+                                   f"{state.hash[:80]}; delete it to start anew")  # fmt: skip
+        lines = self._lines()
+        if len(lines) < state.records:
+            raise FileContentError(f"{self.path / 'records.jsonl'} must hold at least {state.records} records, got "
                                    f"{len(lines)}; delete {self.path} to start anew")  # fmt: skip
-        if not isinstance(count, int) or content["sum"] != _sum(tensors, state, lines[:count]):
+        said = {name: value for name, value in content.items() if name != "sum"}
+        if state.sum != _sum(tensors, said, lines[: state.records]):
             raise FileContentError(f"{path} and the records beside it must match its checksum; "
                                    "delete it to start the Run anew")  # fmt: skip
-        self._seconds, self._peak = content["seconds"], content["peak_memory_mib"]
-        self._keep_records(content["records"])
-        return tensors, content["meta"]
+        self._seconds, self._peak = state.seconds, state.peak_memory_mib
+        self._keep_records(state.records)
+        return tensors, state.meta
 
     def save_checkpoint(self, tensors: dict[str, Tensor], meta: dict) -> None:
         """Replace the checkpoint in one step. Append the records it stands for before."""
@@ -212,12 +209,12 @@ class RunFolder:
         files.write_atomic(self.path / name, text.encode())
 
     def read_text(self, name: str) -> str:
-        """A file of the Run; once it is finished, as it left it. Raises StoreError, FileContentError."""
+        """Read a file of the Run; once it is finished, as it left it. Raises StoreError, FileContentError."""
         self._check_known(name)
         return files.read_bytes(self.path / name).decode(errors="replace")
 
     def write_tensors(self, name: str, tensors: dict[str, Tensor], meta: dict) -> None:
-        """One safetensors file; `meta` is JSON inside it."""
+        """Write one safetensors file; `meta` is JSON inside it."""
         files.write_tensors(self.path / name, tensors, meta)
 
     def read_tensors(self, name: str) -> State:
@@ -274,7 +271,7 @@ class RunFolder:
 
 @functools.cache
 def _pixel_hash(paths: tuple[Path, ...]) -> str:
-    """Once per process, one image in memory at a time; equal to `ImageSet.sha256`."""
+    """Hash pixels once per process, with one image in memory at a time; equal to `ImageSet.sha256`."""
     return digest(named_images(list(paths)))
 
 
@@ -283,7 +280,7 @@ def _dump(config: RunConfig) -> dict:
 
 
 def _sum(tensors: dict[str, Tensor], state: dict, lines: list[str]) -> str:
-    """Checksum of a checkpoint's tensors, of all that its meta says and of its records, line by line.
+    """Return the checksum of a checkpoint: of its tensors, all that its meta says and its records, line by line.
 
     A flipped bit must not become a slightly different result.
     """

@@ -1,7 +1,9 @@
-"""What networks and searches cost: parameters, multiply-adds and, before anything runs, memory.
+"""Costs that are known before anything runs: the multiply-adds of a network, the memory of a search.
 
-Multiply-adds are counted by running a module on the meta device (nothing is computed) with torch's own counter, and
-for the derived network in closed form beside it. Seconds are `benchmark`'s. Notebook `24_speed`.
+A multiply-add is one product and its addition; convolutions and matrix products are counted, all else is not. Any
+network is counted by sending an image through it on torch's meta device, where shapes are known and nothing is
+computed; for the derived network a formula says the same, and why. Seconds are measured in `training.benchmark`.
+Notebook `24_speed`.
 """
 
 import copy
@@ -19,12 +21,13 @@ from hinas_nb.method.operations import KINDS
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
 
-PROBE = 32  # side of the small crop whose memory is measured
-OVERHEAD = 1.15  # what passes come and go, beyond what is kept for the backward pass
+PROBE = 32  # pixels: side of the small crop whose memory is counted
+#: A step needs more than autograd keeps for its backward half: tensors that live for one operation only. Measured.
+OVERHEAD = 1.15
 
 
 def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> int:
-    """Multiply-adds of one forward pass over one image, of its convolutions and matrix products."""
+    """Count the multiply-adds that a network spends on one image of so many channels and pixels."""
     with torch.device("meta"):
         image = torch.empty(1, channels, height, width)
     module = copy.deepcopy(module).to("meta").eval()
@@ -40,7 +43,7 @@ def network(
     scale: int | None = None,
     fold: int | None = None,
 ) -> nn.Module:
-    """The network of a genotype or a comparator, with first weights; filters are told the sigma of most tables, 50."""
+    """Build the network of a genotype or a comparator, with first weights; a filter is told sigma 50."""
     if isinstance(what, Comparator):
         sigma = 50.0 if what.name in comparators.TRAINING_FREE else None
         return comparators.build(what.name, task, scale, sigma, what.width)
@@ -48,12 +51,12 @@ def network(
 
 
 def searched_share(net: DerivedNetwork) -> float:
-    """The share of a derived network's multiply-adds that the search decides: those of its moves and cells."""
+    """Return the share of a derived network's multiply-adds that the search decides: those of its moves and cells."""
     return _searched(net) / closed_form(net, net.fold, net.fold)
 
 
 def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
-    """Multiply-adds a pass over one image, by formula: weights of every convolution x pixels it is applied to."""
+    """Return the same by formula: each convolution's weights times the pixels that it is applied to."""
     nodes, channels = net.genotype.nodes, CHANNELS[net.task]
     widths = [net.level_widths[level] for level in net.genotype.levels]
     entering, leaving = channels * net.fold**2 + net.noise_map, channels * (net.scale * net.fold) ** 2
@@ -74,9 +77,10 @@ def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
 
 
 def search_memory_mib(config: SearchConfig) -> dict[str, float]:
-    """Peak MiB of a step of the warm-up and of the alpha phase, foretold from a small crop.
+    """Foretell the peak memory, in MiB, of a step of the warm-up and of one of the alpha phase.
 
-    What autograd keeps grows with the pixels of a batch; it is counted, not measured, on one small crop.
+    Autograd keeps tensors between the two halves of a step, and their size grows with the pixels of a batch. So they
+    are counted on one small crop and scaled; weights, gradients and momenta are added.
     """
     found = {}
     for phase in ("warm-up", "alpha phase"):
@@ -92,7 +96,7 @@ def search_memory_mib(config: SearchConfig) -> dict[str, float]:
 
 
 def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
-    """A line where the foretold peak does not fit into what is free on the device now."""
+    """Return a line of warning where the foretold peak does not fit into what is free on the device now."""
     free, needed = free_memory_mib(device), search_memory_mib(config)
     phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
     if free is None or needed[phase] <= free:
@@ -102,7 +106,7 @@ def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
 
 
 def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
-    """Bytes that autograd keeps for one `PROBE` x `PROBE` crop, and bytes of the weights."""
+    """Count the bytes that autograd keeps for one `PROBE` x `PROBE` crop, and those of the weights."""
     from hinas_nb.method.operations import frozen
 
     net = Supernet(space).train()
@@ -125,13 +129,13 @@ def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[
 
 
 def _largest_layer(space: Space) -> float:
-    """The share of the widest layer in what all cells keep."""
+    """Return the share of the widest layer in what all cells keep."""
     widths = [sum(space.widths[level] for level in levels) for levels in ladder(space)[1:]]
     return max(widths) / sum(widths)
 
 
 def _searched(net: DerivedNetwork) -> int:
-    """Weights of the moves into the layers and of the cells' operations."""
+    """Count the weights of the moves into the layers and of the cells' operations."""
     widths = [net.level_widths[level] for level in net.genotype.levels]
     sources = [STEM, STEM, *(net.genotype.nodes * width for width in widths)]
     weights = 0

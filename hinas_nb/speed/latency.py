@@ -1,8 +1,10 @@
-"""Milliseconds of a derived network's parts on this machine, and what a search expects its network to take.
+"""A search can be told what its network will take: milliseconds of every part, measured on this machine.
 
-`measure` is the loop of a latency Run: every operation and move at every width, in turns, as they stand in a network
-made for inference. `expected` is the mean over all networks that alpha and beta stand for, differentiable in both:
-nobody's HiNAS has it. Notebook `16_latency_aware_search` shows what it is worth.
+The parts are the operations of a cell and the moves between layers (activation, 1x1 convolution), each at every width
+that a layer can have. They are timed one call at a time, in turns, in the form that they have in inference: batch
+norms folded into the convolutions, channels last, no gradients. Stem and head are the same for all networks and left
+out. `measure` is the loop of a latency Run; `expected` is the mean over all networks that alpha and beta stand for,
+differentiable in both. That is not part of HiNAS; notebook `16_latency_aware_search` shows what it is worth.
 """
 
 import itertools
@@ -27,7 +29,7 @@ Table = dict[str, float]  # milliseconds by `operation_key` and `move_key`
 
 @dataclass(frozen=True)
 class LatencyRecord:
-    """One round: milliseconds of one call of every part."""
+    """Holds one round: milliseconds of one call of every part, and what the round took."""
 
     round: int
     milliseconds: Table
@@ -44,7 +46,7 @@ def move_key(source: int, level: int) -> str:
 
 
 def measure(config: LatencyConfig, first: int = 0) -> Iterator[LatencyRecord]:
-    """Time every part once a round, from round `first` on, after a warm call of each."""
+    """Time every part once a round, from round `first` on; a call that is not timed goes before each."""
     with torch.inference_mode():
         calls = _calls(config)
         for number in range(first, config.rounds):
@@ -58,15 +60,16 @@ def measure(config: LatencyConfig, first: int = 0) -> Iterator[LatencyRecord]:
 
 
 def table(records: list[dict]) -> Table:
-    """The median of the rounds."""
+    """Return the median of the rounds for every part, in milliseconds."""
     return {key: median(record["milliseconds"][key] for record in records) for key in records[0]["milliseconds"]}
 
 
 def expected(table: Table, op_weights: Tensor, width_weights: WidthWeights, space: Space) -> Tensor:
-    """Mean milliseconds of cells and moves over the networks that softmaxed alphas and betas stand for.
+    """Return the mean milliseconds of cells and moves over the networks that softmaxed alphas and betas stand for.
 
-    In such a draw the path follows beta; every node takes two inputs, all pairs alike, and of each the operations but
-    `none` in proportion to alpha. Both inputs of a layer come by a move of their own, reckoned as equal ones.
+    A network is drawn thus: its path follows beta; every node takes two inputs, each pair with equal chance, and on
+    each input one operation other than `none`, in proportion to alpha. A layer has two inputs, and each has a move of
+    its own, which are taken to last equally long.
     op_weights: (layers, edges, operations); width_weights: per layer by move. Differentiable in both.
     """
     names = [name for name in space.operations if name != "none"]
@@ -92,7 +95,7 @@ def expected(table: Table, op_weights: Tensor, width_weights: WidthWeights, spac
 
 
 def of_genotype(table: Table, genotype: Genotype) -> float:
-    """Milliseconds of a genotype's cells and moves, by the table; stem and head, the same for all, are left out."""
+    """Return the milliseconds of a genotype's cells and moves, by the table."""
     path = (0, *genotype.levels)
     moves = sum(2 * table[move_key(source, level)] for source, level in itertools.pairwise(path))
     parts = [(name, level) for level, cell in zip(genotype.levels, genotype.cells) for node in cell for name, _ in node]
@@ -100,7 +103,7 @@ def of_genotype(table: Table, genotype: Genotype) -> float:
 
 
 def _calls(config: LatencyConfig) -> dict[str, tuple[nn.Module, Tensor]]:
-    """Parts with their batch norms folded in, and the images they are called on."""
+    """Return the parts in the form they have in inference, each with the image it is called on."""
     space, widths = config.space, config.widths
     size = (-(-config.height // (space.fold or 1)), -(-config.width_px // (space.fold or 1)))
     calls = {}

@@ -234,7 +234,7 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
                 if device != "cpu":
                     torch.accelerator.synchronize()
                 seconds, peak = time.perf_counter() - began, peak_memory_mib(device) - before
-                connection.send((seconds, peak, profiling.seconds_by_kind(call, seconds) if told else {}))
+                connection.send((seconds, peak, profiling.seconds_by_part(call, seconds) if told else {}))
     except EOFError:
         return  # no more turns
     except Exception as error:
