@@ -333,7 +333,7 @@ def test_score_pairs_join_the_scores_of_one_image():
     )
     (axes,) = figures.score_pairs(scores, metrics=["psnr"]).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
-    drawn = {dots.get_gid(): dots.get_offsets()[:, 1].tolist() for dots in axes.collections if dots.get_gid()}
+    drawn = {dots.get_gid(): dots.get_ydata().tolist() for dots in axes.lines}
     assert drawn == {"arm input": [15.0, 14.0], "arm restored": [27.0, 29.0]}
     with pytest.raises(figures.FigureError, match="got no psnr of b for restored"):
         figures.score_pairs(scores[:3], metrics=["psnr"])

@@ -69,7 +69,8 @@ def test_a_sweep_joins_means_over_seeds():
     )
     psnr, _ = figures.sweep_plot(table, "weight", "lambda").axes
     assert [label.get_text() for label in psnr.get_xticklabels()] == ["0", "0.6", "3"]
-    assert list(drawn(psnr)["line mean over seeds"].get_ydata()) == [24.0, 26.0, 20.0]
+    assert list(psnr.lines[0].get_ydata()) == [24.0, 26.0, 20.0]
+    assert [text.get_text() for text in psnr.figure.legends[0].get_texts()] == ["mean over seeds"]
 
 
 def test_every_layer_is_as_wide_as_its_network():

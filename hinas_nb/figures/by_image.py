@@ -39,13 +39,9 @@ def score_pairs(
         if wide.isna().any(axis=None):
             image, arm = wide.isna().stack().idxmax()
             raise FigureError(f"scores must hold every image under every {by}, got no {metric} of {image} for {arm}")
-        wide = wide.sort_values(arms[-1])
-        axes.vlines(range(images), wide.min(axis=1), wide.max(axis=1), color=PALE, lw=1, zorder=1)
-        for arm, colour in zip(arms, [*SERIES[1 : len(arms)], SERIES[0]]):
-            label = f"{arm}, mean {METRICS[metric].number(wide[arm].mean())}"
-            axes.scatter(range(images), wide[arm], s=12, color=colour, label=label, zorder=2, gid=f"arm {arm}")
         axes.set_ylabel(METRICS[metric].header)
-        _image_axis(axes, wide.index, arms[-1])
+        means = [f"{arm}, mean {METRICS[metric].number(wide[arm].mean())}" for arm in arms]
+        _draw_images(axes, wide, means, [*SERIES[1 : len(arms)], SERIES[0]])
     return figure
 
 
@@ -58,13 +54,10 @@ def change_by_image(changes: pd.DataFrame, title: str | None = None) -> Picture:
     arms, images = changes["arm"].unique(), changes["image"].nunique()
     figure = Picture(min(4.5 + 0.1 * images, 9), 5.2, title)
     for axes, metric in zip(figure.subplots(2), ("psnr", "ssim")):
-        wide = changes.pivot_table(index="image", columns="arm", values=metric, aggfunc="mean").sort_values(arms[-1])
+        wide = changes.pivot_table(index="image", columns="arm", values=metric, aggfunc="mean")[arms]
         axes.axhline(0, color=INK, lw=0.8, zorder=1)
-        for arm, colour in zip(arms, SERIES):
-            label = f"{arm}: {(wide[arm] > 0).sum()} of {images} gain"
-            axes.plot(range(images), wide[arm], "o", ms=3.5, color=colour, label=label, zorder=2, gid=f"arm {arm}")
         axes.set_ylabel(f"change of {METRICS[metric].header}")
-        _image_axis(axes, wide.index, arms[-1])
+        _draw_images(axes, wide, [f"{arm}: {(wide[arm] > 0).sum()} of {images} gain" for arm in arms], SERIES)
     return figure
 
 
@@ -101,11 +94,18 @@ def change_scatter(changes: pd.DataFrame, title: str | None = None) -> Picture:
     return figure
 
 
-def _image_axis(axes, images: pd.Index, arm: str) -> None:
-    """Give every image a place, in the order of an arm's scores, named where there are few; put the legend beside."""
-    axes.set_xlim(-0.7, len(images) - 0.3)
+def _draw_images(axes, wide: pd.DataFrame, labels: Sequence[str], colours: Sequence[str]) -> None:
+    """Draw a dot per image and arm, images in the order of the last arm and named where they are few.
+
+    wide: one row per image, one column per arm; a pale line joins what belongs to one image.
+    """
+    wide = wide.sort_values(wide.columns[-1])
+    axes.vlines(range(len(wide)), wide.min(axis=1), wide.max(axis=1), color=PALE, lw=0.8, zorder=1)
+    for arm, label, colour in zip(wide, labels, colours):
+        axes.plot(range(len(wide)), wide[arm], "o", ms=3.5, color=colour, label=label, zorder=2, gid=f"arm {arm}")
+    axes.set_xlim(-0.7, len(wide) - 0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.1)
-    if len(images) <= _NAMED_ON_AXIS:
-        axes.set_xticks(range(len(images)), images, rotation=40, ha="right", rotation_mode="anchor")
+    if len(wide) <= _NAMED_ON_AXIS:
+        axes.set_xticks(range(len(wide)), wide.index, rotation=40, ha="right", rotation_mode="anchor")
     else:
-        axes.set_xlabel(f"{len(images)} images, in the order of {arm}")
+        axes.set_xlabel(f"{len(wide)} images, in the order of {wide.columns[-1]}")

@@ -3,8 +3,8 @@
 Drawn in notebooks 10 to 15.
 """
 
-import numpy as np
 import pandas as pd
+import seaborn
 
 from hinas_nb.figures.axes import draw_intervals, name_rows
 from hinas_nb.figures.style import INK, MUTED, SERIES, Picture, themed
@@ -56,16 +56,13 @@ def sweep_plot(
     table: one row per seed and value of `setting`, with `psnr` (dB) and `ssim`; group: a line for each value.
     label: the axis, with its unit.
     """
-    values = np.sort(table[setting].unique())
-    groups = [("mean over seeds", table)] if group is None else list(table.groupby(group, sort=False))
+    table = table.assign(group="mean over seeds" if group is None else table[group])
+    look = {"x": setting, "hue": "group", "palette": SERIES[: table["group"].nunique()], "formatter": "{:g}".format}
     figure = Picture(7.2, 3.2, title)
     for axes, metric in zip(figure.subplots(1, 2), ("psnr", "ssim")):
-        for (name, rows), colour in zip(groups, SERIES):
-            means = rows.groupby(setting)[metric].mean()
-            places = np.searchsorted(values, means.index), np.searchsorted(values, rows[setting])
-            axes.plot(places[0], means, color=colour, label=name, zorder=2, gid=f"line {name}")
-            axes.scatter(places[1], rows[metric], s=14, color=colour, alpha=0.6, lw=0, zorder=3)
-        axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        axes.set(xlabel=label, ylabel=METRICS[metric].header, xlim=(-0.3, len(values) - 0.7))
+        seaborn.pointplot(table, y=metric, errorbar=None, marker="", linewidth=1.6, ax=axes, **look)
+        seaborn.stripplot(table, y=metric, jitter=False, size=4, alpha=0.6, legend=False, ax=axes, **look)
+        axes.get_legend().remove()
+        axes.set(xlabel=label, ylabel=METRICS[metric].header)
     figure.legend_below(3)
     return figure

@@ -10,7 +10,7 @@ import seaborn
 from matplotlib.patches import Rectangle
 
 from hinas_nb.figures.style import ACCENT, MUTED, OPERATION_COLOURS, SERIES, FigureError, Picture, themed
-from hinas_nb.figures.training import record_table, whole_epochs
+from hinas_nb.figures.training import record_table
 from hinas_nb.figures.widths import move_weights
 from hinas_nb.method.genotype import Genotype
 
@@ -35,7 +35,7 @@ def op_weight_evolution(records, layer: int, edge: int, operations: Sequence[str
         axes.plot(table["epoch"], weights[:, index], label=f"{name} {weights[-1, index]:.3f}", **look)
     axes.axhline(1 / count, color=MUTED, ls="--", lw=0.8, label=f"equal {1 / count:.3f}")
     axes.set(xlabel="epoch", ylabel="alpha (probability)")
-    axes.xaxis.set_major_locator(whole_epochs())
+    axes.locator_params(axis="x", nbins=6, integer=True, min_n_ticks=1)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), title="last epoch")
     return figure
 
@@ -53,7 +53,7 @@ def width_weight_evolution(records, title: str | None = None) -> Picture:
             label = f"{source if number > 1 else 'stem'} → {target}"
             axes.plot(table["epoch"], [moves[source, target] for moves in epochs], label=label, **look)
         axes.set(title=f"into layer {number}", xlabel="epoch", ylim=(0, 1.02))
-        axes.xaxis.set_major_locator(whole_epochs())
+        axes.locator_params(axis="x", nbins=6, integer=True, min_n_ticks=1)
         axes.legend(ncols=2, handlelength=2.2, columnspacing=1, title="level")
     panels[0].set_ylabel("beta (probability)")
     return figure

@@ -29,16 +29,11 @@ def cost_bars(
     """
     if table.empty or not (table[value] > 0).all():
         raise FigureError(f"{value} must be positive for at least one way, got {list(table[value])}")
-    panels = list(table.groupby("panel", sort=False))
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    tallest = max(len(own) for _, own in panels)
-    figure = Picture(4.6 * columns + 0.4, rows * (0.34 * tallest + 0.85) + 0.3, title)
-    grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, (panel, own) in itertools.zip_longest(grid, panels, fillvalue=(None, None)):
-        if panel is None:
-            axes.set_visible(False)
-            continue
+    sizes = table.groupby("panel").size()
+    columns = min(2, len(sizes))
+    rows = -(-len(sizes) // columns)
+    figure = Picture(4.6 * columns + 0.4, rows * (0.34 * sizes.max() + 0.85) + 0.3, title)
+    for axes, panel, own in figure.panels(table, "panel", rows):
         colours = [ACCENT if way == ours else SERIES[0] if way.startswith(ours) else MUTED for way in own["way"]]
         y = range(len(own))
         axes.barh(y, own[value], height=0.62, color=colours, gid=f"bars {panel}")
@@ -65,14 +60,11 @@ def part_bars(table: pd.DataFrame, label: str = "seconds", title: str | None = N
     figure = Picture(4.6 * table["panel"].nunique() + 0.4, 0.4 * tallest + 1.6, title)
     for axes, panel, own in figure.panels(table, "panel", sharex=True):
         stacked = own.pivot_table(index="way", columns="part", values="value", sort=False)[table["part"].unique()]
-        ends, y = stacked.cumsum(axis=1), np.arange(len(stacked))
-        for part, colour in zip(stacked, itertools.cycle(SERIES)):
-            starts = ends[part] - stacked[part]
-            axes.barh(y, stacked[part], left=starts, height=0.62, color=colour, label=part, gid=part)
-        least = own.groupby("way", sort=False)["least"].first()
+        stacked.plot.barh(stacked=True, width=0.62, color=SERIES, ax=axes, legend=False)
+        least, y = own.groupby("way", sort=False)["least"].first(), np.arange(len(stacked))
         axes.vlines(least, y - 0.4, y + 0.4, color=INK, lw=1.5, label="at peak")
         name_rows(axes, stacked.index)
-        axes.set(title=panel, xlabel=label)
+        axes.set(title=panel, xlabel=label, ylabel="")
     figure.legend_below(4)
     return figure
 

@@ -97,14 +97,18 @@ class Picture(Figure):
             lines = (textwrap.fill(line, int(_LETTERS_PER_INCH * width)) for line in title.splitlines())
             self.suptitle("\n".join(lines), x=0.01, ha="left")
 
-    def panels(self, table: pd.DataFrame, column: str, **options) -> Iterator[tuple[Axes, str, pd.DataFrame]]:
-        """Make one panel beside the other for each value of a column; yields axes, value and rows in the table's order.
+    def panels(
+        self, table: pd.DataFrame, column: str, rows: int = 1, **options
+    ) -> Iterator[tuple[Axes, str, pd.DataFrame]]:
+        """Make one panel for each value of a column; returns axes, value and its part of the table, in its order.
 
-        options: of `subplots`; all panels exist when the first is yielded.
+        options: of `subplots`.
         """
         groups = list(table.groupby(column, sort=False))
-        row = self.subplots(1, len(groups), squeeze=False, **options)[0]
-        return ((axes, name, rows) for axes, (name, rows) in zip(row, groups))
+        grid = self.subplots(rows, -(-len(groups) // rows), squeeze=False, **options).flat
+        for empty in list(grid)[len(groups) :]:
+            empty.remove()
+        return ((axes, name, part) for axes, (name, part) in zip(self.axes, groups))
 
     def legend_below(self, columns: int = 4, **options) -> None:
         """Explain below all panels every label that any of them has, once."""

@@ -31,7 +31,7 @@ def equal_time_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
         axes.hlines(place, low, high, color=colours, lw=2, gid=f"intervals {name}")
         axes.scatter(table[name], place, s=26, color=colours, zorder=3, gid=f"differences {name}")
         _words(axes, high, table[f"{name}_mean"])
-        axes.set_xlabel(f"{metric.title} - HiNAS's" + f" ({metric.unit})" * bool(metric.unit))
+        axes.set_xlabel(metric.with_unit(f"{metric.title} - HiNAS's"))
         axes.margins(x=0.3)
     spent = table["seconds"].fillna(0)
     clock.barh(place, spent, height=0.55, color=colours, gid="seconds")

@@ -115,7 +115,7 @@ def front_plot(table: pd.DataFrame, beside: str = "random", title: str | None = 
         front = own[own["psnr"] > own["psnr"].cummax().shift(fill_value=-np.inf)]
         if len(front):
             _draw_front(axes, front["ms"], front["psnr"], color=colour, ls=line, label=name, gid=name)
-    axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].header.replace(" ", " on V ", 1))
+    axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].with_unit("PSNR on V"))
     figure.legend_below(4)
     return figure
 

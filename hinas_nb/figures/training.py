@@ -7,25 +7,31 @@ Drawn in notebooks 03, 04, 05 and `15_search_stability`. Records are what `searc
 from math import log
 
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
 from hinas_nb.figures.axes import log_ticks
 from hinas_nb.figures.style import ACCENT, INK, MUTED, OPERATION_COLOURS, SERIES, FigureError, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
-#: Column, title and unit of a panel.
-_SCORES = [(f"validation_{name}", METRICS[name].title + " on V", METRICS[name].unit) for name in ("psnr", "ssim")]
+_PSNR, _SSIM = METRICS["psnr"], METRICS["ssim"]
 _LEAD = "probability, first - second"
-_OF_A_SEARCH = [
-    ("weight_loss", "Loss", "eq. 7"), *_SCORES, ("skip_count", "Decoded skips", "inputs"),
-    ("op_entropy", "Entropy", "nats"), ("op_margin", "Operation margin", _LEAD),
-    ("width_margin", "Width path margin", f"log-{_LEAD}"), ("operation_counts", "Decoded operations", "inputs"),
-]  # fmt: skip
-_OF_SEARCHES = [
-    _SCORES[0], ("skip_count", "Decoded skips", "inputs"), ("op_margin", "Mean lead of an operation", _LEAD),
-    ("entropy_lost", "Entropy that the alphas lost", "nats per edge"),
-]  # fmt: skip
-_OF_A_TRAINING = [("loss", "Loss", "eq. 7, mean"), ("lr", "Learning rate", "at the validation"), *_SCORES]
+#: Title, unit, and the columns drawn with their names in the legend.
+_OF_A_SEARCH = (
+    ("Loss", "eq. 7", {"weight_loss": "weights (on W)", "architecture_loss": "architecture (on A)"}),
+    (f"{_PSNR.title} on V", _PSNR.unit, {"validation_psnr": None}),
+    (f"{_SSIM.title} on V", "unitless", {"validation_ssim": None}),
+    ("Decoded skips", "inputs", {"skip_count": "skips"}),
+    ("Entropy", "nats", {"op_entropy": "alpha, per edge", "width_entropy": "beta, per source"}),
+    ("Operation margin", _LEAD, {"op_margin": "mean", "op_margin_min": "smallest"}),
+    ("Width path margin", f"log-{_LEAD}", {"width_margin": None}),
+    ("Decoded operations", "inputs", {}),
+)
+_OF_SEARCHES = (
+    _OF_A_SEARCH[1], _OF_A_SEARCH[3], ("Mean lead of an operation", _LEAD, {"op_margin": None}),
+    ("Entropy that the alphas lost", "nats per edge", {"entropy_lost": None}),
+)  # fmt: skip
+_OF_A_TRAINING = (
+    ("Loss", "eq. 7, mean", {"loss": None}), ("Learning rate", "at the validation", {"lr": None}), *_OF_A_SEARCH[1:3],
+)  # fmt: skip
 
 
 @themed
@@ -36,46 +42,30 @@ def search_curves(records, warmup_epochs: int = 0, validate_from: int = 0, title
     validate_from: epochs done before the first validation, a dotted line.
     """
     table = record_table(records, "epoch")
-    figure = Picture(11, 5, title)
-    panels = {name: axes for (name, *_), axes in zip(_OF_A_SEARCH, figure.subplots(2, 4, sharex=True).flat)}
-
-    def draw(panel: str, column: str, label: str | None = None, **look):
-        if table[column].notna().any():
-            dots = {"marker": "o", "ms": 3} if len(table) <= 12 else {}
-            panels[panel].plot(table["epoch"], table[column].astype(float), label=label, **dots, **look)
-
-    draw("weight_loss", "weight_loss", "weights (on W)")
-    draw("weight_loss", "architecture_loss", "architecture (on A)")
-    draw("validation_psnr", "validation_psnr")
-    draw("validation_ssim", "validation_ssim")
-    draw("skip_count", "skip_count", "skips", color=INK)
-    draw("op_entropy", "op_entropy", "alpha, per edge")
-    draw("op_entropy", "width_entropy", "beta, per source")
-    draw("op_margin", "op_margin", "mean")
-    draw("op_margin", "op_margin_min", "smallest")
-    draw("width_margin", "width_margin")
-    equal = log(len(table["op_weights"].iloc[0][0][0]))
-    panels["op_entropy"].axhline(equal, color=MUTED, ls=":", lw=1, label="equal alphas")
-    inputs = _draw_counts(panels["operation_counts"], table)
-    panels["skip_count"].plot(table["epoch"], inputs, color=MUTED, ls=":", label="inputs in all")
-
     picked = _picked(table)
-    for name, label, unit in _OF_A_SEARCH:
-        axes = panels[name]
-        axes.set(title=label, ylabel=unit or "unitless")
-        if axes.get_legend_handles_labels()[0] and name != "operation_counts":
-            axes.legend()
+    dots = {"marker": "o", "ms": 3} if len(table) <= 12 else {}
+    figure = Picture(11, 5, title)
+    panels = list(figure.subplots(2, 4, sharex=True).flat)
+    for axes, (name, unit, columns) in zip(panels, _OF_A_SEARCH):
+        axes.set(title=name, ylabel=unit)
+        for column, label in columns.items():
+            if table[column].notna().any():
+                axes.plot(table["epoch"], table[column].astype(float), label=label, **dots)
+    inputs = _draw_counts(panels[7], table)
+    panels[3].plot(table["epoch"], inputs, color=MUTED, ls=":", label="inputs in all")
+    equal = log(len(table["op_weights"].iloc[0][0][0]))
+    panels[4].axhline(equal, color=MUTED, ls=":", lw=1, label="equal alphas")
+    for axes in (panels[0], panels[3], panels[4], panels[5]):
+        axes.legend()
+    for axes in panels:
         _epoch_axis(axes, table, warmup_epochs)
-        if name in ("skip_count", "op_margin", "width_margin", "operation_counts"):
-            axes.set_ylim(bottom=0)
-        if validate_from:
-            axes.axvline(validate_from + 0.5, color=MUTED, ls=":", lw=1)
-        for _, row in picked.iterrows():
-            axes.axvline(row["epoch"], color=ACCENT, lw=1, alpha=0.6, zorder=1)
-    for name, label, _ in _SCORES:
-        _mark_kept(panels[name], picked, "epoch", name, label)
-    for name in list(panels)[4:]:
-        panels[name].set_xlabel("epoch")
+        axes.axvline(validate_from + 0.5, color=MUTED, ls=":", lw=1, visible=validate_from > 0)
+        for epoch in picked["epoch"]:
+            axes.axvline(epoch, color=ACCENT, lw=1, alpha=0.6, zorder=1)
+    for axes in (panels[3], *panels[5:]):
+        axes.set_ylim(bottom=0)
+    for axes, name in zip(panels[1:3], ("psnr", "ssim")):
+        _mark_best(axes, picked, "epoch", name)
     return figure
 
 
@@ -94,7 +84,8 @@ def searches_plot(
     colours = dict(zip(table["arm"].unique(), SERIES))
     star = {"marker": "*", "ms": 10, "ls": "", "mec": INK, "mew": 0.4}
     figure = Picture(9, 5, title)
-    for axes, (name, label, unit) in zip(figure.subplots(2, 2, sharex=True).flat, _OF_SEARCHES):
+    for axes, (label, unit, columns) in zip(figure.subplots(2, 2, sharex=True).flat, _OF_SEARCHES):
+        (name,) = columns
         for (arm, _), rows in table.groupby(["arm", "seed"], sort=False):
             axes.plot(rows["epoch"], rows[name].astype(float), color=colours[arm], lw=1.2, alpha=0.8, label=arm)
             picked = _picked(rows)
@@ -104,8 +95,6 @@ def searches_plot(
             axes.set_ylim(bottom=-0.3)
         axes.set(title=label, ylabel=unit)
         _epoch_axis(axes, table, warmup_epochs)
-    for axes in figure.axes[2:]:
-        axes.set_xlabel("epoch")
     axes.plot([], [], color="white", label="picked by the early stop", **star)
     figure.legend_below(3 if len(colours) > 2 else 5)
     return figure
@@ -121,15 +110,15 @@ def training_curves(records, title: str | None = None) -> Picture:
     kept = _picked(table)
     figure = Picture(9, 4.6, title)
     panels = figure.subplots(2, 2, sharex=True)
-    for axes, (name, label, unit) in zip(panels.flat, _OF_A_TRAINING):
+    for axes, (label, unit, columns) in zip(panels.flat, _OF_A_TRAINING):
+        (name,) = columns
         axes.plot(table["step"], table[name], color=SERIES[0], marker="o" if len(table) <= 20 else "")
-        axes.set(title=label, ylabel=unit or "unitless")
-        if name.startswith("validation"):
-            _mark_kept(axes, kept, "step", name, label)
-        else:
-            axes.plot(kept["step"], kept[name], "*", ms=11, color=ACCENT, gid="kept")
-    for axes in panels[1]:
+        axes.set(title=label, ylabel=unit)
+    for axes, name in zip(panels[0], ("loss", "lr")):
+        axes.plot(kept["step"], kept[name], "*", ms=11, color=ACCENT, gid="kept")
+    for axes, name in zip(panels[1], ("psnr", "ssim")):
         axes.set_xlabel("step")
+        _mark_best(axes, kept, "step", name)
     panels[0, 0].set_yscale("log")
     log_ticks(panels[0, 0].yaxis)
     return figure
@@ -143,23 +132,17 @@ def record_table(records, what: str) -> pd.DataFrame:
     return table
 
 
-def whole_epochs() -> MaxNLocator:
-    """Return ticks for an axis that counts epochs."""
-    return MaxNLocator(nbins=6, integer=True, steps=(1, 2, 5, 10), min_n_ticks=1)
-
-
 def _picked(table: pd.DataFrame) -> pd.DataFrame:
     """Return the row of the last validation that was the best so far; no row where nothing was scored."""
     return table[table["best"].astype(bool) & table["validation_psnr"].notna()].iloc[-1:]
 
 
-def _mark_kept(axes, kept: pd.DataFrame, at: str, name: str, label: str) -> None:
+def _mark_best(axes, best: pd.DataFrame, at: str, name: str) -> None:
     """Put a star where a score was the best, and say in the title what it was."""
-    for _, row in kept.iterrows():
-        axes.plot(row[at], row[name], "*", ms=11, color=ACCENT, gid="kept", clip_on=False)
-        number = METRICS[name.removeprefix("validation_")].number(row[name])
-        axes.set_title(f"{label}: {number} at {at} {row[at]}")
-    if kept.empty:
+    for place, score in zip(best[at], best[f"validation_{name}"]):
+        axes.plot(place, score, "*", ms=11, color=ACCENT, gid="kept", clip_on=False)
+        axes.set_title(f"{METRICS[name].title} on V: {METRICS[name].number(score)} at {at} {place}")
+    if best.empty:
         axes.text(0.5, 0.5, "not scored on V", ha="center", color=MUTED, transform=axes.transAxes)
         axes.set_yticks([])
 
@@ -178,9 +161,10 @@ def _draw_counts(axes, table: pd.DataFrame) -> pd.Series:
 
 
 def _epoch_axis(axes, table: pd.DataFrame, warmup_epochs: int) -> None:
-    """Let the axis span the epochs, with whole ones as ticks; shade the warm-up."""
+    """Let the axis span the epochs, with whole ones as ticks, named where they are shown; shade the warm-up."""
     first, last = table["epoch"].min() - 0.5, table["epoch"].max() + 0.5
     axes.set_xlim(first, last)
-    axes.xaxis.set_major_locator(whole_epochs())
+    axes.locator_params(axis="x", nbins=6, integer=True, min_n_ticks=1)
+    axes.set_xlabel("epoch" if axes.get_subplotspec().is_last_row() else "")
     if warmup_epochs:
         axes.axvspan(first, warmup_epochs + 0.5, color="#EFEFEF", zorder=0, lw=0, gid="warm-up", label="weights only")

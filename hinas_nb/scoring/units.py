@@ -23,7 +23,11 @@ class Metric(Config):
     @property
     def header(self) -> str:
         """Name the axis or column of such numbers: `PSNR (dB)`, or the title alone where there is no unit."""
-        return f"{self.title} ({self.unit})" if self.unit else self.title
+        return self.with_unit(self.title)
+
+    def with_unit(self, words: str) -> str:
+        """Put the unit behind other words, such as `PSNR on V (dB)`."""
+        return f"{words} ({self.unit})" if self.unit else words
 
     def number(self, value: float) -> str:
         """Return a value without its unit, with as many digits as it is printed with."""
