@@ -197,7 +197,7 @@ def _export(options) -> int:
     from hinas_nb.use import networks
 
     if options.run is not None:
-        chosen = networks.named(networks.candidates(locations.results(), _warn), options.run)
+        chosen = networks.named(networks.trained_runs(locations.results(), _warn), options.run)
         weights = [chosen.path / networks.WEIGHTS]
         _say(f"network: Run {chosen}")
     notes.check_beside(Path(weights[0]))

@@ -181,7 +181,7 @@ def test_a_cold_choice_is_the_nearest_neighbours_in_order():
     far = noise(1, 6, 20)
     allowed = torch.ones(6, 20, dtype=torch.bool)
     allowed[:, 0] = False
-    chosen = n3net.nearest(-far / 1e-5, allowed)
+    chosen = n3net._nearest(-far / 1e-5, allowed)
     order = far.masked_fill(~allowed, 9).argsort(dim=-1)[..., : n3net.NEIGHBOURS]
     assert torch.equal(chosen.argmax(dim=-1), order.permute(0, 2, 1))
     assert torch.allclose(chosen.sum(dim=-1), torch.ones(1, 7, 6, dtype=torch.float64))
@@ -213,7 +213,7 @@ def test_neighbourhoods_are_windows():
 
 @torch.no_grad()
 def test_a_non_local_module_adds_a_mean_to_the_features():
-    module, features = nlrn.NonLocal(4).double(), noise(1, 4, 6, 5)
+    module, features = nlrn._NonLocal(4).double(), noise(1, 4, 6, 5)
     assert torch.equal(module(features), features)  # first weights: the identity
     torch.nn.init.normal_(module.project.weight)
     query, key = (embed(features).flatten(2) for embed in module.embed)
@@ -232,15 +232,15 @@ def test_shifted_neighbourhoods_are_all_of_one_size():
 def test_what_is_left_of_a_weight_is_exact_and_its_gradient_bounded():
     weight = torch.tensor([1e-18, 0.3, 0.7, 1 - 1e-15], dtype=torch.float64)
     log_weight = weight.log().requires_grad_()
-    left = n3net.log_left(log_weight)
+    left = n3net._log_left(log_weight)
     assert torch.allclose(left, torch.log1p(-log_weight.detach().exp()), rtol=1e-12, atol=1e-30)
     (gradient,) = torch.autograd.grad(left.sum(), log_weight)
     assert gradient.abs().max() <= 1 / n3net.GUARD
-    assert n3net.log_left(torch.zeros(1)) == n3net.USED
+    assert n3net._log_left(torch.zeros(1)) == n3net.USED
 
 
 def test_distances_are_normalised_over_all_pairs_of_all_blocks():
-    block = n3net.N3Block(4).double().train()
+    block = n3net._N3Block(4).double().train()
     allowed = [noise(3, 5, seed=seed) > 0.4 for seed in (1, 2)]
     before = [noise(2, 3, 5, seed=seed) for seed in (3, 4)]
     after = [like.clone() for like in before]
@@ -267,7 +267,7 @@ def test_batch_norm_of_a_single_channel(channels_last):
 
 def test_a_grid_of_patches_is_cut_and_put_together():
     image = noise(2, 3, 10 + 5 * 3, 10 + 5 * 2)
-    assert torch.allclose(n3net.assembled(n3net.patches(image), [25, 20]), image, rtol=0, atol=1e-12)
+    assert torch.allclose(n3net._assembled(n3net._patches(image), [25, 20]), image, rtol=0, atol=1e-12)
 
 
 # -- without training

@@ -21,7 +21,7 @@ from hinas_nb.method.genotype import random_genotype
 from hinas_nb.scoring import evaluate
 from hinas_nb.training import loops
 from hinas_nb.use import networks, restore
-from hinas_nb.use.networks import Candidate, RestoreError
+from hinas_nb.use.networks import RestoreError, TrainedRun
 
 RANDOM = np.random.default_rng(0)
 
@@ -304,16 +304,16 @@ def test_an_image_in_memory_is_restored_alone(denoiser, upscaler):
 
 
 def test_the_best_fitting_run_is_chosen(tmp_path):
-    def candidate(name, profile, sigma=50.0, psnr=20.0, task="denoise", scale=None):
-        return Candidate(tmp_path / name, profile, task, None if sigma is None else (sigma, sigma), scale, psnr)
+    def run(name, profile, sigma=50.0, psnr=20.0, task="denoise", scale=None):
+        return TrainedRun(tmp_path / name, profile, task, None if sigma is None else (sigma, sigma), scale, psnr)
 
     known = [
-        candidate("a", "smoke", 30.0),
-        candidate("b", "laptop", 50.0, 25.0),
-        candidate("c", "laptop", 50.0, 26.0),
-        candidate("d", "paper", 70.0),
-        candidate("e", "mine", 45.0),
-        candidate("f", "paper", None, task="sr", scale=4),
+        run("a", "smoke", 30.0),
+        run("b", "laptop", 50.0, 25.0),
+        run("c", "laptop", 50.0, 26.0),
+        run("d", "paper", 70.0),
+        run("e", "mine", 45.0),
+        run("f", "paper", None, task="sr", scale=4),
     ]
 
     def chosen(*arguments):
@@ -350,7 +350,7 @@ def test_runs_are_found_in_the_results(tmp_path):
         weights(folder / "weights.safetensors", sigma=sigma)
         if done:
             noted(folder, config={"task": "denoise", "sigma": sigma}, summary={"validation_psnr": 21.5})
-    assert [str(found) for found in networks.candidates(tmp_path)] == [
+    assert [str(found) for found in networks.trained_runs(tmp_path)] == [
         "000000000000001e (denoise, sigma 30, laptop budget)",
         "0000000000000032 (denoise, sigma 50, smoke budget)",
     ]
@@ -377,7 +377,7 @@ def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other)
         weights(folder / "weights.safetensors", sigma=50)
         dumped = json.loads(json.dumps(canonical(config.identity())))
         noted(folder, config=dumped, summary={"validation_psnr": 20.0 if digit == "f" else 30.0})
-    known = networks.candidates(tmp_path)
+    known = networks.trained_runs(tmp_path)
     assert networks.best(known, "denoise", 50, None).path.name == "f" * 16
     asked = networks.named(known, "000")
     assert f"({other}, denoise, sigma 50" in str(asked)
@@ -497,7 +497,7 @@ def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wron
     else:
         noted(damaged, **(wrong or {"hash": 3}))
     notes = []
-    assert [found.path for found in networks.candidates(tmp_path, notes.append)] == [whole]
+    assert [found.path for found in networks.trained_runs(tmp_path, notes.append)] == [whole]
     (note,) = notes
     assert note.startswith(f"left out: {damaged}") and "delete" in note and "\n" not in note
     pictures.write(tmp_path / "in.png", picture(1, 8))
@@ -530,7 +530,7 @@ def test_a_network_of_an_older_revision_serves_and_says_so(tmp_path):
             summary={"validation_psnr": psnr},
             revisions={"search": revision},
         )
-    known = networks.candidates(tmp_path)
+    known = networks.trained_runs(tmp_path)
     assert networks.best(known, "denoise", 50, None).path == new, "their PSNR are not compared"
     chosen = networks.named(known, "ab")
     assert str(chosen).endswith(f"smoke budget, search revision 1 (now {REVISIONS['search']}))")
@@ -660,8 +660,8 @@ def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
 
 
 def test_the_network_whose_range_holds_the_noise_is_chosen(tmp_path):
-    wide = Candidate(tmp_path / "wide", "laptop", "denoise", (0.0, 55.0), None, 25.0)
-    one = Candidate(tmp_path / "one", "laptop", "denoise", (50.0, 50.0), None, 26.0)
+    wide = TrainedRun(tmp_path / "wide", "laptop", "denoise", (0.0, 55.0), None, 25.0)
+    one = TrainedRun(tmp_path / "one", "laptop", "denoise", (50.0, 50.0), None, 26.0)
     assert networks.best([wide, one], "denoise", 25.0, None) is wide
     assert networks.best([wide, one], "denoise", 50.0, None) is one, "both hold it: the better scored"
     assert "sigma 0 to 55" in str(wide) and "sigma 50," in str(one)

@@ -13,12 +13,12 @@ from hinas_nb.comparators.edsr import EDSR
 from hinas_nb.comparators.fsrcnn import FSRCNN
 from hinas_nb.comparators.idn import IDN
 from hinas_nb.comparators.imdn import IMDN
-from hinas_nb.comparators.lapsrn import LapSRN, three_quarters
+from hinas_nb.comparators.lapsrn import LapSRN, _three_quarters
 from hinas_nb.comparators.luma import luminance
 from hinas_nb.comparators.memnet import MemNet
 from hinas_nb.comparators.rcan import RCAN
 from hinas_nb.comparators.rdn import RDN
-from hinas_nb.comparators.san import SAN, NonLocal, covariance, square_root
+from hinas_nb.comparators.san import SAN, _covariance, _NonLocal, _square_root
 from hinas_nb.comparators.vdsr import VDSR
 from hinas_nb.experiment.config import Comparator
 from hinas_nb.experiment.profile import load_profile
@@ -272,7 +272,7 @@ def test_one_is_trained_scored_and_loaded(tmp_path):
 
 def test_three_quarters_is_matlabs_bicubic():
     image = torch.randn(2, 1, 24, 16, dtype=torch.float64)
-    assert torch.allclose(three_quarters(image), data.bicubic(image, 0.75), rtol=0, atol=1e-12)
+    assert torch.allclose(_three_quarters(image), data.bicubic(image, 0.75), rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -280,7 +280,7 @@ def test_lapsrn_x3_is_its_x4_network_shrunk():
     four, three = narrow("lapsrn", 4), narrow("lapsrn", 3)
     three.load_state_dict(four.state_dict())
     low = torch.rand(1, 3, 7, 9, dtype=torch.float64)
-    assert torch.allclose(luminance(three(low)), three_quarters(luminance(four(low))), rtol=0, atol=1e-12)
+    assert torch.allclose(luminance(three(low)), _three_quarters(luminance(four(low))), rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -305,19 +305,19 @@ def test_residual_networks_without_their_last_layer_are_bicubic(name):
 
 def test_covariance_and_its_square_root():
     features = torch.randn(2, 6, 9, 5, dtype=torch.float64)
-    found = covariance(features)
+    found = _covariance(features)
     wanted = torch.stack([torch.cov(image.flatten(1), correction=0) for image in features])
     assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
-    root = square_root(found, iterations=20)
+    root = _square_root(found, iterations=20)
     assert torch.allclose(root @ root, found, rtol=0, atol=1e-10)
-    error = (square_root(found) @ square_root(found) - found).norm() / found.norm()
+    error = (_square_root(found) @ _square_root(found) - found).norm() / found.norm()
     assert 1e-4 < error < 0.1  # five iterations come near
 
 
 @torch.no_grad()
 def test_a_non_local_block_sees_all_of_its_quarter_and_nothing_else():
     torch.manual_seed(0)
-    block, features = NonLocal(6).double(), torch.randn(1, 6, 7, 6, dtype=torch.float64)
+    block, features = _NonLocal(6).double(), torch.randn(1, 6, 7, 6, dtype=torch.float64)
     assert torch.equal(block(features), features)  # first weights: the identity
     torch.nn.init.normal_(block.back.weight)
     part = features[..., :3, :3]  # the first half is the smaller one

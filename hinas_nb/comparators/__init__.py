@@ -1,4 +1,4 @@
-"""What HiNAS is compared with (tables 10-12): one file each, and this table of them.
+"""The systems that HiNAS is compared with (tables 10-12): one file each, and this table of them.
 
     network = build("dncnn", "denoise")                 # first weights, for a training Run
     filtered = build("nlm", "denoise", sigma=50)        # nothing to train

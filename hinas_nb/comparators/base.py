@@ -1,4 +1,4 @@
-"""What all comparators share: the interface of `network.DerivedNetwork`, as far as scoring and training need it."""
+"""The base of all comparators: the interface of `network.DerivedNetwork`, as far as scoring and training need it."""
 
 import copy
 

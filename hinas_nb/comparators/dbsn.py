@@ -34,7 +34,7 @@ class DBSN(Restorer):
     def __init__(self, width: int = 96):
         super().__init__()
         self.first = nn.Sequential(*stack([1, width], 1))
-        self.branches = nn.ModuleList(Branch(width, dilation) for dilation in (2, 3))
+        self.branches = nn.ModuleList(_Branch(width, dilation) for dilation in (2, 3))
         self.join = conv(2 * width, width, 1)
         self.mean = nn.Sequential(*stack([width] * 3, 1), conv(width, 1, 1))
         self.mean_deviation = nn.Sequential(*stack([width, *[DEVIATION_WIDTH] * 2], 1), conv(DEVIATION_WIDTH, 1, 1))
@@ -43,8 +43,8 @@ class DBSN(Restorer):
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         mean, features = self.mean_and_features(noisy)
         of_mean = self.mean_deviation(features).square()
-        level = self.noise_deviation(noisy).mean(dim=(2, 3), keepdim=True)
-        of_noise = (softplus(level + START) + LEAST).square()
+        deviation = self.noise_deviation(noisy).mean(dim=(2, 3), keepdim=True)
+        of_noise = (softplus(deviation + START) + LEAST).square()
         return (of_mean * noisy + of_noise * mean) / (of_mean + of_noise)
 
     def mean_and_features(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,14 +53,14 @@ class DBSN(Restorer):
         return self.mean(features), features
 
 
-class Branch(nn.Module):
+class _Branch(nn.Module):
     """Applies a convolution that leaves out its centre, and modules whose steps never return to it."""
 
     def __init__(self, width: int, dilation: int):
         super().__init__()
         kernel = 2 * dilation - 1
         self.blind = conv(width, width, kernel)
-        modules = [Module(width, dilation) for _ in range(MODULES)]
+        modules = [_Module(width, dilation) for _ in range(MODULES)]
         self.layers = nn.Sequential(nn.ReLU(), *stack([width] * 3, 1), *modules, conv(width, width, 1))
         hole = torch.ones(kernel, kernel)
         hole[kernel // 2, kernel // 2] = 0
@@ -71,7 +71,7 @@ class Branch(nn.Module):
         return self.layers(conv2d(features, weight, self.blind.bias, padding=self.blind.padding))
 
 
-class Module(nn.Module):
+class _Module(nn.Module):
     """Joins parts that reach one dilated 5x5, one dilated 3x3 and not at all, adds the input, and mixes."""
 
     def __init__(self, width: int, dilation: int):

@@ -31,7 +31,7 @@ class IDN(LumaUpscaler):
     def __init__(self, scale: int, width: int = 64, blocks: int = 4):
         super().__init__(scale)
         self.features = nn.Sequential(
-            *activated(1, width), *activated(width, width), *(Distillation(width) for _ in range(blocks))
+            *_activated(1, width), *_activated(width, width), *(_Distillation(width) for _ in range(blocks))
         )
         he_normal(self.features)
         self.residual = deconv(width, 1, KERNEL, scale, deviation=0.001)
@@ -41,7 +41,7 @@ class IDN(LumaUpscaler):
         return large + self.residual(self.features(low))
 
 
-class Distillation(nn.Module):
+class _Distillation(nn.Module):
     """Keeps a part of the features aside, enhances both, and compresses their sum."""
 
     def __init__(self, width: int):
@@ -49,22 +49,22 @@ class Distillation(nn.Module):
         self.kept = width // 4
         step = width // 4  # by which neighbouring layers differ
         self.first = nn.Sequential(
-            *activated(width, width - step),
-            *activated(width - step, width - 2 * step, groups=GROUPS),
-            *activated(width - 2 * step, width),
+            *_activated(width, width - step),
+            *_activated(width - step, width - 2 * step, groups=GROUPS),
+            *_activated(width - 2 * step, width),
         )
         self.second = nn.Sequential(
-            *activated(width - self.kept, width),
-            *activated(width, width - step, groups=GROUPS),  # As in the code: not the layer before.
-            *activated(width - step, width + step),
+            *_activated(width - self.kept, width),
+            *_activated(width, width - step, groups=GROUPS),  # As in the code: not the layer before.
+            *_activated(width - step, width + step),
         )
-        self.compress = nn.Sequential(*activated(width + step, width, kernel=1))
+        self.compress = nn.Sequential(*_activated(width + step, width, kernel=1))
 
     def forward(self, features: Image) -> Image:
         kept, rest = self.first(features).tensor_split([self.kept], dim=1)
         return self.compress(torch.cat([features, kept], dim=1) + self.second(rest))
 
 
-def activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
+def _activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
     """Return a convolution and its LeakyReLU."""
     return conv(inputs, outputs, kernel, groups), nn.LeakyReLU(SLOPE)

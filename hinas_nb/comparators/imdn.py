@@ -28,7 +28,7 @@ class IMDN(Restorer):
         super().__init__()
         self.scale = scale
         self.shallow = conv(3, width)
-        self.blocks = nn.ModuleList(MultiDistillation(width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_MultiDistillation(width) for _ in range(blocks))
         self.join = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE), conv(width, width))
         self.output = nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
 
@@ -39,7 +39,7 @@ class IMDN(Restorer):
         return self.output(features[0] + self.join(torch.cat(features[1:], dim=1)))
 
 
-class MultiDistillation(nn.Module):
+class _MultiDistillation(nn.Module):
     """Adds quarters set aside step by step, joined, weighted by attention and mixed, to the features."""
 
     def __init__(self, width: int):
@@ -57,10 +57,10 @@ class MultiDistillation(nn.Module):
             kept, rest = step(rest).tensor_split([self.kept], dim=1)
             aside.append(kept)
         joined = torch.cat([*aside, self.last(rest)], dim=1)
-        return features + self.mix(self.attention(joined, contrast(joined)))
+        return features + self.mix(self.attention(joined, _contrast(joined)))
 
 
-def contrast(features: Image, least: float = 1e-6) -> Float[Tensor, "batch channel 1 1"]:
+def _contrast(features: Image, least: float = 1e-6) -> Float[Tensor, "batch channel 1 1"]:
     """Return deviation plus mean of each channel; `least` keeps the gradient of a constant one finite."""
     mean = pooled(features)
     return mean + pooled((features - mean).square()).clamp_min(least**2).sqrt()

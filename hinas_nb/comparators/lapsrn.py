@@ -30,7 +30,7 @@ class LapSRN(LumaUpscaler):
         super().__init__(scale)
         self.extract = nn.Sequential(conv(1, width), activation())
         he_normal(self.extract)
-        self.levels = nn.ModuleList(Level(width, depth) for _ in range(1 if scale == 2 else 2))
+        self.levels = nn.ModuleList(_Level(width, depth) for _ in range(1 if scale == 2 else 2))
         self.halo = 3 if scale == 3 else 1  # of the last residual, in pixels of the last level, with the shrinking
         for _ in self.levels:
             self.halo = self.halo // 2 + 1 + depth  # 1: the transposed convolution
@@ -40,10 +40,10 @@ class LapSRN(LumaUpscaler):
         features, y = self.extract(low), low
         for level in self.levels:
             features, y = level(features, y)
-        return three_quarters(y) if self.scale == 3 else y
+        return _three_quarters(y) if self.scale == 3 else y
 
 
-class Level(nn.Module):
+class _Level(nn.Module):
     """Doubles the features and the image, to which it adds a residual of the features."""
 
     def __init__(self, width: int, depth: int):
@@ -61,7 +61,7 @@ class Level(nn.Module):
         return features, self.image(y) + self.residual(features)
 
 
-def three_quarters(image: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch 1 height width"]:
+def _three_quarters(image: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch 1 height width"]:
     """Shrink sides 4n to 3n by MATLAB's bicubic kernel, one per phase, so that tiles match the whole."""
     taps = []
     for phase in range(3):

@@ -39,7 +39,7 @@ class MemNet(Restorer):
         self.task, self.scale = ("sr" if scale else "denoise"), scale or 1
         self.halo = RADIUS if self.task == "denoise" else math.ceil(RADIUS / self.scale) + 2  # 2: bicubic
         self.extract = nn.Sequential(BatchNorm2d(1), *_conv(1, width, 3))
-        self.memories = nn.ModuleList(MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
+        self.memories = nn.ModuleList(_MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
         self.norms = nn.ModuleList(BatchNorm2d(width) for _ in range(BLOCKS))
         self.reconstruct = nn.Sequential(*_conv(width, 1, 3))
         near_identity(self.reconstruct[-1])
@@ -61,7 +61,7 @@ class MemNet(Restorer):
         return sum(weight * (image + residual) for weight, residual in zip(self.weights, residuals))
 
 
-class MemoryBlock(nn.Module):
+class _MemoryBlock(nn.Module):
     """Applies one residual block again and again, and lets a gate choose among all results, those before included.
 
     earlier: how many features there are before this block's.

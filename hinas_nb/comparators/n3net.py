@@ -45,28 +45,28 @@ class N3Net(Restorer):
         extended = CHANNELS * (1 + NEIGHBOURS)
         ends = [(1, CHANNELS), (extended, CHANNELS), (extended, 1)]
         self.stages = nn.ModuleList(plain(inputs, width, outputs, DEPTH) for inputs, outputs in ends)
-        self.blocks = nn.ModuleList(N3Block(width) for _ in ends[1:])
+        self.blocks = nn.ModuleList(_N3Block(width) for _ in ends[1:])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         features = noisy
         for stage, block in zip(self.stages, self.blocks):
-            features = block(with_skip(stage, features))
-        return with_skip(self.stages[-1], features)
+            features = block(_with_skip(stage, features))
+        return _with_skip(self.stages[-1], features)
 
 
-class N3Block(nn.Module):
+class _N3Block(nn.Module):
     """Joins to the features what those of the neighbours differ from them, from the nearest to the farthest."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.embed, self.temperature = embedding(width, CHANNELS), embedding(width, 1)
+        self.embed, self.temperature = _embedding(width, CHANNELS), _embedding(width, 1)
         self.norm = nn.BatchNorm1d(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, 8, height, width) to (batch, 64, height, width)."""
         size = features.shape[-2:]
-        values, keys = patches(features), patches(self.embed(features))
-        temperature = COOLING * patches(self.temperature(features)).mean(dim=1).exp()
+        values, keys = _patches(features), _patches(self.embed(features))
+        temperature = COOLING * _patches(self.temperature(features)).mean(dim=1).exp()
         found = values.new_empty(len(values), NEIGHBOURS, *values.shape[1:])
         rows, columns = values.shape[-2:]
         positions = torch.arange(rows * columns, device="cpu").view(rows, columns)
@@ -75,15 +75,15 @@ class N3Block(nn.Module):
             query, key = (keys[index].flatten(2).transpose(1, 2) for index in (inside, around))
             others = positions[inside].flatten()[:, None] != positions[around].flatten()
             blocks.append((inside, around, near & others))
-            likeness.append(-distances(query, key))
+            likeness.append(-_distances(query, key))
         self._normalise(likeness, [allowed for *_, allowed in blocks])
         for (inside, around, allowed), like in zip(blocks, likeness):
             logits = like / temperature[inside].flatten(1)[..., None]
             value = values[around].flatten(2).transpose(1, 2)
-            chosen = nearest(logits, allowed.to(logits.device))
+            chosen = _nearest(logits, allowed.to(logits.device))
             mean = (chosen @ value[:, None]).transpose(2, 3)  # batch, neighbour, patch pixel, query
             found[inside] = mean.unflatten(3, values[inside].shape[-2:])
-        neighbours = assembled(found.flatten(0, 1), size).unflatten(0, (-1, NEIGHBOURS))
+        neighbours = _assembled(found.flatten(0, 1), size).unflatten(0, (-1, NEIGHBOURS))
         return torch.cat([features, (neighbours - features[:, None]).flatten(1, 2)], dim=1)
 
     def _normalise(self, likeness: list[Tensor], allowed: list[Tensor]) -> None:
@@ -98,53 +98,53 @@ class N3Block(nn.Module):
             like[:, mask] = found
 
 
-def with_skip(stage: nn.Module, features: Tensor) -> Tensor:
+def _with_skip(stage: nn.Module, features: Tensor) -> Tensor:
     """Return what a stage makes of the features, plus the features themselves in the channels that both have."""
     change = stage(features)
     shared = min(change.shape[1], features.shape[1])
     return torch.cat([change[:, :shared] + features[:, :shared], change[:, shared:]], dim=1)
 
 
-def patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
+def _patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
     """Cut the image, with zeros around it, into patches."""
-    (top, bottom), (left, right) = (margins(side) for side in image.shape[-2:])
+    (top, bottom), (left, right) = (_margins(side) for side in image.shape[-2:])
     whole = F.pad(image, (left, right, top, bottom))
     rows, columns = ((side - PATCH) // STRIDE + 1 for side in whole.shape[-2:])
     return F.unfold(whole, PATCH, stride=STRIDE).unflatten(2, (rows, columns))
 
 
-def assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tuple[int, int]) -> Tensor:
+def _assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tuple[int, int]) -> Tensor:
     """Return the image of this size of which these are the patches, the mean where they overlap."""
-    (top, bottom), (left, right) = (margins(side) for side in size)
+    (top, bottom), (left, right) = (_margins(side) for side in size)
     whole = (size[0] + top + bottom, size[1] + left + right)
     count = F.fold(torch.ones_like(pieces[:1]).flatten(2), whole, PATCH, stride=STRIDE)
     image = F.fold(pieces.flatten(2), whole, PATCH, stride=STRIDE) / count
     return image[..., top : top + size[0], left : left + size[1]]
 
 
-def margins(side: int) -> tuple[int, int]:
+def _margins(side: int) -> tuple[int, int]:
     """Return how many pixels before and after a side make it one of whole patches."""
     missing = max(PATCH - side, (PATCH - side) % STRIDE)
     return missing // 2, missing - missing // 2
 
 
-def distances(query: Float[Tensor, "batch n pixels"], key: Float[Tensor, "batch m pixels"]) -> Tensor:
+def _distances(query: Float[Tensor, "batch n pixels"], key: Float[Tensor, "batch m pixels"]) -> Tensor:
     """Return the sums of squared differences, (batch, n, m)."""
     squares = query.square().sum(-1)[:, :, None] + key.square().sum(-1)[:, None, :]
     return squares - 2 * (query @ key.transpose(1, 2))
 
 
-def nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor, "batch 7 n m"]:
+def _nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor, "batch 7 n m"]:
     """Return the relaxed choice of the first, second, ... nearest; each row sums to 1."""
     logits, chosen = logits.masked_fill(~allowed, FORBIDDEN), []
     for _ in range(NEIGHBOURS):
         log_weight = logits.log_softmax(dim=-1)
         chosen.append(log_weight.exp())
-        logits = logits + log_left(log_weight)
+        logits = logits + _log_left(log_weight)
     return torch.stack(chosen, dim=1)
 
 
-def log_left(log_weight: Tensor) -> Tensor:
+def _log_left(log_weight: Tensor) -> Tensor:
     """Return log(1 - weight), exact for all weights, with the gradient of log(1 - weight + GUARD)."""
     half = math.log(0.5)
     of_small = torch.log1p(-log_weight.clamp(max=half).exp())
@@ -154,7 +154,7 @@ def log_left(log_weight: Tensor) -> Tensor:
     return torch.where(log_weight < half, of_small, of_large).clamp(min=USED)
 
 
-def embedding(width: int, outputs: int) -> nn.Sequential:
+def _embedding(width: int, outputs: int) -> nn.Sequential:
     """Return the network that maps features to an embedding, pixel by pixel."""
     first, second = conv_norm(CHANNELS, width, 3), conv_norm(width, width, 3)
     return nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU(), conv(width, outputs))

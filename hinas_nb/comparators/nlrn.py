@@ -39,7 +39,7 @@ class NLRN(Restorer):
     def __init__(self, width: int = 128):
         super().__init__()
         self.extract = nn.Sequential(_norm(1), conv(1, width))
-        self.non_local = NonLocal(width)
+        self.non_local = _NonLocal(width)
         self.convolutions = nn.ModuleList(conv(width, width) for _ in range(2))
         self.norms = nn.ModuleList(nn.ModuleList(_norm(width) for _ in range(3)) for _ in range(STEPS))
         self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), conv(width, 1))
@@ -54,7 +54,7 @@ class NLRN(Restorer):
         return noisy + self.reconstruct(state)
 
 
-class NonLocal(nn.Module):
+class _NonLocal(nn.Module):
     """Adds to every pixel a mean over its neighbours, weighted by correlation."""
 
     def __init__(self, width: int):

@@ -17,11 +17,11 @@ class RCAN(Frame):
     """Enlarges colour pictures by groups of blocks with channel attention."""
 
     def __init__(self, scale: int, width: int = 64, groups: int = 10, blocks: int = 20):
-        inner = (Skip(*(Block(width) for _ in range(blocks)), conv(width, width)) for _ in range(groups))
+        inner = (Skip(*(_Block(width) for _ in range(blocks)), conv(width, width)) for _ in range(groups))
         super().__init__(scale, width, Skip(*inner, conv(width, width)))
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Adds two convolutions, weighted by channel attention, to the features."""
 
     def __init__(self, width: int):

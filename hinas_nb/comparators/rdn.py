@@ -20,17 +20,17 @@ class RDN(Frame):
     """Enlarges colour pictures. width: G, of every layer; depth: C, the convolutions of a block."""
 
     def __init__(self, scale: int, width: int = 64, blocks: int = 16, depth: int = 8):
-        super().__init__(scale, width, Dense(width, blocks, depth))
+        super().__init__(scale, width, _Dense(width, blocks, depth))
         self.halo = 2 + depth * blocks + 1 + UP_RADIUS
 
 
-class Dense(nn.Module):
+class _Dense(nn.Module):
     """Makes deep features of shallow ones: all blocks, joined, and a skip around them."""
 
     def __init__(self, width: int, blocks: int, depth: int):
         super().__init__()
         self.second = conv(width, width)
-        self.blocks = nn.ModuleList(Block(width, depth) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_Block(width, depth) for _ in range(blocks))
         self.join = nn.Sequential(conv(blocks * width, width, 1), conv(width, width))
 
     def forward(self, shallow: Image) -> Image:
@@ -40,7 +40,7 @@ class Dense(nn.Module):
         return shallow + self.join(torch.cat(features[1:], dim=1))
 
 
-class Block(nn.Module):
+class _Block(nn.Module):
     """Adds convolutions that each see all before it, joined, to the features."""
 
     def __init__(self, width: int, depth: int):

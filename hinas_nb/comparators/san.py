@@ -33,16 +33,16 @@ class SAN(Frame):
     """Enlarges colour pictures by groups with second-order channel attention."""
 
     def __init__(self, scale: int, width: int = 64, groups: int = 20, blocks: int = 10):
-        super().__init__(scale, width, Trunk(width, groups, blocks))
+        super().__init__(scale, width, _Trunk(width, groups, blocks))
 
 
-class Trunk(nn.Module):
+class _Trunk(nn.Module):
     """Makes deep features of shallow ones: all groups, between the non-local block and itself."""
 
     def __init__(self, width: int, groups: int, blocks: int):
         super().__init__()
-        self.non_local = NonLocal(width)
-        self.groups = nn.ModuleList(Group(width, blocks) for _ in range(groups))
+        self.non_local = _NonLocal(width)
+        self.groups = nn.ModuleList(_Group(width, blocks) for _ in range(groups))
         self.share = nn.Parameter(torch.zeros(1))  # of the features before all groups
 
     def forward(self, shallow: Image) -> Image:
@@ -52,7 +52,7 @@ class Trunk(nn.Module):
         return self.non_local(features) + shallow
 
 
-class Group(nn.Module):
+class _Group(nn.Module):
     """Adds residual blocks, weighted by second-order attention, to the features."""
 
     def __init__(self, width: int, blocks: int):
@@ -63,11 +63,11 @@ class Group(nn.Module):
     def forward(self, features: Image) -> Image:
         change = self.blocks(features)
         with full_precision(change):
-            described = square_root(covariance(change)).mean(dim=2)[:, :, None, None].to(change.dtype)
+            described = _square_root(_covariance(change)).mean(dim=2)[:, :, None, None].to(change.dtype)
         return features + self.last(self.attention(change, described))
 
 
-class NonLocal(nn.Module):
+class _NonLocal(nn.Module):
     """Adds W(softmax(q k) v) within each quarter of the image, of which the upper and left ones are the smaller."""
 
     def __init__(self, width: int):
@@ -79,10 +79,10 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.back.bias)
 
     def forward(self, features: Image) -> Image:
-        return torch.cat([self._row(row) for row in halves(features, 2)], dim=2)
+        return torch.cat([self._row(row) for row in _halves(features, 2)], dim=2)
 
     def _row(self, row: Image) -> Image:
-        return torch.cat([self._region(part) for part in halves(row, 3)], dim=3)
+        return torch.cat([self._region(part) for part in _halves(row, 3)], dim=3)
 
     def _region(self, part: Image) -> Image:
         pool = [min(2, side) for side in part.shape[2:]]
@@ -92,19 +92,19 @@ class NonLocal(nn.Module):
         return part + self.back(mixed.transpose(1, 2).unflatten(2, part.shape[2:]))
 
 
-def halves(features: Image, dim: int) -> list[Image]:
+def _halves(features: Image, dim: int) -> list[Image]:
     """Return both halves along a side, the first one shorter where it is odd; one where it is a pixel."""
     return [half for half in features.tensor_split([features.shape[dim] // 2], dim) if half.shape[dim]]
 
 
-def covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
+def _covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
     """Return the covariance of the channels over the pixels, at least in float32."""
     values = features.flatten(2).to(torch.promote_types(features.dtype, torch.float32))
     values = values - values.mean(dim=2, keepdim=True)
     return values @ values.mT / values.shape[2]
 
 
-def square_root(
+def _square_root(
     matrix: Float[Tensor, "batch channel channel"], iterations: int = ITERATIONS
 ) -> Float[Tensor, "batch channel channel"]:
     """Return the root of positive semidefinite matrices, by Newton-Schulz iterations on each divided by its trace."""

@@ -1,4 +1,4 @@
-"""What data sets exist: names, splits, licences, and which must not be mixed (section 4.1 of the paper).
+"""The catalogue of data sets: names, splits, licences, and which must not be mixed (section 4.1 of the paper).
 
 Pure metadata, so that configs are checked before anything heavy is imported. Shown in notebook
 `01_data_and_protocols`.

@@ -1,4 +1,4 @@
-"""Whether the data folder holds what was published: every image decoded, and compared with known SHA-256 sums.
+"""A check of the data folder: every image is decoded and compared with known SHA-256 sums.
 
 `pinned.json` has the sums of the published sets as measured: of the file names, and of names, shapes and pixels
 (`ImageSet.sha256`). Of other sets `fetch` records what came first.

@@ -1,4 +1,4 @@
-"""How a clean image becomes the network's input: white noise, or MATLAB's bicubic shrinking (section 4.1).
+"""Degradation of clean images into a network's input: white noise, or MATLAB's bicubic shrinking (section 4.1).
 
 Shown in notebook `01_data_and_protocols`.
 """

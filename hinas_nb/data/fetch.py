@@ -1,4 +1,4 @@
-"""Downloading data sets from their public origins.
+"""The download of data sets from their public origins.
 
 An archive is resumed where it broke off, checked, unpacked beside its destination, checked again as images
 and only then moved there: a file appears whole or not at all. Sums of images that are not pinned are recorded at
@@ -92,20 +92,20 @@ def _fetch(name: str, root: Path, downloads: Path, progress: Progress | None) ->
     ]
 
 
-def _download(url: str, part: Path, progress: Progress | None) -> None:
-    """Complete the file `part`, over several connections where they break off. Raises DataError."""
+def _download(url: str, archive: Path, progress: Progress | None) -> None:
+    """Complete the file `archive`, over several connections where they break off. Raises DataError."""
     reason = ""
     for _ in range(ATTEMPTS):
         try:
-            return _append(url, part, progress)
+            return _append(url, archive, progress)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             reason = f"({error}); what has come is kept, fetch again to go on"
     raise DataError(f"{url} must be reachable, got no more of it {reason}")
 
 
-def _append(url: str, part: Path, progress: Progress | None) -> None:
-    """Append what is missing of `part`; a server that cannot resume starts it anew."""
-    have = part.stat().st_size if part.exists() else 0
+def _append(url: str, archive: Path, progress: Progress | None) -> None:
+    """Append what is missing of `archive`; a server that cannot resume starts it anew."""
+    have = archive.stat().st_size if archive.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
@@ -113,14 +113,14 @@ def _append(url: str, part: Path, progress: Progress | None) -> None:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
             return  # nothing is missing
         if error.code == 416:
-            part.unlink()
+            archive.unlink()
         raise
     with response:
         resumed = response.status == 206
         have = have if resumed else 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
-        with part.open("ab" if resumed else "wb") as file:
+        with archive.open("ab" if resumed else "wb") as file:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 have += len(chunk)

@@ -1,4 +1,4 @@
-"""Where the data sets are published. Addresses and sums are facts from the sources named beside them."""
+"""The places where the data sets are published. Addresses and sums are facts from the sources named beside them."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""The found networks on one's own pictures."""
+"""The found networks applied to one's own pictures."""

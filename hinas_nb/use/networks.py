@@ -1,4 +1,4 @@
-"""Which trained network restores a picture: the one that is named, or the best of the finished training Runs."""
+"""The choice of the network that restores a picture: the one that is named, or the best of all finished trainings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class RestoreError(ValueError):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TrainedRun:
     """Describes a finished training Run.
 
     sigmas: lowest and highest in grey levels (0-255). psnr: on its validation images, in dB.
@@ -47,7 +47,7 @@ class Candidate:
         return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget{old})"
 
 
-def candidates(results: Path, note: Callable[[str], None] = lambda line: None) -> list[Candidate]:
+def trained_runs(results: Path, note: Callable[[str], None] = lambda line: None) -> list[TrainedRun]:
     """Return all finished training Runs below a results folder that still have their weights.
 
     note: told of each that is damaged and therefore left out.
@@ -57,24 +57,24 @@ def candidates(results: Path, note: Callable[[str], None] = lambda line: None) -
         try:
             run = notes.finished(path.parent)
             if run:
-                found.append(_candidate(path.parent, run))
+                found.append(_trained_run(path.parent, run))
         except (files.StoreError, files.FileContentError) as error:
             note(f"left out: {error}")
     return found
 
 
-def named(known: list[Candidate], run: str) -> Candidate:
+def named(known: list[TrainedRun], run: str) -> TrainedRun:
     """Return the one Run whose hash begins so. Raises RestoreError."""
-    fits = [candidate for candidate in known if candidate.path.name.startswith(run)]
+    fits = [one for one in known if one.path.name.startswith(run)]
     if len(fits) != 1:
-        names = " ".join(candidate.path.name for candidate in fits or known) or "none"
+        names = " ".join(one.path.name for one in fits or known) or "none"
         raise RestoreError(f"run must begin the hash of one finished training Run ({names}), got {run!r}")
     return fits[0]
 
 
 def best(
-    known: list[Candidate], task: str, sigma: float | None, scale: int | None, results: Path = Path("results")
-) -> Candidate:
+    known: list[TrainedRun], task: str, sigma: float | None, scale: int | None, results: Path = Path("results")
+) -> TrainedRun:
     """Return the Run trained near this noise, and among those with the largest budget, the nearest, the best scored.
 
     sigma: grey levels (0-255), denoise only. results: where the Runs were looked for, for the error.
@@ -88,10 +88,10 @@ def best(
             f"no finished training Run for {what} in {results}; make one: hinas-nb run 05{chosen} --profile smoke"
         )
 
-    def merit(candidate: Candidate) -> tuple:
-        far = sigma is not None and is_far(candidate.sigmas, sigma)
-        away = 0.0 if sigma is None else _away(candidate.sigmas, sigma)
-        return far, PROFILES.get(candidate.profile, 2), away, bool(candidate.outdated), -candidate.psnr
+    def merit(one: TrainedRun) -> tuple:
+        far = sigma is not None and is_far(one.sigmas, sigma)
+        away = 0.0 if sigma is None else _away(one.sigmas, sigma)
+        return far, PROFILES.get(one.profile, 2), away, bool(one.outdated), -one.psnr
 
     return min(fits, key=merit)
 
@@ -143,7 +143,7 @@ def _away(trained: tuple[float, float], sigma: float) -> float:
     return max(trained[0] - sigma, sigma - trained[1], 0.0)
 
 
-def _candidate(folder: Path, run: notes.Finished) -> Candidate:
+def _trained_run(folder: Path, run: notes.Finished) -> TrainedRun:
     config, psnr = run.config, run.summary.get("validation_psnr")
     try:
         task = config.get("task", "denoise")
@@ -152,7 +152,7 @@ def _candidate(folder: Path, run: notes.Finished) -> Candidate:
             raise ValueError("no sigma")
         other = _in_place_of_the_found(config.get("genotype", {}))
         profile = folder.parents[2].name
-        return Candidate(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
+        return TrainedRun(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise files.FileContentError(f"{folder / notes.DONE} must be of a training Run; delete {folder}") from None
 

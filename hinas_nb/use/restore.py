@@ -79,7 +79,7 @@ def restore_file(
             sigma = estimated_sigma(colour)
             said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
         if weights is None:
-            known = networks.candidates(results, said.append)
+            known = networks.trained_runs(results, said.append)
             asked = run is not None
             chosen = networks.named(known, run) if asked else networks.best(known, task, sigma, scale, results)
             weights = chosen.path / networks.WEIGHTS
