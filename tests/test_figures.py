@@ -355,7 +355,7 @@ def test_labels_of_equal_points_move_apart():
     figure = Picture(4, 3)
     axes = figure.add_subplot()
     axes.scatter([1, 1], [1, 1], s=[80, 80])
-    name_points(axes, [1, 1], [1, 1], ["one", "other"], [80, 80], [False, True])
+    name_points(axes, [1, 1], [1, 1], ["one", "other"], 80, {"other"})
     figure.draw_without_rendering()
     one, other = (Text.get_window_extent(text) for text in axes.texts)
     assert not one.overlaps(other)

@@ -1,10 +1,9 @@
-"""What panels of several figures have in common: named rows, intervals, logarithmic ticks, names beside marks."""
+"""What panels of several figures have in common: named rows, logarithmic ticks, names beside marks, frames."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import product
 
 import numpy as np
-import pandas as pd
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -26,22 +25,6 @@ def name_rows(axes, names: Sequence[str]) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def draw_intervals(
-    axes, rows: pd.DataFrame, y: pd.Series, columns: Sequence[str], marker: str, colour: str, width: float, label: str
-) -> None:
-    """Draw values and their intervals along rows; one without an interval is a mark alone, and nothing is said of none.
-
-    columns: names of value, low and high end; a column that is missing is known nowhere. marker: "" draws intervals
-        alone, a diamond is hollow. label: in the legend, and the name of the intervals in the drawing.
-    """
-    middle, low, high = (rows.get(name, pd.Series(np.nan, rows.index)).astype(float) for name in columns)
-    if (middle if marker else low).isna().all():
-        return
-    axes.hlines(y, low.fillna(middle), high.fillna(middle), color=colour, lw=width, gid=label)
-    look = {"marker": marker, "mfc": "white" if marker == "D" else colour, "ls": ""} if marker else {"lw": width}
-    axes.plot(middle if marker else [], y if marker else [], color=colour, ms=5, mew=1.2, label=label, **look)
-
-
 def picture_frame(axes) -> None:
     """Take away what an image or a diagram does not need: ticks, grid and spines."""
     axes.set(xticks=[], yticks=[])
@@ -59,29 +42,32 @@ def log_ticks(axis) -> None:
 
 
 def name_points(
-    axes, xs: Sequence, ys: Sequence, names: Sequence[str], sizes: Sequence, bold: Sequence[bool], lines: Sequence = ()
+    axes, xs: Sequence, ys: Sequence, names: Sequence, sizes, bold: Collection[str] = (), lines: Sequence = ()
 ) -> None:
     """Print `names` beside the data points (xs, ys), whose markers have `sizes` (points squared, as in scatter).
 
     Each name takes the first free place around its marker; a line leads to one that is far. Pixels decide what
     overlaps, so that the layout of the figure is fixed from here on.
-    lines: pairs of data points that horizontal or vertical lines join; names keep off them where they can.
+    bold: names that stand out. lines: pairs of data points that horizontal or vertical lines join; names keep off them
+        where they can.
     """
     figure = axes.figure
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     pixel = figure.dpi / 72  # pixels per point
-    centres = axes.transData.transform(np.column_stack([xs, ys]).astype(float))
-    radii = np.sqrt(np.asarray(sizes, dtype=float)) / 2 * pixel
+    points = np.column_stack([xs, ys]).astype(float)
+    centres = axes.transData.transform(points)
+    radii = np.sqrt(np.broadcast_to(sizes, len(centres))) / 2 * pixel
     ends = [axes.transData.transform(np.asarray(line, dtype=float)) for line in lines]
     taken = [Bbox([centre - radius, centre + radius]) for centre, radius in zip(centres, radii)]
     taken += [Bbox([line.min(axis=0), line.max(axis=0)]).padded(1) for line in ends]
     frame = axes.get_window_extent()
 
     for index in np.argsort(-centres[:, 1], kind="stable"):
+        name = str(names[index])
         text = axes.annotate(
-            names[index], (xs[index], ys[index]), xytext=(0, 0), textcoords="offset points", ha="center",
-            va="center", fontsize=8, color=INK, fontweight="bold" if bold[index] else "normal", zorder=5,
+            name, points[index], xytext=(0, 0), textcoords="offset points", ha="center",
+            va="center", fontsize=8, color=INK, fontweight="bold" if name in bold else "normal", zorder=5,
             arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 0, "shrinkB": 0},
             path_effects=[withStroke(linewidth=2.5, foreground="white")],
         )  # fmt: skip

@@ -89,8 +89,7 @@ def change_scatter(changes: pd.DataFrame, title: str | None = None) -> Picture:
     named = changes.loc[np.hypot(spread["psnr"], spread["ssim"]).fillna(0).nlargest(_NAMED_IN_CLOUD).index]
     # The mean is a point without a name: names keep off it.
     points = pd.concat([named, middle.to_frame().T], ignore_index=True)
-    names, sizes = [*named["image"], ""], [16] * len(named) + [170]
-    name_points(axes, points["psnr"], points["ssim"], names, sizes, [False] * len(names))
+    name_points(axes, points["psnr"], points["ssim"], [*named["image"], ""], [16] * len(named) + [170])
     return figure
 
 

@@ -3,10 +3,13 @@
 Drawn in notebooks 10 to 15.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 import seaborn
 
-from hinas_nb.figures.axes import draw_intervals, name_rows
+from hinas_nb.figures.axes import name_rows
 from hinas_nb.figures.style import INK, MUTED, SERIES, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
@@ -36,7 +39,7 @@ def effect_plot(
     for axes, group, rows in figure.panels(effects, "group", sharey=True):
         axes.axvline(0, color=INK, lw=0.8, zorder=1)
         for above, columns, marker, colour, width, name in _MARKS:
-            draw_intervals(axes, rows, rows["arm"].map(place) - above, columns, marker, colour, width, name)
+            _draw_intervals(axes, rows, rows["arm"].map(place) - above, columns, marker, colour, width, name)
         if seeds is not None:
             own = seeds[seeds["group"] == group]
             axes.scatter(own["value"], own["arm"].map(place) - 0.32, s=9, color=SERIES[0], alpha=0.5, lw=0)
@@ -66,3 +69,19 @@ def sweep_plot(
         axes.set(xlabel=label, ylabel=METRICS[metric].header)
     figure.legend_below(3)
     return figure
+
+
+def _draw_intervals(
+    axes, rows: pd.DataFrame, y: pd.Series, columns: Sequence[str], marker: str, colour: str, width: float, label: str
+) -> None:
+    """Draw values and their intervals along rows; one without an interval is a mark alone, and nothing is said of none.
+
+    columns: names of value, low and high end; a column that is missing is known nowhere. marker: "" draws intervals
+        alone, a diamond is hollow. label: in the legend, and the name of the intervals in the drawing.
+    """
+    middle, low, high = (rows.get(name, pd.Series(np.nan, rows.index)).astype(float) for name in columns)
+    if (middle if marker else low).isna().all():
+        return
+    axes.hlines(y, low.fillna(middle), high.fillna(middle), color=colour, lw=width, gid=label)
+    look = {"marker": marker, "mfc": "white" if marker == "D" else colour, "ls": ""} if marker else {"lw": width}
+    axes.plot(middle if marker else [], y if marker else [], color=colour, ms=5, mew=1.2, label=label, **look)

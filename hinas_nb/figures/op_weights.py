@@ -60,9 +60,7 @@ def width_weight_evolution(records, title: str | None = None) -> Picture:
 
 
 @themed
-def op_weight_heatmap(
-    op_weights, operations: Sequence[str], genotype: Genotype | None = None, title: str | None = None
-) -> Picture:
+def op_weight_heatmap(op_weights, operations: Sequence[str], genotype: Genotype, title: str | None = None) -> Picture:
     """Draw all alphas: edges x operations, one panel per layer; what the genotype decoded from them is framed.
 
     op_weights: [layer][edge][operation], probabilities. An equal share lies in the middle of the colours or below.
@@ -80,7 +78,7 @@ def op_weight_heatmap(
         axes.tick_params(axis="x", rotation=45, length=0)
         axes.tick_params(axis="y", rotation=0, length=0)
         axes.set_title(f"Layer {layer}")
-        for node, inputs in enumerate(genotype.cells[layer - 1] if genotype else ()):
+        for node, inputs in enumerate(genotype.cells[layer - 1]):
             for operation, source in inputs:
                 place = (operations.index(operation), names.index(_edge_name(node, source)))
                 axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=ACCENT, lw=2, gid="decoded", clip_on=False))

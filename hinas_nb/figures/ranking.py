@@ -9,18 +9,16 @@ from hinas_nb.scoring.units import METRICS
 
 
 @themed
-def ranking_plot(
-    table: pd.DataFrame, words: dict[str, str] | None = None, title: str | None = None, metric: str = "psnr"
-) -> Picture:
-    """Draw every architecture's score with shared weights against its score alone, a panel for each supernet.
+def ranking_plot(table: pd.DataFrame, words: dict[str, str] | None = None, title: str | None = None) -> Picture:
+    """Draw every architecture's PSNR with shared weights against that trained alone, a panel for each supernet.
 
-    table: one row per architecture and supernet: `supernet`, `architecture`, `shared` and `alone`.
-    words: under the name of a supernet, such as its tau. metric: what the scores are.
+    table: one row per architecture and supernet: `supernet`, `architecture`, `shared` and `alone` (dB).
+    words: under the name of a supernet, such as its tau.
     Raises FigureError where a score is missing.
     """
     if table.empty or table[["shared", "alone"]].isna().any(axis=None):
         raise FigureError(f"every architecture must have both scores, got {len(table)} rows with gaps or none")
-    label = METRICS[metric].header
+    label = METRICS["psnr"].header
     figure = Picture(1 + 3.2 * table["supernet"].nunique(), 3.4, title)
     for axes, name, rows in figure.panels(table, "supernet", sharey=True):
         axes.scatter(rows["shared"], rows["alone"], s=26, color=SERIES[0], zorder=2, gid="architectures")
@@ -34,6 +32,5 @@ def ranking_plot(
         axes.set(title=f"{name}\n{said}" if said else name, xlabel=f"with shared weights: {label}")
     figure.axes[0].set_ylabel(f"trained alone: {label}")
     for axes, (_, rows) in zip(figure.axes, table.groupby("supernet", sort=False)):
-        numbers = [str(number) for number in rows["architecture"]]
-        name_points(axes, [*rows["shared"]], [*rows["alone"]], numbers, [26] * len(rows), [False] * len(rows))
+        name_points(axes, rows["shared"], rows["alone"], [*rows["architecture"]], 26)
     return figure

@@ -115,8 +115,7 @@ def foretold_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
     axes.legend(loc="upper left")
     key = "\n".join(f"{number}  {arm}" for number, arm in enumerate(table["arm"], 1))
     axes.text(1.03, 1, key, transform=axes.transAxes, va="top", fontsize=SMALL, linespacing=1.5)
-    names = [str(number) for number in range(1, len(table) + 1)]
-    name_points(axes, [*table["foretold"]], [*table["measured"]], names, [18] * len(names), [False] * len(names))
+    name_points(axes, table["foretold"], table["measured"], range(1, len(table) + 1), 18)
     return figure
 
 

@@ -175,8 +175,8 @@ def _name_networks(drawn: list[tuple], ours: Sequence[str]) -> None:
     """Name the networks of all panels, after all else is drawn: the first name fixes the layout."""
     for axes, own, lines in drawn:
         names = own["network"] + np.where(own["part"], " *", "")
-        bold = [name in ours for name in own["network"]]
-        name_points(axes, [*own["x"]], [*own["y"]], [*names], _size(own["parameters"]), bold, lines)
+        bold = set(names[own["network"].isin(ours)])
+        name_points(axes, own["x"], own["y"], [*names], _size(own["parameters"]), bold, lines)
 
 
 def _explain(figure: Picture, points: pd.DataFrame) -> None:
