@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from hinas_nb.experiment.config import Space
 from hinas_nb.method.decode import best_paths, decide, decode, decode_cell, tables
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import OPERATIONS, random_genotype, width_paths
+from hinas_nb.method.genotype import OPERATIONS, edges, random_genotype, width_paths
 from hinas_nb.method.supernet import Supernet, ladder, moves
 
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hinas_nb.method.fast import SuperCell
 from hinas_nb.method.fast.deformable import MAX_OFFSET, TAPS, DeformableBranch, DeformableConv2d, deform
-from hinas_nb.method.fast.supercell import SuperCell, edges
-from hinas_nb.method.genotype import CANDIDATES, Genotype
+from hinas_nb.method.genotype import CANDIDATES, Genotype, edges
 from hinas_nb.method.network import Cell, DerivedNetwork
 from hinas_nb.method.operations import operation
 from hinas_nb.scoring.evaluate import restore

@@ -18,7 +18,7 @@ from hinas_nb.experiment.config import Comparator, EvaluateConfig, TrainConfig, 
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run, describe
 from hinas_nb.method import network
-from hinas_nb.method.fast.layers import BatchNorm2d
+from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.losses import restoration_loss
 from hinas_nb.running.collect import collect
 from hinas_nb.running.store import Store

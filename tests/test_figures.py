@@ -21,8 +21,7 @@ from hinas_nb.figures import dot
 from hinas_nb.figures.axes import name_points
 from hinas_nb.figures.op_weights import edge_names
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import OPERATIONS, Genotype, random_genotype, width_paths
+from hinas_nb.method.genotype import OPERATIONS, Genotype, edges, random_genotype, width_paths
 
 PURE = shutil.which("graphviz-pure", path=sysconfig.get_path("scripts"))
 REAL = shutil.which("dot")

@@ -19,8 +19,8 @@ import torch
 from hinas_nb import data
 from hinas_nb.experiment.config import Space
 from hinas_nb.method.decode import decide
-from hinas_nb.method.fast.supercell import SuperCell, edges
-from hinas_nb.method.genotype import Genotype, width_paths
+from hinas_nb.method.fast import SuperCell
+from hinas_nb.method.genotype import Genotype, edges, width_paths
 from hinas_nb.method.losses import restoration_loss
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.method.supernet import Supernet, moves

@@ -127,7 +127,7 @@ def test_a_repetition_leaves_running_statistics_alone(dtype):
     layer, images = layers.BatchNorm2d(6), drawn(2, 6, 5, 5, seed=1).to(dtype)
     layer(drawn(2, 6, 5, 5).to(dtype))
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-    with layers.recomputation():
+    with layers.repetition(layer):
         again = layer(images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in layer.named_buffers())
     torch.testing.assert_close(again, layer(images))

@@ -8,8 +8,7 @@ import torch
 from pictures_for_tests import image_set
 
 from hinas_nb.experiment.config import LatencyConfig, SearchConfig, Space
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.genotype import Genotype, edges
 from hinas_nb.method.supernet import Supernet
 from hinas_nb.settings import ConfigError
 from hinas_nb.speed import latency

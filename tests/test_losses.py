@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hinas_nb.method import losses
+from hinas_nb.method.fast import ssim
 from hinas_nb.method.losses import restoration_loss
 from hinas_nb.scoring import metrics, protocol
 
@@ -51,7 +52,7 @@ def rounding(request, monkeypatch):
             ulps = torch.randint(-4, 5, exact.shape, generator=noise)
             return out.copy_(exact * (1 + ulps * torch.finfo(out.dtype).eps))
 
-        monkeypatch.setattr(losses, "multiply", multiply)
+        monkeypatch.setattr(ssim, "multiply", multiply)
 
 
 @pytest.mark.usefixtures("rounding")
@@ -60,8 +61,8 @@ def test_equal_images_have_an_ssim_of_exactly_1(images, dtype):
     flat = torch.linspace(0, 1, 256, dtype=dtype).view(256, 1, 1, 1).expand(-1, -1, 21, 20)
     for image in (flat, images[0].to(dtype)):
         for padding in (0, 5):
-            ssim = losses.ssim_map(image, image, losses.gaussian_window(image), padding)
-            assert torch.equal(ssim, torch.ones_like(ssim))
+            found = ssim.ssim_map(image, image, ssim.gaussian_window(image), padding)
+            assert torch.equal(found, torch.ones_like(found))
         assert restoration_loss(image, image) == 0
     for window in ("valid", "zero-padded", "uniform"):
         rule = protocol.get("sr-standard", scale=2).but(ssim=window, round_output=False)
@@ -79,13 +80,13 @@ def test_no_ssim_exceeds_1(images, dtype, step):
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     for estimate in (truth + step, truth + step * noise, truth - step * truth):
         for padding in (0, 5):
-            assert losses.ssim_map(estimate, truth, losses.gaussian_window(truth), padding).max() <= 1
+            assert ssim.ssim_map(estimate, truth, ssim.gaussian_window(truth), padding).max() <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 24, 31), (2, 3, 24, 31), (2, 1, 1, 31)])
 def test_images_of_other_shapes_are_refused(images, shape):
     other = torch.zeros(shape, dtype=torch.float64)
-    for compare in (restoration_loss, lambda *both: losses.ssim_map(*both, losses.gaussian_window(other))):
+    for compare in (restoration_loss, lambda *both: ssim.ssim_map(*both, ssim.gaussian_window(other))):
         with pytest.raises(ValueError, match=r"the truth's shape \(2, 1, 24, 31\), got"):
             compare(other, images[1])
 
@@ -94,7 +95,7 @@ def test_images_of_other_shapes_are_refused(images, shape):
 def test_images_smaller_than_the_window_are_refused(size):
     image = torch.zeros(1, 1, *size)
     with pytest.raises(ValueError, match="window of 11, got"):
-        losses.ssim_map(image, image, losses.gaussian_window(image))
+        ssim.ssim_map(image, image, ssim.gaussian_window(image))
 
 
 def test_gradient(images):
@@ -110,31 +111,32 @@ def test_images_are_taken_some_at_a_time(images, monkeypatch):
         return loss.detach(), *torch.autograd.grad(loss, noisy)
 
     whole = found()
-    monkeypatch.setattr(losses, "PIXELS", images[0][0].numel())
+    monkeypatch.setattr(ssim, "PIXELS", images[0][0].numel())
     torch.testing.assert_close(found(), whole, rtol=1e-12, atol=1e-15)
 
 
 def test_a_factor_of_exactly_zero_has_a_gradient():
     truth = torch.zeros(1, 1, 1, dtype=torch.float64)
-    for factor in (2, 3):  # of the means' product and of the covariance
-        moments = [torch.full_like(truth, 0.5) for _ in range(6)]
-        moments[factor] = torch.zeros_like(truth)
+    means = torch.full_like(truth, 0.5), torch.full_like(truth, 0.5)
+    for factor in (0, 1):  # of the means and of the covariance
+        factors = [torch.full_like(truth, 0.5) for _ in range(4)]
+        factors[factor] = torch.zeros_like(truth)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(losses, "_moments", lambda *_: [one.clone() for one in moments])  # noqa: B023
-            ssim, gradient = losses._ssim_and_gradient(truth, truth, losses.gaussian_window(truth), True)
-        assert ssim.item() == 0 and gradient.isfinite().all() and gradient.abs().sum() > 0
+            patch.setattr(ssim, "_factors", lambda *_: (means, *(one.clone() for one in factors)))  # noqa: B023
+            found, gradient = ssim._ssim_and_gradient(truth, truth, ssim.gaussian_window(truth), True)
+        assert found.item() == 0 and gradient.isfinite().all() and gradient.abs().sum() > 0
 
 
 def test_weight_zero_never_computes_the_ssim(images, monkeypatch):
-    monkeypatch.delattr(losses, "_moments")
+    monkeypatch.delattr(ssim, "_factors")
     assert restoration_loss(*images, "mse", 0.0).item() == (images[0] - images[1]).square().mean().item()
 
 
 def test_negative_ssim_has_a_finite_loss_that_still_falls(images):
     truth = images[1]
     inverted = (1 - truth).requires_grad_()
-    window = losses.gaussian_window(truth)
-    assert losses.ssim_map(inverted, truth, window, 5).mean() < 0
+    window = ssim.gaussian_window(truth)
+    assert ssim.ssim_map(inverted, truth, window, 5).mean() < 0
     loss = restoration_loss(inverted, truth)
     (gradient,) = torch.autograd.grad(loss, inverted)
     assert loss.isfinite() and gradient.isfinite().all()

@@ -3,14 +3,10 @@
 import pytest
 import torch
 
-from hinas_nb.method.fast.supercell import SuperCell, edges
-from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, random_genotype
+from hinas_nb.method.fast import SuperCell
+from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, edges, random_genotype
 from hinas_nb.method.network import Cell
-from hinas_nb.method.operations import KINDS
-from hinas_nb.method.supercell import PlainCell
-
-#: All but the deformable one, which the plain sum does not know: see test_deformable.py.
-PLAIN = tuple(name for name in CANDIDATES if name not in KINDS or not KINDS[name].deformable)
+from hinas_nb.method.supercell import plain_super_cell
 
 
 def inputs(width, size=(9, 7), dtype=torch.float64, seed=0, batch=2):
@@ -31,11 +27,10 @@ def relative(a, b):
 
 @pytest.mark.parametrize("nodes", [1, 3, 4])
 @pytest.mark.parametrize("width", [3, 8, 15])
-@pytest.mark.parametrize("operations", [PLAIN, ("conv_3", "skip"), ("sep_5", "none"), ("skip", "none")])
+@pytest.mark.parametrize("operations", [OPERATIONS, ("conv_3", "skip"), ("sep_5", "none"), ("skip", "none")])
 def test_equals_the_plain_sum_over_edges_with_all_gradients(nodes, width, operations):
     cell = SuperCell(nodes, width, operations).double()
-    reference = PlainCell(nodes, width, operations).double()
-    reference.copy_from(cell)
+    reference = plain_super_cell(cell)
     features, weights = inputs(width), soft_weights(cell)
     ours, theirs = cell(*features, weights), reference(*features, weights)
     assert relative(ours, theirs) < 1e-10
@@ -97,8 +92,7 @@ def _reference_kernels(reference, operations):
 
 def test_evaluation_uses_running_statistics_as_the_reference_does():
     cell = SuperCell(3, 5).double()
-    reference = PlainCell(3, 5).double()
-    reference.copy_from(cell)
+    reference = plain_super_cell(cell)
     for step in range(3):
         features, weights = inputs(5, seed=step), soft_weights(cell, seed=step)
         cell(*features, weights), reference(*features, weights)
@@ -137,8 +131,8 @@ def test_float32_error_is_at_most_three_times_the_references(width):
 def float32_errors(width: int, seed: int) -> list[float]:
     """Ours over the reference's: the largest of the output's, then norms, of the output's and of the gradients'."""
     torch.manual_seed(seed)
-    cell, reference = SuperCell(4, width), PlainCell(4, width)
-    reference.copy_from(cell)
+    cell = SuperCell(4, width)
+    reference = plain_super_cell(cell)
     features = inputs(width, (32, 32), torch.float32, seed)
     weights = soft_weights(cell, seed, torch.float32)
     ours, theirs = cell(*features, weights), reference(*features, weights)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv
-from hinas_nb.method.fast.layers import BatchNorm2d
+from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.operations import near_identity
 
 STEPS = 12

@@ -13,8 +13,7 @@ import pandas as pd
 from hinas_nb import data
 from hinas_nb.experiment.config import Space
 from hinas_nb.figures.op_weights import edge_names, source_name
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import Genotype, random_in
+from hinas_nb.method.genotype import Genotype, edges, random_in
 
 #: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
 NARROW = 0.1

@@ -6,8 +6,7 @@ How narrow a decision was is part of the result: `decide` returns its margins, s
 import math
 from dataclasses import dataclass
 
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import INPUTS_PER_NODE, OPERATIONS, CellPlan, Genotype
+from hinas_nb.method.genotype import INPUTS_PER_NODE, OPERATIONS, CellPlan, Genotype, edges
 
 
 @dataclass(frozen=True)

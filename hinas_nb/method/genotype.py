@@ -1,6 +1,6 @@
-"""The decoded architecture as a literal: what the search finds and the derived network is built from.
+"""The space and its points: the candidate operations, the edges of a cell, and a decoded architecture as a literal.
 
-Sections 3.1 and 3.2 of the paper; drawn in notebook `03_search_denoising`.
+Sections 3.1 and 3.2 of the paper; notebook `02_search_space` draws the space, `03_search_denoising` what is found.
 """
 
 import json
@@ -17,10 +17,49 @@ CANDIDATES = (*OPERATIONS[:-2], "def_3", *OPERATIONS[-2:])
 #: Operations a decoded node can hold. `conv_5` lies outside every space: only R1 may offer it.
 DECODED_OPERATIONS = (*CANDIDATES[:-1], "conv_5")
 INPUTS_PER_NODE = 2
+SLOPE = 0.2  # of every LeakyReLU
+#: Departs: offsets of `def_3` are cut here (pixels). Without a bound the receptive field has none either, and an image
+#: too large for memory could not be restored in tiles.
+MAX_OFFSET = 8
 
 Edge: TypeAlias = tuple[str, int]
 Node: TypeAlias = tuple[Edge, Edge]
 CellPlan: TypeAlias = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The geometry of a convolutional operation."""
+
+    kernel: int
+    dilation: int = 1
+    separable: bool = False  # depthwise + 1x1, all of it twice
+    deformable: bool = False
+
+    @property
+    def padding(self) -> int:
+        return self.dilation * (self.kernel - 1) // 2
+
+    @property
+    def radius(self) -> int:
+        """How many pixels the operation sees beyond its own, on each side."""
+        return self.padding * (2 if self.separable else 1) + (MAX_OFFSET if self.deformable else 0)
+
+
+KINDS = {
+    "conv_3": Kind(3),
+    "sep_3": Kind(3, separable=True),
+    "sep_5": Kind(5, separable=True),
+    "dil_3": Kind(3, dilation=2),
+    "dil_5": Kind(5, dilation=2),
+    "def_3": Kind(3, deformable=True),  # outside the published space; the CVPR 2020 one has it
+    "conv_5": Kind(5),  # outside the space; only R1 offers it
+}
+
+
+def edges(nodes: int) -> list[tuple[int, int]]:
+    """Return (node, source) of every edge of a cell, in the order of the rows of alpha; 14 edges for 4 nodes."""
+    return [(node, source) for node in range(nodes) for source in range(2 + node)]
 
 
 class GenotypeError(ValueError):

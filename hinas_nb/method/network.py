@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hinas_nb.method.genotype import CellPlan, Genotype, GenotypeError, widths
-from hinas_nb.method.operations import KINDS, activation, conv_norm, operation, pointwise, separable
+from hinas_nb.method.genotype import KINDS, CellPlan, Genotype, GenotypeError, widths
+from hinas_nb.method.operations import activation, conv_norm, operation, pointwise, separable
 
 STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
 BASE_WIDTH = {"denoise": 20, "sr": 16}

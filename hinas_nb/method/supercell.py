@@ -1,109 +1,74 @@
-"""The super-cell as the paper writes it: a plain sum over edges and operations (eqs. 1 and 2), stock modules only.
+"""The super-cell as the paper writes it (eqs. 1 to 3): a plain sum over edges and candidate operations.
 
-Read it before `supercell`, which computes the same faster: the tests hold that one to this, in values and gradients,
-and notebook `24_speed` times both.
+Read it for what a super-cell is. The supernet is built with `fast.SuperCell`, which takes the same arguments and gives
+the same numbers sooner: tests hold it to this one in values and gradients, and notebook `24_speed` times both.
 """
 
-import copy
-
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.method.genotype import OPERATIONS
+from hinas_nb.method import fast
+from hinas_nb.method.genotype import KINDS, OPERATIONS, edges
+from hinas_nb.method.operations import operation
+
+Feature = Float[Tensor, "batch width height width_px"]
 
 
-class PlainCell(nn.Module):
-    """One super-cell; arguments, `weights` and the order of edges as in `supercell.SuperCell`."""
+class SuperCell(nn.Module):
+    """All candidate operations on all edges of one cell; `width` is the channels of a node."""
 
-    def __init__(self, nodes: int, width: int, operations=OPERATIONS):
+    def __init__(self, nodes: int, width: int, operations: tuple[str, ...] = OPERATIONS):
         super().__init__()
-        self.nodes = nodes
-        self.edges = nn.ModuleList(
-            nn.ModuleList(candidate(name, width) for name in operations)
-            for node in range(nodes)
-            for _ in range(2 + node)
-        )
+        self.nodes, self.width, self.operations = nodes, width, tuple(operations)
+        self.edges = nn.ModuleList(nn.ModuleList(_candidate(name, width) for name in operations) for _ in edges(nodes))
 
-    def forward(self, previous: Tensor, before: Tensor, weights: Tensor) -> Tensor:
-        """x_i = sum over its inputs j of sum over operations k of weights[j -> i, k] * o_k(x_j); the nodes stacked.
+    def forward(
+        self, previous: Feature, before: Feature, weights: Float[Tensor, "edges operations"]
+    ) -> Float[Tensor, "batch nodes*width height width_px"]:
+        """Return the nodes, stacked in the channels (eq. 3), for softmaxed or one-hot alphas.
 
-        previous, before: h_{l-1} and h_{l-2}, (batch, width, height, width_px). weights: (edges, operations).
+        previous, before: h_{l-1} and h_{l-2}, which are sources 0 and 1; node i is source 2 + i.
         """
-        features, row = [previous, before], 0
+        features = [previous, before]
+        alphas = dict(zip(edges(self.nodes), weights))
+        candidates = dict(zip(edges(self.nodes), self.edges))
         for node in range(self.nodes):
+            # eq. 1: a node is the sum of its edges; eq. 2: an edge is the alpha-weighted sum of its candidates.
             total = 0
             for source in range(2 + node):
-                for operation, weight in zip(self.edges[row], weights[row]):
-                    total = total + weight * operation(features[source])
-                row += 1
+                for alpha, candidate in zip(alphas[node, source], candidates[node, source]):
+                    total = total + alpha * candidate(features[source])
             features.append(total)
         return torch.cat(features[2:], dim=1)
 
-    @torch.no_grad()
-    def copy_from(self, cell):
-        """Take the weights of a `SuperCell`."""
-        row = 0
-        for node in range(self.nodes):
-            for source in range(2 + node):
-                for name, operation in zip(cell.operations, self.edges[row]):
-                    if name in ("skip", "none"):
-                        continue
-                    branch, edge = cell.branches[source][name], cell.targets[source].index(node)
-                    convolutions = [part for part in operation if isinstance(part, nn.Conv2d)]
-                    if len(convolutions) == 1:
-                        kernels = [branch.weight]
-                    else:
-                        kernels = [
-                            branch.depthwise[0],
-                            branch.pointwise[0],
-                            branch.depthwise[1],
-                            branch.pointwise[1],
-                        ]
-                    for convolution, kernel in zip(convolutions, kernels, strict=True):
-                        convolution.weight.copy_(kernel[edge])
-                row += 1
+
+def plain_supernet(net: nn.Module) -> nn.Module:
+    """Return a copy of a `Supernet` with the same weights, made of plain super-cells and of torch's own layers."""
+    plain = fast.stock(net)
+    plain.memory_format = torch.contiguous_format
+    for layer in plain.layers:
+        for key, cell in layer.cells.items():
+            layer.cells[key] = plain_super_cell(cell)
+    return plain
 
 
-class Zero(nn.Module):
-    def forward(self, feature):
+def plain_super_cell(cell: fast.SuperCell) -> SuperCell:
+    """Return a fast super-cell's plain twin: the same weights and running statistics, in torch's own layers."""
+    plain = SuperCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters(), torch.empty(0)))
+    for (node, source), candidates in zip(edges(cell.nodes), plain.edges):
+        for name, candidate in zip(cell.operations, candidates):
+            if name in KINDS:
+                cell.copy_candidate(node, source, name, candidate)
+    return fast.stock(plain)
+
+
+class _Zero(nn.Module):
+    """The operation `none`."""
+
+    def forward(self, feature: Feature) -> Feature:
         return torch.zeros_like(feature)
 
 
-def candidate(name: str, width: int) -> nn.Module:
-    """One candidate operation while searching: batch norms without affine."""
-    if name in ("skip", "none"):
-        return nn.Identity() if name == "skip" else Zero()
-    kernel, dilation = int(name[-1]), 2 if name.startswith("dil") else 1
-    padding = dilation * (kernel - 1) // 2
-    if not name.startswith("sep"):
-        convolution = nn.Conv2d(width, width, kernel, padding=padding, dilation=dilation, bias=False)
-        return nn.Sequential(nn.LeakyReLU(0.2), convolution, nn.BatchNorm2d(width, affine=False))
-    half = lambda: [  # noqa: E731
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(width, width, kernel, padding=padding, groups=width, bias=False),
-        nn.Conv2d(width, width, 1, bias=False),
-        nn.BatchNorm2d(width, affine=False),
-    ]
-    return nn.Sequential(*half(), *half())
-
-
-def plain_supernet(net: nn.Module) -> nn.Module:
-    """A copy of a `Supernet` with the same weights: each super-cell the plain sum, all layers torch's own."""
-    reference = stock(net)
-    reference.memory_format = torch.contiguous_format
-    for layer in reference.layers:
-        for key, cell in layer.cells.items():
-            plain = PlainCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters()).dtype)
-            plain.copy_from(cell)
-            layer.cells[key] = plain
-    return reference
-
-
-def stock(net: nn.Module) -> nn.Module:
-    """A copy made of torch's own layers, in contiguous memory, with the same numbers."""
-    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
-    for module in list(net.modules()):
-        for kind in (nn.BatchNorm2d, nn.Conv2d, nn.Sequential):
-            if isinstance(module, kind):
-                module.__class__ = kind
-    return net
+def _candidate(name: str, width: int) -> nn.Module:
+    return _Zero() if name == "none" else operation(name, width, affine=False)

@@ -6,6 +6,7 @@ neighbour. Moves that would leave the ladder do not exist. Notebook `02_search_s
 
 import itertools
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hinas_nb.method.fast.layers import ActivatedBatchNorm2d, recomputation
-from hinas_nb.method.fast.supercell import SuperCell, edges
+from hinas_nb.method.fast import ActivatedBatchNorm2d, SuperCell, repetition
+from hinas_nb.method.genotype import SLOPE, edges
 from hinas_nb.method.network import CHANNELS, STEM, add_residual, folded
-from hinas_nb.method.operations import SLOPE, activation, conv_norm, separable
+from hinas_nb.method.operations import activation, conv_norm, separable
 
 HEAD_DILATION = 16
 Move = tuple[int, int]  # (from level, to level)
@@ -76,7 +77,7 @@ class Supernet(nn.Module):
                     alphas,
                     betas,
                     use_reentrant=False,
-                    context_fn=_twice,
+                    context_fn=partial(_first_and_repeated, layer),
                     preserve_rng_state=False,
                 )
             else:
@@ -241,9 +242,9 @@ class _Head(nn.Module):
         return norm(F.conv2d(self.wide[key](feature), wide) + F.conv2d(self.point[key](feature), point))
 
 
-def _twice():
-    """What surrounds the first and the second computation of a checkpointed layer."""
-    return nullcontext(), recomputation()
+def _first_and_repeated(layer: _Layer):
+    """Return what surrounds the first and the second computation of a checkpointed layer."""
+    return nullcontext(), repetition(layer)
 
 
 def _conv_norm(inputs: int, outputs: int, kernel: int):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hinas_nb.method.losses import gaussian_window, ssim_map
+from hinas_nb.method.fast import gaussian_window, ssim_map
 from hinas_nb.scoring.protocol import Protocol, round8
 
 #: BT.601, images on 0-1: Y = (16 + weights . RGB) / 255, from 16 to 235.

@@ -14,10 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hinas_nb import comparators
 from hinas_nb.experiment.config import Comparator, SearchConfig, Space
-from hinas_nb.method.fast.deformable import TAPS
-from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.genotype import KINDS, Genotype
 from hinas_nb.method.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STEM, DerivedNetwork
-from hinas_nb.method.operations import KINDS
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
 
@@ -152,5 +150,5 @@ def _operation(name: str, width: int) -> int:
     if kind.separable:
         return 2 * (kind.kernel**2 * width + width * width)
     if kind.deformable:  # its offsets are a convolution too; interpolation is not counted
-        return kind.kernel**2 * width * (width + 2 * TAPS)
+        return kind.kernel**2 * width * (width + 2 * kind.kernel**2)
     return kind.kernel**2 * width * width

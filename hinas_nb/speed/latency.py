@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from hinas_nb.experiment.config import LatencyConfig, Space
-from hinas_nb.method.fast.supercell import edges
-from hinas_nb.method.genotype import INPUTS_PER_NODE, Genotype
+from hinas_nb.method.genotype import INPUTS_PER_NODE, KINDS, Genotype, edges
 from hinas_nb.method.network import fold_norms
-from hinas_nb.method.operations import KINDS, activation, conv_norm, operation
+from hinas_nb.method.operations import activation, conv_norm, operation
 from hinas_nb.method.supernet import WidthWeights
 from hinas_nb.provenance import peak_memory_mib
 

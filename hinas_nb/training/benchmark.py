@@ -20,7 +20,8 @@ from torch import Tensor
 
 from hinas_nb import data
 from hinas_nb.experiment.config import Arm, TimingConfig
-from hinas_nb.method.supercell import plain_supernet, stock
+from hinas_nb.method.fast import stock
+from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.speed import cost, profiling
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hinas_nb import data
-from hinas_nb.method.losses import gaussian_window, ssim_map
+from hinas_nb.method.fast import gaussian_window, ssim_map
 
 WARM_UP = 0.1  # one-cycle: share of the steps that the learning rate rises
 START_FACTOR = 0.04  # one-cycle: the first learning rate, as a share of the peak

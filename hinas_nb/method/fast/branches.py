@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.method.fast import kernels, layers
+from hinas_nb.method.fast import kernels
 from hinas_nb.method.fast.kernels import EPSILON, Pixels
-from hinas_nb.method.operations import KINDS, SLOPE
+from hinas_nb.method.genotype import KINDS, SLOPE
 
 MOMENTUM = 0.1  # of every batch norm, as torch's default
 
@@ -88,6 +88,8 @@ def _identities(width: int, edges: int, dtype: torch.dtype, device: torch.device
 class Norm(nn.Module):
     """Running statistics of one operation's batch norm on each of `edges` edges; no affine part."""
 
+    remembers = True  # whether a training batch moves them, see `layers.repetition`
+
     def __init__(self, edges: int, width: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(edges, width))
@@ -107,7 +109,7 @@ def _statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tup
     if len(raws[0]) < 2:
         raise ValueError(f"batch norm must see more than 1 value per channel when training, got {len(raws[0])}")
     mean, var = kernels.moments(*raws)
-    if not layers.recomputing():
+    if norms[0].remembers:
         _remember(norms, mean, var * (len(raws[0]) / (len(raws[0]) - 1)), chosen)
     return mean, torch.rsqrt(var + EPSILON)
 

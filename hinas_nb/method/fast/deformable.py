@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hinas_nb.method.genotype import MAX_OFFSET
+
 TAPS = 9
-#: Departs: offsets are cut here (pixels). Without a bound the receptive field has none either, and an image too
-#: large for memory could not be restored in tiles.
-MAX_OFFSET = 8
 
 
 class DeformableConv2d(nn.Conv2d):

@@ -1,9 +1,10 @@
-"""Batch norm and depthwise convolution that train fast on a CPU; elsewhere, and in evaluation, torch's own.
+"""Batch norm and depthwise convolution that train fast on a CPU; on a GPU, and in evaluation, they are torch's own.
 
-Values, gradients, parameters and buffers are those of the classes they derive from; see `kernels` for what is fast.
+Values, gradients, parameters and buffers are those of the classes they derive from; `kernels` says what is fast.
 Notebook `24_speed` measures what this is worth.
 """
 
+import copy
 from contextlib import contextmanager
 
 import torch
@@ -13,24 +14,24 @@ from torch.autograd.function import once_differentiable
 
 from hinas_nb.method.fast import kernels
 
-_recomputing = False
-
 
 class BatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` on channels-last images."""
 
+    remembers = True  # whether a training batch moves the running statistics, see `repetition`
+
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not _ours(input):
-            if self.training and _recomputing:
-                return F.batch_norm(input, None, None, self.weight, self.bias, True, eps=self.eps)
-            return super().forward(input)
-        return _Normalise.apply(input, self.weight, self.bias, *self.moments(input))
+        if self.training and _is_fast_for(input):
+            return _Normalise.apply(input, self.weight, self.bias, *self.moments(input))
+        if self.training and not self.remembers:
+            return F.batch_norm(input, None, None, self.weight, self.bias, True, eps=self.eps)
+        return super().forward(input)
 
     @torch.no_grad()
     def moments(self, input: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and 1 / standard deviation of a batch per channel, remembered as running ones."""
-        mean, var = (found[0] for found in kernels.moments(kernels.pixels(input)))
-        if not _recomputing:
+        """Return a batch's mean and 1 / standard deviation per channel, and move the running statistics by them."""
+        (mean,), (var,) = kernels.moments(kernels.pixels(input))
+        if self.remembers:
             count = input.numel() / input.shape[1]
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
@@ -46,7 +47,7 @@ class ActivatedBatchNorm2d(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:
         norm, activation = self
-        if not self.training or not _ours(input):
+        if not self.training or not _is_fast_for(input):
             return super().forward(input)
         mean, inverse = norm.moments(input)
         return _NormaliseAndActivate.apply(input, mean, inverse, activation.negative_slope)
@@ -60,13 +61,13 @@ class DepthwiseConv2d(nn.Conv2d):
         super().__init__(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        if not self.training or not _ours(input) or self.bias is not None:  # a bias: a folded batch norm's
+        if not self.training or not _is_fast_for(input) or self.bias is not None:  # a bias: a folded batch norm's
             return super().forward(input)
         return _Depthwise.apply(input, self.weight, self.dilation[0])
 
 
 class DilatedConv2d(nn.Conv2d):
-    """An `nn.Conv2d` that keeps float32 under autocast on a CPU.
+    """An `nn.Conv2d` that computes in float32 under autocast on a CPU.
 
     torch 2.13's bfloat16 gradients of dilated kernels are wrong there (NaN, or finite and wrong) in channels-last
     memory for most numbers of channels, and where they are right they are slower than float32's.
@@ -79,23 +80,39 @@ class DilatedConv2d(nn.Conv2d):
             return super().forward(input.float())
 
 
+#: What each class of this file is where nothing is made fast.
+STOCK = {
+    BatchNorm2d: nn.BatchNorm2d,
+    ActivatedBatchNorm2d: nn.Sequential,
+    DepthwiseConv2d: nn.Conv2d,
+    DilatedConv2d: nn.Conv2d,
+}
+
+
+def stock(net: nn.Module) -> nn.Module:
+    """Return a copy of a network made of torch's own layers, in contiguous memory, with the same weights."""
+    net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+    for module in net.modules():
+        module.__class__ = STOCK.get(type(module), type(module))
+    return net
+
+
 @contextmanager
-def recomputation():
-    """Inside, a forward pass is a repetition: running statistics have seen its batch already."""
-    global _recomputing
-    _recomputing = True
+def repetition(module: nn.Module):
+    """Let a training pass through `module` inside repeat an earlier one: running statistics have seen its batch."""
+    norms = [part for part in module.modules() if hasattr(part, "remembers")]
+    for norm in norms:
+        norm.remembers = False
     try:
         yield
     finally:
-        _recomputing = False
-
-
-def recomputing() -> bool:
-    """Whether this forward pass is a repetition."""
-    return _recomputing
+        for norm in norms:
+            norm.remembers = True
 
 
 class _Normalise(torch.autograd.Function):
+    """(images - mean) * inverse * weight + bias, for the mean and inverse deviation of these images."""
+
     @staticmethod
     def forward(ctx, images, weight, bias, mean, inverse):
         scale = inverse if weight is None else weight * inverse
@@ -117,6 +134,8 @@ class _Normalise(torch.autograd.Function):
 
 
 class _NormaliseAndActivate(torch.autograd.Function):
+    """LeakyReLU((images - mean) * inverse); the backward pass undoes the LeakyReLU of its result."""
+
     @staticmethod
     def forward(ctx, images, mean, inverse, slope):
         result = F.leaky_relu_(kernels.scaled(images, inverse, -mean * inverse), slope)
@@ -148,10 +167,12 @@ class _Depthwise(torch.autograd.Function):
         return *kernels.depthwise_backward(gradient, *ctx.saved_tensors, ctx.needs_input_grad[:2], ctx.dilation), None
 
 
-def _ours(input: Tensor) -> bool:
-    """Autocast has rules of its own for stock layers, they a line for a single value a channel.
+def _is_fast_for(input: Tensor) -> bool:
+    """Return whether the functions above serve this input; everything else is left to torch's own layers.
 
-    One channel is left to torch: its layout in memory is ambiguous, and gradients came out wrong.
+    They serve float32 and float64 on a CPU without autocast, which casts what enters torch's layers and knows
+    nothing of our functions. An input of one value a channel is left to torch for its error, and one of a single
+    channel because its layout in memory is ambiguous: gradients came out wrong.
     """
     fits = input.ndim == 4 and input.numel() > input.shape[1] > 1 and not torch.is_autocast_enabled("cpu")
     return fits and input.device.type == "cpu" and input.dtype in (torch.float32, torch.float64)

@@ -21,14 +21,7 @@ from hinas_nb.method.fast import kernels
 from hinas_nb.method.fast.branches import Convolution, Norm, Separable, Source, centre
 from hinas_nb.method.fast.deformable import DeformableBranch
 from hinas_nb.method.fast.kernels import Pixels
-from hinas_nb.method.genotype import OPERATIONS
-from hinas_nb.method.network import Cell
-from hinas_nb.method.operations import KINDS, SLOPE
-
-
-def edges(nodes: int) -> list[tuple[int, int]]:
-    """(node, source) of every edge of a cell, in the order of the rows of alpha; 14 edges for 4 nodes."""
-    return [(node, source) for node in range(nodes) for source in range(2 + node)]
+from hinas_nb.method.genotype import KINDS, OPERATIONS, SLOPE, edges
 
 
 class SuperCell(nn.Module):
@@ -69,12 +62,16 @@ class SuperCell(nn.Module):
             pending = self._leave(2 + node, kernels.images(ready.contiguous(), previous), weights, pending)
         return kernels.images(torch.cat([*outputs, pending], dim=1), previous)
 
-    def copy_to(self, cell: Cell) -> None:
-        """Give a derived cell the weights this super-cell has for the cell's operations."""
+    def copy_to(self, cell: nn.Module) -> None:
+        """Give a derived cell (`network.Cell`) the weights this super-cell has for the cell's operations."""
         for node, inputs in enumerate(cell.plan):
-            for (name, source), module in zip(inputs, cell.operations[node]):
-                if name != "skip":
-                    self.branches[source][name].copy_to(module, self.targets[source].index(node))
+            for (name, source), operation in zip(inputs, cell.operations[node]):
+                if name in KINDS:
+                    self.copy_candidate(node, source, name, operation)
+
+    def copy_candidate(self, node: int, source: int, name: str, operation: nn.Sequential) -> None:
+        """Give a single `operation` the weights and running statistics of the candidate `name` on one edge."""
+        self.branches[source][name].copy_to(operation, self.targets[source].index(node))
 
     def _leave(self, source: int, feature: Tensor, weights: Tensor, pending: Pixels | None) -> Pixels:
         """`pending` and what one source sends to the nodes after it."""
