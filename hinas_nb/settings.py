@@ -3,7 +3,7 @@
 import re
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hinas_nb.method.genotype import Genotype
 
@@ -27,13 +27,23 @@ class Config(BaseModel):
         # Only what was said: defaults that follow from it (of the task, the optimizer) must follow `but` too.
         object.__setattr__(self, "__pydantic_fields_set__", set(values))
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, values):
+        return cls._defaults(values) | values if isinstance(values, dict) else values  # else: another's, in a union
+
+    @classmethod
+    def _defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Return the defaults that follow from other values, such as those of a task; none unless overridden."""
+        return {}
+
     def but(self, **changes) -> Self:
-        """A copy with other values, checked again."""
+        """Return a copy with other values, checked again."""
         values = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self)(**(values | changes))
 
     def identity(self) -> dict[str, Any]:
-        """What the hash of a Run is taken from: every field but the switches that are off (None, False).
+        """Return what the hash of a Run is taken from: every field but the switches that are off (None, False).
 
         A new switch must therefore be off by default; then old Runs keep their hash, while a changed default
         value gives a new one.
@@ -54,7 +64,7 @@ def _identity(value):
 
 
 def one_line(error: ValidationError) -> str:
-    """The first complaint of pydantic as one line: field, rule, value."""
+    """Return the first complaint of pydantic as one line: field, rule, value."""
     first = error.errors()[0]
     unknown = first["type"] == "extra_forbidden"
     # Among the names of fields stand the kinds that a value was tried as.
@@ -67,7 +77,7 @@ def one_line(error: ValidationError) -> str:
 
 
 def shown(value) -> str:
-    """A value as it is written in Python, cut where it is long."""
+    """Return a value as it is written in Python, cut where it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python writes out no number of more than 4300 digits

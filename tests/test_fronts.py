@@ -57,7 +57,7 @@ def test_every_network_is_timed_once_and_as_it_is_trained():
     timing = fronts.timed(trainings, 32, 24, rounds=3)
     assert [arm.label for arm in timing.arms] == ["plain 0", "plain 1", "random 0"]
     assert all((arm.fold, arm.base_width, arm.height) == (2, TRAIN.base_width, 32) for arm in timing.arms)
-    assert timing.searches == [SEARCH, SEARCH.but(seed=1)] and timing.arms[2].network == candidate(SEARCH, 0)
+    assert timing.producers == (SEARCH, SEARCH.but(seed=1)) and timing.arms[2].network == candidate(SEARCH, 0)
 
 
 def test_the_plot_has_a_mark_a_network_and_both_fronts():

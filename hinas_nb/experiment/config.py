@@ -1,6 +1,6 @@
-"""What a Run is: frozen settings that refuse unknown fields and impossible values (section 4.1 of the paper).
+"""Settings of Runs: frozen values that refuse unknown fields and impossible values (section 4.1 of the paper).
 
-A config may name its producer (`TrainConfig.genotype` may be a `SearchConfig`), so a whole experiment is one
+A config may contain its producer (`TrainConfig.genotype` may be a `SearchConfig`), so a whole experiment is one
 value. Budgets come from `params/<profile>.yaml`; those files hold only what differs from the defaults here,
 which are the published settings.
 """
@@ -55,18 +55,11 @@ class Space(Config):
     scale: Scale | None = None  # sr only; one x4 search serves all scales
     fold: Fold | None = None  # denoise only: so many x so many pixels become the channels of one; None: no folding
 
-    @model_validator(mode="before")
     @classmethod
-    def _task_defaults(cls, values):
-        if not isinstance(values, dict):
-            return values  # another member of a union: not ours to fill in
-        sr = values.get("task", "denoise") == "sr"
-        published = (
-            {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4}
-            if sr
-            else {"layers": 3, "nodes": 4, "base_width": 10}
-        )
-        return published | values
+    def _defaults(cls, values):
+        if values.get("task", "denoise") == "sr":
+            return {"layers": 2, "nodes": 3, "base_width": 8, "scale": 4}
+        return {"layers": 3, "nodes": 4, "base_width": 10}
 
     @field_validator("operations")
     @classmethod
@@ -78,18 +71,17 @@ class Space(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        check_scale(self.task, self.scale)
-        check_fold(self.task, self.fold)
-        check_widths(self.base_width, self.width_factors)
+        _check_scale(self.task, self.scale)
+        _check_fold(self.task, self.fold)
+        _check_widths(self.base_width, self.width_factors)
         if self.levels is not None:
-            if len(self.levels) != self.layers:
-                raise ConfigError(f"levels must hold layers={self.layers} values, got {self.levels}")
-            check_levels(self.levels, self.width_factors)
+            _require(len(self.levels) == self.layers, f"levels must hold layers={self.layers} values", self.levels)
+            _check_levels(self.levels, self.width_factors)
         return self
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of a node at each width level."""
+        """Return the channels of a node at each width level."""
         return widths(self.base_width, self.width_factors)
 
 
@@ -118,7 +110,7 @@ class LatencyConfig(Config):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of a node at each width level."""
+        """Return the channels of a node at each width level."""
         return widths(self.base_width, self.space.width_factors)
 
 
@@ -129,29 +121,51 @@ class Loss(Config):
     ssim_weight: NonNegative = 0.6  # lambda
 
 
+class _Learning(Config):
+    """What searches and trainings share: images to learn from, images V to choose by, and how weights begin."""
+
+    data: DataName = "BSDS500"
+    split: str  # training images; unless named: train+val (BSDS500), all (a folder), train (others)
+    validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
+    validation_fraction: Fraction = 0.02  # 0.05 for a search for sr
+    validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
+    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
+    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
+    loss: Loss = Field(default_factory=Loss)
+    near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
+    precision: Precision | None = None
+    seed: Natural = 0
+
+    @model_validator(mode="after")
+    def _v_stands_apart(self):
+        """Refuse images that serve both to learn from and as V, and a V of crops and patches at once."""
+        check_split(self.data, self.split)
+        if self.validation:
+            check_split(self.data, self.validation)
+            if set(self.validation.split("+")) & set(self.split.split("+")):
+                rule = f"validation must be another split of {self.data} than {self.split}"
+                raise ConfigError(f"{rule}, got {self.validation!r}")
+        if self.validation_crop and self.validation_patches:
+            raise ConfigError(f"validation_patches must be None where validation_crop is {self.validation_crop}, "
+                              f"got {self.validation_patches}")  # fmt: skip
+        return self
+
+
 #: Settings of a space that its operations' milliseconds do not depend on.
 _MILLISECONDS = {"base_width": 1, "levels": None, "layers": 1, "layerwise": True, "residual": True, "sharing": True}
 
 
-class SearchConfig(Config):
+class SearchConfig(_Learning):
     """Section 3.3: the search of one supernet. Defaults are the published settings."""
 
     space: Space = Field(default_factory=Space)
-    data: DataName = "BSDS500"
-    split: str  # training images: train+val (BSDS500), train (others)
-    validation: str | None = None  # a split that serves as V; None: validation_fraction of the training images
-    validation_fraction: Fraction  # 0.02 (denoise), 0.05 (sr)
-    validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
-    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
     sigmas: Sigmas | None = None  # denoise: grey levels (0-255), each crop draws one
-    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count  # 8 (denoise), 24 (sr)
     epochs: Count = 100
     crops_per_image: Count = 1  # per epoch
     warmup_epochs: Natural = 20  # only weights are trained
     warmup_gain: Positive | None = None  # dB on V above the input's that end the warm-up earlier; None: epochs alone
     validate_from: Natural = 60  # epochs done before the first validation
-    loss: Loss = Field(default_factory=Loss)
     weight_optimizer: Literal["adamw"] | None = None  # one cycle; None: SGD, a cosine from weight_lr to _final
     weight_lr: Positive  # first (SGD) 0.025 or peak (adamw) 2e-3
     weight_lr_final: Positive = 0.001
@@ -165,48 +179,38 @@ class SearchConfig(Config):
     latency_weight: Positive | None = None  # of the expected milliseconds, in units of those at equal alphas and betas
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
-    near_identity: bool = False  # the output convolution begins with a tenth of its weights
-    precision: Precision | None = None
-    seed: Natural = 0
 
-    @model_validator(mode="before")
     @classmethod
-    def _task_defaults(cls, values):
-        if not isinstance(values, dict):
-            return values  # another member of a union: not ours to fill in
+    def _defaults(cls, values):
         space = values.get("space", {})
         task = space.get("task", "denoise") if isinstance(space, dict) else getattr(space, "task", "denoise")
-        published = (
-            {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"}
-            if task == "sr"
-            else {"batch": 8, "validation_fraction": 0.02, "sigmas": (30.0, 50.0, 70.0)}
-        )
-        published["weight_lr"] = 2e-3 if values.get("weight_optimizer") == "adamw" else 0.025
+        if task == "sr":
+            published = {"batch": 24, "validation_fraction": 0.05, "data": "DIV2K"}
+        else:
+            published = {"batch": 8, "sigmas": (30.0, 50.0, 70.0)}
         if values.get("strategy") == "random":
             published["candidates"] = 30
-        return _with_split(published | values)
+        published["weight_lr"] = 2e-3 if values.get("weight_optimizer") == "adamw" else 0.025
+        return published | {"split": _usual_split(published | values)}
 
     @model_validator(mode="after")
     def _consistent(self):
-        check_validation(self.data, self.split, self.validation)
-        if self.warmup_epochs >= self.epochs:
-            raise ConfigError(f"warmup_epochs must be in [0, epochs={self.epochs}), got {self.warmup_epochs}")
-        _check_crop(self)
-        if self.validate_from >= self.epochs:
-            raise ConfigError(f"validate_from must be in [0, epochs={self.epochs}), got {self.validate_from}")
-        if (self.space.task == "sr") != (self.sigmas is None):
-            raise ConfigError(f"sigmas belong to denoising, got task {self.space.task} and sigmas {self.sigmas}")
-        if self.strategy == "random" and self.candidates is None:
-            raise ConfigError("candidates must be at least 1 for strategy random, got None")
-        if (self.latency is None) != (self.latency_weight is None):
-            raise ConfigError(f"latency and latency_weight belong together, got weight {self.latency_weight} and "
-                              f"{'no table' if self.latency is None else 'a table'}")  # fmt: skip
-        if self.latency and self.latency.space.but(**_MILLISECONDS) != self.space.but(**_MILLISECONDS):
-            raise ConfigError(f"latency must be of the searched space, got one of {self.latency.space}")
-        if self.strategy == "random" and self.latency is not None:
-            raise ConfigError("latency belongs to strategy gradient, got it for random")
-        if self.strategy == "random" and self.beta_decay is not None:
-            raise ConfigError(f"beta_decay belongs to strategy gradient, got {self.beta_decay:g} for random")
+        for name in ("warmup_epochs", "validate_from"):
+            value = getattr(self, name)
+            _require(value < self.epochs, f"{name} must be in [0, epochs={self.epochs})", value)
+        given = f"task {self.task} and sigmas {self.sigmas}"
+        _require((self.task == "denoise") == (self.sigmas is not None), "sigmas belong to denoising", given)
+        if self.strategy == "random":
+            _require(self.candidates, "candidates must be at least 1 for strategy random", self.candidates)
+            _require(not self.latency, "latency belongs to strategy gradient", "it for random")
+            _require(
+                not self.beta_decay, "beta_decay belongs to strategy gradient", f"{self.beta_decay or 0:g} for random"
+            )
+        given = f"weight {self.latency_weight} and {'a table' if self.latency else 'no table'}"
+        _require(bool(self.latency) == bool(self.latency_weight), "latency and latency_weight belong together", given)
+        if self.latency:
+            same = self.latency.space.but(**_MILLISECONDS) == self.space.but(**_MILLISECONDS)
+            _require(same, "latency must be of the searched space", f"one of {self.latency.space}")
         return self
 
     @property
@@ -215,7 +219,7 @@ class SearchConfig(Config):
 
     @property
     def producers(self) -> tuple[LatencyConfig, ...]:
-        """The Run that measured the latencies, if they count."""
+        """Return the Run that measures the latencies, if the search takes them into account."""
         return (self.latency,) if self.latency else ()
 
 
@@ -237,8 +241,8 @@ class Epoch(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if self.epoch is not None and self.epoch > self.search.epochs:
-            raise ConfigError(f"epoch must be in [1, epochs={self.search.epochs}], got {self.epoch}")
+        last = self.search.epochs
+        _require(self.epoch is None or self.epoch <= last, f"epoch must be in [1, epochs={last}]", self.epoch)
         return self
 
 
@@ -253,13 +257,12 @@ class Selected(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if self.place > len(self.trainings):
-            raise ConfigError(f"place must be in [1, trainings={len(self.trainings)}], got {self.place}")
-        if any(isinstance(training.genotype, Comparator) for training in self.trainings):
-            raise ConfigError("trainings must be of genotypes, got one of a comparator")
+        count = len(self.trainings)
+        _require(self.place <= count, f"place must be in [1, trainings={count}]", self.place)
+        networks = [training.genotype for training in self.trainings if isinstance(training.genotype, Comparator)]
+        _require(not networks, "trainings must be of genotypes", "one of a comparator")
         compared = {(t.task, t.data, t.split, t.validation, t.validation_crop, t.sigma) for t in self.trainings}
-        if len(compared) > 1:
-            raise ConfigError(f"trainings must share task, sigma and V to be compared, got {len(compared)} kinds")
+        _require(len(compared) == 1, "trainings must share task, sigma and V to be compared", f"{len(compared)} kinds")
         return self
 
 
@@ -272,13 +275,12 @@ class Drawn(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        if self.space is None:
-            raise ConfigError("found must rest on a search, whose space is drawn from, got given genotypes alone")
+        _require(self.space, "found must rest on a search, whose space is drawn from", "given genotypes alone")
         return self
 
     @property
     def space(self) -> Space | None:
-        """The space of the (first) search that the found genotype comes from."""
+        """Return the space of the (first) search that the found genotype comes from."""
         if isinstance(self.found, SearchConfig):
             return self.found.space
         ancestors = (one for training in self.found.trainings for one in _ancestors(training))
@@ -293,11 +295,11 @@ class Comparator(Config):
 
     @property
     def label(self) -> str:
-        """`dncnn`, or `dncnn-35` where it is narrowed."""
+        """Return `dncnn`, or `dncnn-35` where it is narrowed."""
         return self.name if self.width is None else f"{self.name}-{self.width}"
 
     def identity(self) -> dict[str, Any]:
-        """Also the revision of its network, where there was one before; see `comparators.Entry`."""
+        """Return the settings and the revision of its network, where there was one before; see `comparators.Entry`."""
         entry = comparators.TABLE.get(self.name)
         return super().identity() | ({"revision": entry.revision} if entry and entry.revision else {})
 
@@ -313,7 +315,7 @@ OF_A_GENOTYPE = {
 }
 
 
-class TrainConfig(Config):
+class TrainConfig(_Learning):
     """Training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
@@ -326,65 +328,46 @@ class TrainConfig(Config):
     sigma: Positive | None = None  # denoise only: grey levels (0-255)
     sigma_range: SigmaRange | None = None  # denoise only, in place of sigma: each crop draws its own from it
     noise_map: bool = False  # the network is told sigma, as a second channel of its input (FFDNet)
-    data: DataName = "BSDS500"
-    split: str
-    validation: str | None = None
-    validation_fraction: Fraction = 0.02
-    validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
-    validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
-    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
     batch: Count = 24
     steps: Count  # 400k (denoise), 600k (sr)
     validate_every: Count = 1000  # steps; also the checkpoint interval
-    loss: Loss = Field(default_factory=Loss)
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd: polynomial decay, power 0.9; adamw: one-cycle
     lr: Positive  # initial (sgd) 0.05 or peak (adamw) 2e-3
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
     rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
-    near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
     without_norms: bool = False  # a genotype's convolutions have biases, and no batch norms follow them
-    precision: Precision | None = None
     compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
-    seed: Natural = 0
 
-    @model_validator(mode="before")
     @classmethod
-    def _task_defaults(cls, values):
-        if not isinstance(values, dict):
-            return values  # another member of a union: not ours to fill in
-        sr = values.get("task", "denoise") == "sr"
-        published = (
-            {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4}
-            if sr
-            else {"base_width": 20, "steps": 400_000}
-        )
-        if not sr and values.get("sigma_range") is None:
-            published["sigma"] = 50.0
-        published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
+    def _defaults(cls, values):
+        if values.get("task", "denoise") == "sr":
+            published = {"base_width": 16, "steps": 600_000, "data": "DIV2K", "scale": 4}
+        else:
+            published = {"base_width": 20, "steps": 400_000}
+            published |= {"sigma": 50.0} if values.get("sigma_range") is None else {}
         if isinstance(values.get("genotype"), Comparator):
             published["base_width"] = None
-        return _with_split(published | values)
+        published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
+        return published | {"split": _usual_split(published | values)}
 
     @model_validator(mode="after")
     def _consistent(self):
-        check_scale(self.task, self.scale)
-        check_validation(self.data, self.split, self.validation)
+        _check_scale(self.task, self.scale)
         self._check_network()
         if isinstance(self.genotype, Genotype):
-            check_levels(self.genotype.levels, self.width_factors)
+            _check_levels(self.genotype.levels, self.width_factors)
         self._check_noise()
-        _check_crop(self)
         for producer in self.producers:
-            if producer.task != self.task:
-                raise ConfigError(f"genotype must be searched for task {self.task}, got a search for {producer.task}")
-        if self.validate_every > self.steps:
-            raise ConfigError(f"validate_every must be in [1, steps={self.steps}], got {self.validate_every}")
+            rule = f"genotype must be searched for task {self.task}"
+            _require(producer.task == self.task, rule, f"a search for {producer.task}")
+        every = self.validate_every
+        _require(every <= self.steps, f"validate_every must be in [1, steps={self.steps}]", every)
         return self
 
     @property
     def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
-        """The Runs that its genotype comes from."""
+        """Return the Runs that its genotype comes from."""
         origin = self.genotype.found if isinstance(self.genotype, Drawn) else self.genotype
         if isinstance(origin, Selected):
             return origin.trainings
@@ -393,30 +376,26 @@ class TrainConfig(Config):
 
     def _check_noise(self) -> None:
         """Denoising has one sigma or a range of them, and only it has a noise map."""
-        given = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
-        if len(given) != (self.task == "denoise"):
-            raise ConfigError(f"sigma (or sigma_range, not both) belongs to denoising, got task {self.task}, "
-                              f"sigma {self.sigma} and sigma_range {self.sigma_range}")  # fmt: skip
-        if self.sigma_range and self.sigma_range[0] > self.sigma_range[1]:
-            raise ConfigError(f"sigma_range must be (lowest, highest), got {self.sigma_range}")
-        if self.noise_map and self.task != "denoise":
-            raise ConfigError(f"noise_map belongs to denoising, got task {self.task}")
+        noises = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
+        given = f"task {self.task}, sigma {self.sigma} and sigma_range {self.sigma_range}"
+        rule = "sigma (or sigma_range, not both) belongs to denoising"
+        _require(len(noises) == (self.task == "denoise"), rule, given)
+        lowest, highest = self.sigma_range or (0, 0)
+        _require(lowest <= highest, "sigma_range must be (lowest, highest)", self.sigma_range)
+        _require(self.task == "denoise" or not self.noise_map, "noise_map belongs to denoising", f"task {self.task}")
 
     def _check_network(self) -> None:
         """Refuse a comparator that is not there, and settings that would do nothing to it."""
         if not isinstance(self.genotype, Comparator):
-            if self.base_width is None:
-                raise ConfigError("base_width must be at least 1 for a genotype's network, got None")
-            check_fold(self.task, self.fold)
-            return check_widths(self.base_width, self.width_factors)
+            _require(self.base_width, "base_width must be at least 1 for a genotype's network", self.base_width)
+            _check_fold(self.task, self.fold)
+            return _check_widths(self.base_width, self.width_factors)
         comparators.check(self.genotype.name, self.task, self.genotype.width, trained=True)
-        told = comparators.TABLE[self.genotype.name].noise_map
-        if self.noise_map != told:
-            raise ConfigError(f"noise_map must be {told} for {self.genotype.name}, got {self.noise_map}")
-        for name, needed in OF_A_GENOTYPE.items():
-            if getattr(self, name) != needed:
-                rule = f"{name} belongs to a genotype's network and must be {needed}"
-                raise ConfigError(f"{rule} for {self.genotype.name}, got {getattr(self, name)}")
+        name, told = self.genotype.name, comparators.TABLE[self.genotype.name].noise_map
+        _require(self.noise_map == told, f"noise_map must be {told} for {name}", self.noise_map)
+        for setting, needed in OF_A_GENOTYPE.items():
+            rule = f"{setting} belongs to a genotype's network and must be {needed} for {name}"
+            _require(getattr(self, setting) == needed, rule, getattr(self, setting))
 
 
 Selected.model_rebuild()
@@ -433,21 +412,18 @@ class EvaluateConfig(Config):
     protocol: Protocol
     save_images: tuple[str, ...] = ()  # names of images whose restoration is kept as PNG
 
-    @model_validator(mode="before")
     @classmethod
-    def _whole_folder(cls, values):
-        return _with_split(values, {}) if isinstance(values, dict) else values
+    def _defaults(cls, values):
+        return {"split": "all"} if _is_folder(values.get("data")) else {}
 
     @model_validator(mode="after")
     def _consistent(self):
         check_split(self.data, self.split)
         if isinstance(self.model, TrainConfig):
-            if self.model.task != self.protocol.task:
-                raise ConfigError(
-                    f"protocol must be of task {self.model.task}, got {self.protocol.name} for {self.protocol.task}"
-                )
-            if self.protocol.scale != self.model.scale:
-                raise ConfigError(f"protocol scale must be {self.model.scale}, got {self.protocol.scale}")
+            task, scale = self.protocol.task, self.protocol.scale
+            rule = f"protocol must be of task {self.model.task}"
+            _require(task == self.model.task, rule, f"{self.protocol.name} for {task}")
+            _require(scale == self.model.scale, f"protocol scale must be {self.model.scale}", scale)
             for learned in _ancestors(self.model):
                 for split in filter(None, (learned.split, learned.validation)):
                     check_leak(learned.data, split, self.data, self.split)
@@ -457,7 +433,7 @@ class EvaluateConfig(Config):
 
     @property
     def producers(self) -> tuple[TrainConfig, ...]:
-        """The training that made the network, if one did."""
+        """Return the training that makes the network, if one does."""
         return (self.model,) if isinstance(self.model, TrainConfig) else ()
 
 
@@ -483,15 +459,16 @@ class Arm(Config):
 
     @model_validator(mode="after")
     def _consistent(self):
-        search = self.subject == "search step"
-        if search != (self.space is not None) or search != (self.phase is not None):
-            raise ConfigError(f"space and phase belong to a search step, got {self.subject} {self.label!r}")
-        if (self.network is not None) != (self.subject in ("training step", "restoration")):
-            raise ConfigError(f"network belongs to a training step or a restoration, got {self.subject} {self.label!r}")
+        search, given = self.subject == "search step", f"{self.subject} {self.label!r}"
+        told = [part is not None for part in (self.space, self.phase)]
+        _require(told == [search, search], "space and phase belong to a search step", given)
+        takes = self.subject in ("training step", "restoration")
+        _require((self.network is not None) == takes, "network belongs to a training step or a restoration", given)
         if not search:
-            check_scale(self.task, self.scale)
-        if isinstance(self.network, SearchConfig) and self.network.task != self.task:
-            raise ConfigError(f"network must be searched for task {self.task}, got a search for {self.network.task}")
+            _check_scale(self.task, self.scale)
+        if isinstance(self.network, SearchConfig):
+            rule = f"network must be searched for task {self.task}"
+            _require(self.network.task == self.task, rule, f"a search for {self.network.task}")
         return self
 
 
@@ -507,74 +484,56 @@ class TimingConfig(Config):
     @model_validator(mode="after")
     def _consistent(self):
         labels = [arm.label for arm in self.arms]
-        if not labels or len(set(labels)) != len(labels):
-            raise ConfigError(f"arms must have different labels, got {labels}")
+        _require(labels and len(set(labels)) == len(labels), "arms must have different labels", labels)
         return self
 
     @property
-    def searches(self) -> list[SearchConfig]:
-        """The different searches whose networks are timed."""
-        return list(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
-
-    @property
     def producers(self) -> tuple[SearchConfig, ...]:
-        """The search that networks are taken from, if there is one."""
-        return tuple(self.searches)
+        """Return the different searches whose networks are timed."""
+        return tuple(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
 
 
 def _ancestors(config: TrainConfig | SearchConfig) -> Iterator[TrainConfig | SearchConfig]:
-    """A training or search, and all that its result has learned from."""
+    """Yield a training or search and all that its result has learned from."""
     yield config
     for producer in config.producers:
         if not isinstance(producer, LatencyConfig):
             yield from _ancestors(producer)
 
 
-def check_scale(task: str, scale: int | None) -> None:
-    if (task == "sr") != (scale is not None):
-        raise ConfigError(f"scale belongs to task sr (one of {SCALES}), got task {task} and scale {scale}")
+def _require(holds: object, rule: str, got: object) -> None:
+    """Raise ConfigError, in one line with the rule and the value, where the rule does not hold."""
+    if not holds:
+        raise ConfigError(f"{rule}, got {got}")
 
 
-def check_fold(task: str, fold: int | None) -> None:
-    if fold is not None and task != "denoise":
-        raise ConfigError(f"fold belongs to denoising, got fold {fold} for task {task}")
+def _check_scale(task: str, scale: int | None) -> None:
+    rule = f"scale belongs to task sr (one of {SCALES})"
+    _require((task == "sr") == (scale is not None), rule, f"task {task} and scale {scale}")
 
 
-def _check_crop(config: SearchConfig | TrainConfig) -> None:
-    """V is crops or patches, not both."""
-    if config.validation_crop and config.validation_patches:
-        raise ConfigError(f"validation_patches must be None where validation_crop is {config.validation_crop}, "
-                          f"got {config.validation_patches}")  # fmt: skip
+def _check_fold(task: str, fold: int | None) -> None:
+    _require(fold is None or task == "denoise", "fold belongs to denoising", f"fold {fold} for task {task}")
 
 
-def check_validation(data: str, split: str, validation: str | None) -> None:
-    """Refuse unknown splits, and images that serve both to learn from and as V."""
-    check_split(data, split)
-    if validation:
-        check_split(data, validation)
-        if set(validation.split("+")) & set(split.split("+")):
-            raise ConfigError(f"validation must be another split of {data} than {split}, got {validation!r}")
+def _check_widths(base_width: int, factors: tuple[float, ...]) -> None:
+    _require(factors and list(factors) == sorted(factors), "width_factors must ascend", factors)
+    rule = f"width_factors must leave base_width={base_width} at least 1 channel"
+    _require(widths(base_width, factors)[0] >= 1, rule, factors)
 
 
-def check_widths(base_width: int, factors: tuple[float, ...]) -> None:
-    if not factors or list(factors) != sorted(factors):
-        raise ConfigError(f"width_factors must ascend, got {factors}")
-    if widths(base_width, factors)[0] < 1:
-        raise ConfigError(f"width_factors must leave base_width={base_width} at least 1 channel, got {factors}")
-
-
-def check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
+def _check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
     """Refuse a width path that leaves the ladder."""
-    if max(levels) >= len(factors):
-        raise ConfigError(f"levels must be below {len(factors)} (one per width factor), got {levels}")
+    _require(max(levels) < len(factors), f"levels must be below {len(factors)} (one per width factor)", levels)
     jumps = [abs(b - a) for a, b in zip((0, *levels), levels)]
-    if max(jumps) > 1:
-        raise ConfigError(f"levels must move by at most 1 from layer to layer, starting at 0, got {levels}")
+    _require(max(jumps) <= 1, "levels must move by at most 1 from layer to layer, starting at 0", levels)
 
 
-def _with_split(values: dict, usual: dict | None = None) -> dict:
-    """With the split that is read where none is named; a folder has one only. usual: that of other sets."""
+def _usual_split(values: dict) -> str:
+    """Return the split that is learned from where none is named; a folder has one only."""
     data = values.get("data", "BSDS500")
-    if isinstance(data, str) and catalog.is_folder(data):
-        return {"split": "all"} | values
-    return ({"split": "train+val" if data == "BSDS500" else "train"} if usual is None else usual) | values
+    return "all" if _is_folder(data) else "train+val" if data == "BSDS500" else "train"
+
+
+def _is_folder(data) -> bool:
+    return isinstance(data, str) and catalog.is_folder(data)

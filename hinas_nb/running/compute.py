@@ -204,7 +204,7 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
 def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     from hinas_nb.training import benchmark
 
-    for search in config.searches:
+    for search in config.producers:
         found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
         arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
         config = config.but(arms=tuple(arms))
