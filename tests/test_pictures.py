@@ -106,6 +106,56 @@ def jpeg_with(jpeg: bytes, segment: bytes, marker: int = 0xE2) -> bytes:
     return jpeg[:2] + struct.pack(">BBH", 0xFF, marker, len(segment) + 2) + segment + jpeg[2:]
 
 
+# --- what is written
+
+
+def random_pixels(channels: int, bits: int) -> np.ndarray:
+    kind = np.uint8 if bits == 8 else np.uint16
+    return np.random.default_rng(0).integers(0, 2**bits, (21, 34, channels)).astype(kind)
+
+
+@pytest.mark.parametrize("profile", [None, b"not a real profile, but kept"])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [".png", ".tif"])
+def test_pictures_come_back_as_they_were(tmp_path, kind, channels, bits, profile):
+    original = Picture(random_pixels(channels, bits), profile)
+    pictures.write(tmp_path / f"x{kind}", original)
+    found = pictures.read(tmp_path / f"x{kind}")
+    assert found.pixels.dtype == original.pixels.dtype and np.array_equal(found.pixels, original.pixels)
+    assert found.profile == profile
+
+
+def test_a_deep_png_is_a_png_to_others(tmp_path):
+    original = Picture(random_pixels(3, 16))
+    pictures.write(tmp_path / "x.png", original)
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.mode == "RGB" and np.array_equal(np.array(image), original.pixels >> 8)
+    assert np.array_equal(data.read_image(tmp_path / "x.png"), original.pixels)
+
+
+def test_a_palette_of_a_png_is_looked_up(tmp_path):
+    colours = Image.fromarray(SHALLOW).quantize(8)
+    colours.save(tmp_path / "x.png")
+    assert np.array_equal(pictures.read(tmp_path / "x.png").pixels, np.array(colours.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "bits", "line"),
+    [
+        ("x.gif", 3, 8, "output must end in one of .png .tif .tiff .webp .jpg .jpeg .bmp, got x.gif"),
+        ("x.jpg", 3, 16, "output must be .png or .tif for 16 bits: .jpg holds 8 bits without alpha"),
+        ("x.JPG", 4, 8, "output must be .png or .tif for 8 bits with alpha: .jpg holds 8 bits without alpha"),
+        ("x.webp", 4, 16, "output must be .png or .tif for 16 bits with alpha: .webp holds 8 bits"),
+    ],
+)
+def test_a_file_that_cannot_hold_the_result_is_refused(tmp_path, name, channels, bits, line):
+    with pytest.raises(PictureError) as error:
+        pictures.write(tmp_path / name, Picture(random_pixels(channels, bits)))
+    assert str(error.value) == line
+    assert not list(tmp_path.iterdir())
+
+
 # --- depth
 
 

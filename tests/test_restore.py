@@ -55,70 +55,6 @@ def picture(channels, bits, height=21, width=34):
     return Picture(RANDOM.integers(0, 2**bits, (height, width, channels)).astype(kind))
 
 
-# --- files
-
-
-@pytest.mark.parametrize("profile", [None, b"not a real profile, but kept"])
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("channels", [1, 2, 3, 4])
-@pytest.mark.parametrize("kind", [".png", ".tif"])
-def test_pictures_come_back_as_they_were(tmp_path, kind, channels, bits, profile):
-    original = Picture(picture(channels, bits).pixels, profile)
-    pictures.write(tmp_path / f"x{kind}", original)
-    found = pictures.read(tmp_path / f"x{kind}")
-    assert found.pixels.dtype == original.pixels.dtype and np.array_equal(found.pixels, original.pixels)
-    assert found.profile == profile
-
-
-def test_a_deep_png_is_a_png_to_others(tmp_path):
-    original = picture(3, 16)
-    pictures.write(tmp_path / "x.png", original)
-    with Image.open(tmp_path / "x.png") as image:
-        assert image.mode == "RGB" and np.array_equal(np.array(image), original.pixels >> 8)
-    assert np.array_equal(data.read_image(tmp_path / "x.png"), original.pixels)
-
-
-def test_palettes_and_rotated_photographs_are_shown_as_meant(tmp_path):
-    colours = Image.fromarray(picture(3, 8).pixels).quantize(8)
-    colours.save(tmp_path / "x.png")
-    assert np.array_equal(pictures.read(tmp_path / "x.png").pixels, np.array(colours.convert("RGB")))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(picture(3, 8, 20, 40).pixels).save(tmp_path / "x.jpg", exif=exif)
-    assert pictures.read(tmp_path / "x.jpg").pixels.shape == (40, 20, 3)
-
-
-def test_what_is_no_picture_is_refused(tmp_path):
-    path = tmp_path / "x.png"
-    pictures.write(path, picture(3, 8))
-    whole = path.read_bytes()
-    for content in (b"", b"no picture", whole[: len(whole) // 2], b"II*\0" + whole):
-        path.write_bytes(content)
-        with pytest.raises(PictureError, match=re.escape(f"{path} must be a whole picture, got ")) as error:
-            pictures.read(path)
-        assert "\n" not in str(error.value)
-    frames = [Image.fromarray(picture(1, 8).pixels[..., 0]) for _ in range(2)]
-    frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(PictureError, match="must hold one picture, got 2 frames"):
-        pictures.read(tmp_path / "x.gif")
-
-
-@pytest.mark.parametrize(
-    ("name", "channels", "bits", "line"),
-    [
-        ("x.gif", 3, 8, "output must end in one of .png .tif .tiff .webp .jpg .jpeg .bmp, got x.gif"),
-        ("x.jpg", 3, 16, "output must be .png or .tif for 16 bits: .jpg holds 8 bits without alpha"),
-        ("x.JPG", 4, 8, "output must be .png or .tif for 8 bits with alpha: .jpg holds 8 bits without alpha"),
-        ("x.webp", 4, 16, "output must be .png or .tif for 16 bits with alpha: .webp holds 8 bits"),
-    ],
-)
-def test_a_file_that_cannot_hold_the_result_is_refused(tmp_path, name, channels, bits, line):
-    with pytest.raises(PictureError) as error:
-        pictures.write(tmp_path / name, picture(channels, bits))
-    assert str(error.value) == line
-    assert not list(tmp_path.iterdir())
-
-
 # --- restoring
 
 
@@ -448,18 +384,6 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, denoiser, monkeypatch):
         restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
-
-
-def test_one_transparent_colour_is_kept_as_alpha(tmp_path):
-    pixels = picture(3, 8).pixels
-    clear = np.all(pixels == pixels[0, 0], axis=2)
-    Image.fromarray(pixels).save(tmp_path / "x.png", transparency=tuple(int(value) for value in pixels[0, 0]))
-    found = pictures.read(tmp_path / "x.png").pixels
-    assert np.array_equal(found[..., :3], pixels) and np.array_equal(found[..., 3] == 0, clear)
-    grey = pixels[..., 0]
-    Image.fromarray(grey).save(tmp_path / "x.png", transparency=int(grey[0, 0]))
-    found = pictures.read(tmp_path / "x.png").pixels
-    assert np.array_equal(found[..., 0], grey) and np.array_equal(found[..., 1] == 0, grey == grey[0, 0])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 3)])
