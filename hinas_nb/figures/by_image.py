@@ -70,7 +70,7 @@ def change_scatter(changes: pd.DataFrame, title: str | None = None) -> Picture:
     """
     if changes.empty or changes[["psnr", "ssim"]].isna().any(axis=None):
         raise FigureError(f"changes must hold psnr and ssim of every image, got {len(changes)} rows with gaps or none")
-    figure = Picture(5.6, 4.3, title)
+    figure = Picture(6.2, 4.4, title)
     axes = figure.subplots()
     axes.axhline(0, color=MUTED, lw=0.8, zorder=1)
     axes.axvline(0, color=MUTED, lw=0.8, zorder=1)

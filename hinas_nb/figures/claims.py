@@ -13,7 +13,8 @@ from pandas.io.formats.style import Styler
 from hinas_nb.figures.axes import name_rows
 from hinas_nb.figures.style import CHANGED, INK, MUTED, PALE, SERIES, FigureError, Picture, themed
 
-VERDICT_COLOURS = {"supports": SERIES[2], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
+#: Blue, red and orange are told apart by colour-blind readers, green and red are not.
+VERDICT_COLOURS = {"supports": SERIES[0], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
 #: Columns of value, ends of the interval and verdict; marker, and how far above its row it stands.
 _PUBLISHED = ["published", "published_low", "published_high", "published_verdict"], "D", 0.16
 _OURS = ["ours", "low", "high", "verdict"], "o", -0.16

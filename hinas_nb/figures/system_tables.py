@@ -40,7 +40,7 @@ def equal_time_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
     clock.set(xlabel="seconds that the training took", xlim=(0, max(spent.max(), 1) * 1.7))
     for axes in figure.axes:
         name_rows(axes, table["arm"])
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=5)
     return figure
 
 
