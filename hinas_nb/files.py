@@ -51,7 +51,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def temporary(path: Path) -> Path:
-    """A name beside a file that no other writer takes; cut, since names have an end too."""
+    """Return a name beside a file that no other writer takes; cut, since a name can be too long for the system."""
     return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
 
 
@@ -101,7 +101,7 @@ def check_regular(path: Path) -> None:
 
 
 def one_line(text: str) -> str:
-    """A message in one line that a terminal shows and does not obey, see `printable`."""
+    """Return a message as one line that a terminal shows and does not obey, see `printable`."""
     return printable(" ".join(text.split()))
 
 
@@ -112,12 +112,12 @@ def error_line(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Control characters, of foreign names as a rule, as escapes: `\\x1b`."""
+    """Replace control characters, which foreign names may contain, by escapes such as `\\x1b`."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Settings by name. Raises StoreError, FileContentError; also for a file that aliases make endless."""
+    """Read settings by name. Raises StoreError, FileContentError; also for a file that aliases make endless."""
     content = read_bytes(path)
     try:
         if len(content) > MAX_YAML:
@@ -135,7 +135,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
-    """How many values a node holds with every alias written out; without end where it holds itself."""
+    """Count the values of a node with every alias written out; infinite where it contains itself."""
     if node is None or isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
@@ -149,7 +149,7 @@ def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
 
 
 def read_json(path: Path, advice: str = "delete it") -> dict:
-    """advice: what a damaged file's error tells to do. Raises StoreError, FileContentError."""
+    """Read a JSON object; `advice` ends the error about a damaged one. Raises StoreError, FileContentError."""
     try:
         content = json.loads(read_bytes(path))
     except (ValueError, RecursionError) as error:
@@ -160,7 +160,7 @@ def read_json(path: Path, advice: str = "delete it") -> dict:
 
 
 def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict) -> None:
-    """One safetensors file; `meta` is JSON-able. Raises StoreError."""
+    """Write one safetensors file; `meta` is JSON-able. Raises StoreError."""
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -168,14 +168,14 @@ def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict) -> None:
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict]":
-    """Tensors (on the CPU) and meta of what `write_tensors` wrote. Raises StoreError, FileContentError."""
+    """Read the tensors (to the CPU) and meta that `write_tensors` wrote. Raises StoreError, FileContentError."""
     with _opened(path) as file:
         # Cloned: memory mapped from a file isn't aligned as torch's own, and a sum may then differ.
         return {name: file.get_tensor(name).clone() for name in file.keys()}, _meta(file)  # noqa: SIM118
 
 
 def read_meta(path: Path) -> dict:
-    """The meta alone, without reading the tensors. Raises StoreError, FileContentError."""
+    """Read the meta alone, without the tensors. Raises StoreError, FileContentError."""
     with _opened(path) as file:
         return _meta(file)
 

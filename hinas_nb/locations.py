@@ -12,17 +12,17 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def is_name(text: str) -> bool:
-    """Whether files and folders can be called so, wherever they are copied."""
+    """Tell whether files and folders can be called so, wherever they are copied."""
     return re.fullmatch(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", text) is not None
 
 
 def absolute(path: str | Path) -> Path:
-    """`~` stands for the home; a user nobody knows stays as written."""
+    """Return the absolute path; `~` stands for the home, and the name of an unknown user stays as written."""
     return Path(os.path.expanduser(path)).resolve()
 
 
 def home() -> Path:
-    """The folder of `notebooks/` and `params/`: HINAS_HOME, else the checkout, else the working folder."""
+    """Return the folder of `notebooks/` and `params/`: HINAS_HOME, else the checkout, else the working folder."""
     named = os.environ.get("HINAS_HOME")
     if named:
         return absolute(named)
@@ -30,28 +30,28 @@ def home() -> Path:
 
 
 def results() -> Path:
-    """The folder with one folder of results per profile: HINAS_RESULTS, else `results/` of the collection."""
+    """Return the folder with a folder of results per profile: HINAS_RESULTS, else `results/` of the collection."""
     named = os.environ.get("HINAS_RESULTS")
     return absolute(named) if named else home() / "results"
 
 
 def results_of(profile: str) -> Path:
-    """The folder of one profile's results; inside a batch that departs from it, the folder of that variant."""
+    """Return the folder of one profile's results; inside a batch that departs from it, that of the variant."""
     named = os.environ.get("HINAS_PLACE")
     return absolute(named) if named else results() / profile
 
 
 def data(named: str | Path | None = None) -> Path:
-    """The folder of all data sets: as named, else HINAS_DATA, else `data/` of the collection; absolute."""
+    """Return the folder of all data sets, absolute: as named, else HINAS_DATA, else `data/` of the collection."""
     named = named or os.environ.get("HINAS_DATA")
     return absolute(named) if named else home() / "data"
 
 
 def variant(folder: Path, name: str) -> Path:
-    """Where a profile's folder of results keeps what was made with other settings than the profile's."""
+    """Return where a profile's folder of results keeps what was made with other settings than the profile's."""
     return folder / "variants" / name
 
 
 def profiles() -> list[str]:
-    """Names of the budgets: the YAML files of `params/` that have a budget, smallest name first."""
+    """Return the names of the profiles, the YAML files of `params/` that have a budget, in alphabetical order."""
     return sorted(path.stem for path in (home() / "params").glob("*.yaml") if path.stem != "claims")

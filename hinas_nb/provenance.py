@@ -1,4 +1,4 @@
-"""Where a number comes from and what it cost: code, packages, machine, device, peak memory.
+"""Every number is kept with where it comes from and what it cost: code, packages, machine, device, peak memory.
 
 Every Run keeps this beside its results; every notebook prints it in its last cell.
 """
@@ -22,12 +22,12 @@ PROC = Path("/proc/self")
 
 
 def provenance() -> dict:
-    """Commit (and whether files differed from it), package versions and machine, as JSON-able values."""
+    """Return commit (and whether files differ from it), package versions and machine, as JSON-able values."""
     return {**_commit(), "versions": _versions(), "machine": _machine()}
 
 
 def resolve_device(name: str = "auto") -> str:
-    """`auto` as the best device here (cuda, mps, cpu); any other name is checked to be usable.
+    """Return the best device here (cuda, mps, cpu) for `auto`; check that any other name is usable.
 
     Raises ValueError.
     """
@@ -41,7 +41,7 @@ def resolve_device(name: str = "auto") -> str:
 
 
 def peak_memory_mib(device: str = "cpu") -> float:
-    """Peak memory since `reset_peak_memory`, in MiB: of the process, or of the GPU if that is the device."""
+    """Return the peak memory since `reset_peak_memory`, in MiB: of the process, or of the GPU if that is the device."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):
@@ -53,7 +53,7 @@ def peak_memory_mib(device: str = "cpu") -> float:
 
 
 def free_memory_mib(device: str = "cpu") -> float | None:
-    """MiB that can still be had: of the machine, or of the GPU if that is the device; None where it isn't told."""
+    """Return the free memory in MiB, of the machine, or of the GPU if that is the device; None where it isn't told."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0] / 2**20
     with suppress(OSError):

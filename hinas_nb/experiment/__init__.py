@@ -1,4 +1,4 @@
-"""What is asked, as values: settings, profiles, and the identity of a Run.
+"""Experiments are values: settings, profiles, and Runs with their hashes.
 
 It stands on `scoring` and `comparators`, and computes nothing.
 """

@@ -95,7 +95,7 @@ CVPR2020 = {
 
 
 class LatencyConfig(Config):
-    """Milliseconds of each operation and move of a space, at the widths of a derived network, on this machine."""
+    """Asks for the milliseconds of each operation and move of a space, at a derived network's widths, here."""
 
     space: Space = Field(default_factory=Space)
     base_width: Count  # of the derived network
@@ -122,7 +122,7 @@ class Loss(Config):
 
 
 class _Learning(Config):
-    """What searches and trainings share: images to learn from, images V to choose by, and how weights begin."""
+    """Holds what searches and trainings share: images to learn from, images V to choose by, and how weights begin."""
 
     data: DataName = "BSDS500"
     split: str  # training images; unless named: train+val (BSDS500), all (a folder), train (others)
@@ -156,7 +156,7 @@ _MILLISECONDS = {"base_width": 1, "levels": None, "layers": 1, "layerwise": True
 
 
 class SearchConfig(_Learning):
-    """Section 3.3: the search of one supernet. Defaults are the published settings."""
+    """Asks for the search of one supernet (section 3.3). Defaults are the published settings."""
 
     space: Space = Field(default_factory=Space)
     sigmas: Sigmas | None = None  # denoise: grey levels (0-255), each crop draws one
@@ -224,7 +224,7 @@ class SearchConfig(_Learning):
 
 
 class Perturbed(Config):
-    """R1 or R2 (section 4.2.4) applied to the genotype a search found."""
+    """Stands for the genotype that a search found, perturbed by R1 or R2 (section 4.2.4)."""
 
     search: SearchConfig
     kind: Literal["R1", "R2"]
@@ -234,7 +234,7 @@ class Perturbed(Config):
 
 
 class Epoch(Config):
-    """What a search would have returned, had it decoded this epoch and not the best one on V (section 3.3)."""
+    """Stands for the genotype that a search would have returned for this epoch, not for the best one on V."""
 
     search: SearchConfig
     epoch: Count | None = None  # None: the last
@@ -247,7 +247,7 @@ class Epoch(Config):
 
 
 class Selected(Config):
-    """What successive halving keeps: the genotype whose training scored best on V, or the one in a later place.
+    """Stands for the genotype that successive halving keeps: whose training scored best on V, or in a later place.
 
     As a `genotype` it makes the next round: trained for longer, of so many only the best few.
     """
@@ -267,7 +267,7 @@ class Selected(Config):
 
 
 class Drawn(Config):
-    """A random genotype of the size of a found one: of so many draws the nearest in multiply-adds a pixel."""
+    """Stands for a random genotype of a found one's size: of so many draws the nearest in multiply-adds a pixel."""
 
     found: SearchConfig | Selected
     draws: Count = 64
@@ -288,7 +288,7 @@ class Drawn(Config):
 
 
 class Comparator(Config):
-    """Another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
+    """Puts another network in the genotype's place (tables 10-12): same data, loss, optimizer, steps and seeds."""
 
     name: str  # of `comparators.TABLE`
     width: Count | None = None  # channels of its hidden layers; None: as published
@@ -316,7 +316,7 @@ OF_A_GENOTYPE = {
 
 
 class TrainConfig(_Learning):
-    """Training of a derived network from scratch. Defaults are the published settings."""
+    """Asks for the training of a derived network from scratch. Defaults are the published settings."""
 
     task: Task = "denoise"
     genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Drawn | Comparator
@@ -347,7 +347,8 @@ class TrainConfig(_Learning):
             published = {"base_width": 20, "steps": 400_000}
             published |= {"sigma": 50.0} if values.get("sigma_range") is None else {}
         if isinstance(values.get("genotype"), Comparator):
-            published["base_width"] = None
+            entry = comparators.TABLE.get(values["genotype"].name)
+            published |= {"base_width": None, "noise_map": entry is not None and entry.noise_map}
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
         return published | {"split": _usual_split(published | values)}
 
@@ -375,7 +376,7 @@ class TrainConfig(_Learning):
         return (search,) if isinstance(search, SearchConfig) else ()
 
     def _check_noise(self) -> None:
-        """Denoising has one sigma or a range of them, and only it has a noise map."""
+        """Refuse all but one sigma or a range of them for denoising, and noise or a noise map for another task."""
         noises = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
         given = f"task {self.task}, sigma {self.sigma} and sigma_range {self.sigma_range}"
         rule = "sigma (or sigma_range, not both) belongs to denoising"
@@ -403,7 +404,7 @@ TrainConfig.model_rebuild()
 
 
 class EvaluateConfig(Config):
-    """Scores of a trained network, or of the degraded input itself, on one data set under one protocol."""
+    """Asks for the scores of a network, or of the degraded input itself, on one data set under one protocol."""
 
     model: TrainConfig | Untrained
     data: DataName
@@ -438,7 +439,7 @@ class EvaluateConfig(Config):
 
 
 class Arm(Config):
-    """One thing to be timed: a step of a supernet or of a training, the making of a batch, a restoration, a product."""
+    """Names one thing to time: a step of a supernet or training, the making of a batch, a restoration, a product."""
 
     label: str
     subject: Literal["search step", "training step", "training batch", "restoration", "matrix product"]
@@ -473,7 +474,7 @@ class Arm(Config):
 
 
 class TimingConfig(Config):
-    """Seconds and peak memory of all arms, measured in turns on this machine with nothing else of ours running."""
+    """Asks for seconds and peak memory of all arms, measured in turns while nothing else of ours runs."""
 
     what: str  # for people
     arms: tuple[Arm, ...]

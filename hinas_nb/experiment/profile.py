@@ -1,4 +1,4 @@
-"""Profiles: what an experiment may cost. `params/<name>.yaml` says where it departs from what was published.
+"""A profile is a budget: `params/<name>.yaml` says where an experiment departs from what was published.
 
 about: one line
 sigmas: [50]          # grey levels; scales, seeds likewise: what the ablations run over
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from hinas_nb import comparators, files, locations
+from hinas_nb import files, locations
 from hinas_nb.data import catalog
 from hinas_nb.experiment.config import (
     OF_A_GENOTYPE,
@@ -44,14 +44,14 @@ OURS = "hinas"  # the derived network among the paces
 
 
 class Headline(Config):
-    """What the networks that stand for the method get beyond those of an ablation."""
+    """Holds what the networks that stand for the method get beyond those of an ablation."""
 
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
 
 
 class Budget(Config):
-    """Settings of the Runs of one task, as far as they differ from the defaults of their configs."""
+    """Holds the settings of the Runs of one task, as far as they differ from the defaults of their configs."""
 
     search: dict[str, Any] = {}
     train: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class Budget(Config):
 
 
 class Profile(Config):
-    """A budget for every kind of Run, and what the ablations run over."""
+    """Holds a budget for every kind of Run, and what the ablations run over."""
 
     name: str
     about: str = ""
@@ -74,7 +74,7 @@ class Profile(Config):
     sr: Budget = Budget()
 
     def search(self, task: Task, **changes) -> SearchConfig:
-        """The search of a task. Changes may name a field of the search, its space or its loss."""
+        """Return the search of a task. Changes may name a field of the search, its space or its loss."""
         return _built(SearchConfig, {"space": {"task": task}}, self._budget(task).search, changes)
 
     def train(
@@ -84,7 +84,7 @@ class Profile(Config):
         headline: bool = False,
         **changes,
     ) -> TrainConfig:
-        """The training of a derived network. Changes may name a field of the training or its loss.
+        """Return the training of a network. Changes may name a field of the training or its loss.
 
         headline: with the budget of the networks that stand for the method.
         """
@@ -93,12 +93,10 @@ class Profile(Config):
         settings = _merged(budget.train, budget.headline.train if headline else {})
         if isinstance(genotype, Comparator):
             settings = {name: value for name, value in settings.items() if name not in OF_A_GENOTYPE}
-            told = comparators.TABLE[genotype.name].noise_map if genotype.name in comparators.TABLE else False
-            settings |= {"noise_map": True} if told else {}
         return _built(TrainConfig, fixed, settings, changes)
 
     def train_as_long(self, task: Task, other: Comparator, headline: bool = False, **changes) -> TrainConfig:
-        """As `train`, with as many steps as take the time of the derived network's, by the paces of the file."""
+        """Return the training of another network that takes as long as the derived one's, by the file's paces."""
         pace = self._budget(task).pace
         missing = [name for name in (OURS, other.label) if name not in pace]
         if missing:
@@ -110,7 +108,7 @@ class Profile(Config):
         return same.but(steps=max(steps, interval))
 
     def evaluate(self, model: TrainConfig | Untrained, headline: bool = False, **changes) -> EvaluateConfig:
-        """The scoring of a network, under the standard protocol of its task unless `protocol` is given.
+        """Return the scoring of a network, under the standard protocol of its task unless `protocol` is given.
 
         headline: on as many images as the networks that stand for the method are scored on.
 
@@ -141,7 +139,7 @@ class Profile(Config):
 
 
 def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profile:
-    """A profile by name (a file of `params/`) or path, every setting checked.
+    """Load a profile by name (a file of `params/`) or path, every setting checked.
 
     A relative `folder:PATH` begins where the file lies, one of the overrides in the working folder.
     overrides: single fields, `{"train.steps": 2000}` for both tasks or `{"sr.train.steps": 2000}` for one;
@@ -186,7 +184,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 
 
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):
-    """A config of the budget with changes; one that is no field of its own goes to the part that has it."""
+    """Build a config of the budget with changes; one that is no field of its own goes to the part that has it."""
     _check_left_out(budget, fixed)
     if "data" in changes:
         budget = _with_data(budget, changes["data"])
@@ -214,14 +212,14 @@ def _check_left_out(budget: dict, fixed: dict) -> None:
 
 
 def _with_data(settings: dict, data: Any) -> dict:
-    """Another data set in the place of the one that stands there, whose splits are not its."""
+    """Put another data set in the place of the one that stands there, and drop that one's splits."""
     data = catalog.absolute(data) if isinstance(data, str) else data
     stays = settings.get("data") == data
     return {name: value for name, value in settings.items() if stays or name not in SPLITS} | {"data": data}
 
 
 def _merged(first: dict, second: dict) -> dict:
-    """Both, nested; the second wins."""
+    """Merge both, nested; the second wins."""
     merged = dict(first)
     for name, value in second.items():
         both = isinstance(value, dict) and isinstance(first.get(name), dict)
@@ -230,7 +228,7 @@ def _merged(first: dict, second: dict) -> dict:
 
 
 def _override(content: dict, names: list[str], value) -> dict:
-    """A copy with another value: YAML's anchors make parts of a file one object, which must not change."""
+    """Return a copy with another value: YAML's anchors make parts of a file one object, which must not change."""
     if names == ["data"]:
         return _with_data(content, value)
     if len(names) == 1:

@@ -46,7 +46,7 @@ RUN_KINDS = {
 
 @dataclass(frozen=True)
 class Run:
-    """One thing to compute, and where it stands in an experiment: `labels` become columns of its table."""
+    """Names one thing to compute and its place in an experiment: `labels` become columns of its table."""
 
     config: RunConfig
     labels: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The engine `ray`: Runs on the machines of a Ray cluster (extra `cluster`).
+"""The engine `ray` computes Runs on the machines of a Ray cluster (extra `cluster`).
 
 The cluster at RAY_ADDRESS is joined (`auto`: that of `ray start` here); without it one is started on this machine.
 Ray places each Run where a GPU is free (where there are none: as many CPUs as it has threads), keeps others off them
@@ -54,7 +54,7 @@ class Cluster:
         return self._refs[-1].future()
 
     def close(self) -> None:
-        """Ends our Runs at once, and a cluster that was started for them."""
+        """End our Runs at once, and a cluster that was started for them."""
         for ref in self._refs:
             ray.cancel(ref, force=True)
         if self._joined:
@@ -78,7 +78,7 @@ def _resources(threads: int, device: str) -> dict[str, int]:
 
 
 def _environment() -> dict[str, str]:
-    """The allocator of workers, unless the user has set it, and where the data is: workers may start anywhere."""
+    """Return the allocator of workers, unless the user has set it, and where the data is: workers start anywhere."""
     allocator = {name: os.environ.get(name, value) for name, value in ALLOCATOR.items()}
     return allocator | {"HINAS_DATA": str(locations.data())}
 

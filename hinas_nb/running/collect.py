@@ -1,4 +1,4 @@
-"""Computed Runs as one tidy table; every notebook ends its experiment with this.
+"""Runs are computed and collected into one tidy table; every notebook ends its experiment with this.
 
 scores = collect(grid(base, residual=[False, True], seed=[0, 1, 2]), store)
 """
@@ -34,7 +34,7 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
 
 
 class RunsFailed(ValueError):
-    """Some Runs could not be computed; one line. `failures` has them all."""
+    """Says in one line that Runs could not be computed; `failures` has them all."""
 
     def __init__(self, failures: list[Failure], wanted: int):
         super().__init__(f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}")
@@ -65,7 +65,7 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
 
 
 def _without_exact(runs: Sequence[Run], tables: list[pandas.DataFrame]) -> list[pandas.DataFrame]:
-    """Tables of scores without the images whose PSNR is infinite in one of them; see `collect`."""
+    """Leave out of all tables the images whose PSNR is infinite in one of them; see `collect`."""
     data = [run.config.data if isinstance(run.config, EvaluateConfig) else None for run in runs]
     exact = {(name, image) for name, table in zip(data, tables) if name
              for image in table.loc[numpy.isposinf(table["psnr"]), "image"]}  # fmt: skip

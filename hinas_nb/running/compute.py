@@ -38,7 +38,7 @@ COSTS = ("seconds", "peak_memory_mib")  # of a record; everything else is equal 
 
 
 class Splits(NamedTuple):
-    """The images of a search: W trains the weights, A the architecture, V picks the best."""
+    """Holds the images of a search: W trains the weights, A the architecture, V picks the best."""
 
     weights: "data.ImageSet"
     architecture: "data.ImageSet"

@@ -28,7 +28,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Note(BaseModel):
-    """A base that takes values of exactly its types; what else stands in the file is left to others."""
+    """Takes values of exactly its types; what else stands in the file is left to others."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -41,13 +41,13 @@ class Cost(_Note):
 
 
 class Failed(Cost):
-    """`failed.json`: why a Run stopped."""
+    """Holds `failed.json`: why a Run stopped."""
 
     reason: str
 
 
 class Checkpoint(Cost):
-    """The meta of `checkpoint.safetensors`: the state to go on from, and how many records belong to it."""
+    """Holds the meta of `checkpoint.safetensors`: the state to go on from, and how many records belong to it."""
 
     hash: str
     meta: dict[str, Any]
@@ -56,7 +56,7 @@ class Checkpoint(Cost):
 
 
 class Start(_Note):
-    """`start.json`: what is computed, where, and with which code; kept when the Run is resumed."""
+    """Holds `start.json`: what is computed, where, and with which code; kept when the Run is resumed."""
 
     hash: str
     what: str
@@ -71,7 +71,7 @@ class Start(_Note):
 
 
 class Finished(Start, Cost):
-    """`run.json`: the whole Run, with the sums (`files`, by path) of what lies beside it."""
+    """Holds `run.json`: the whole Run, with the sums (`files`, by path) of what lies beside it."""
 
     data: dict[str, str]
     summary: dict[str, Any]

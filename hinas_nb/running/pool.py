@@ -222,7 +222,7 @@ def _unseen(folder: RunFolder) -> str | None:
 
 
 class _Progress:
-    """A bar; in a log, where a bar would be a flood, a line for each Run."""
+    """Shows a bar, or in a log, which a bar would flood, a line for each Run."""
 
     def __init__(self, total: int, wanted: bool):
         live = sys.stdout.isatty() or "ipykernel" in sys.modules

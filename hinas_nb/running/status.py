@@ -1,4 +1,4 @@
-"""What stands in a store, done or not, as `hinas-nb status` shows it."""
+"""`hinas-nb status` shows what stands in a store, done or not."""
 
 import errno
 import fcntl

@@ -48,7 +48,7 @@ State: TypeAlias = tuple[dict[str, Tensor], dict]
 
 
 class Store:
-    """The Runs below one folder, made of the data under `data_root` (None: as `places.data` says)."""
+    """Holds the Runs below one folder, made of the data under `data_root` (None: as `locations.data` says)."""
 
     def __init__(self, root: str | Path, data_root: str | Path | None = None):
         self.root = Path(root).absolute()
@@ -97,7 +97,7 @@ class Store:
 
 
 class RunFolder:
-    """One Run on disk. Whoever computes it holds `lock()` and calls `begin`, then `finish` or `fail`."""
+    """Holds one Run on disk. Whoever computes it holds `lock()` and calls `begin`, then `finish` or `fail`."""
 
     def __init__(self, root: Path, config: RunConfig, full_hash: str, data_hashes: dict[str, str]):
         self.config, self.hash, self.data_hashes = config, full_hash, data_hashes

@@ -1,4 +1,4 @@
-"""The engine `local`: worker processes on this machine, each started fresh.
+"""The engine `local` computes Runs in worker processes on this machine.
 
 One that dies takes no other Run with it; Ctrl-C, and even a kill of their parent, leaves none behind.
 """
@@ -16,7 +16,7 @@ from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
 
 
 class Here:
-    """An engine without processes: one after another, in this one."""
+    """Computes Runs one after another, in this process."""
 
     size, lost = 1, ()
 
@@ -33,7 +33,7 @@ class Here:
 
 
 class Local:
-    """One pool for each worker, so that a death breaks one only."""
+    """Computes Runs in `size` processes. Each is a pool by itself, so that one that dies breaks no other."""
 
     lost = (BrokenProcessPool,)
 
@@ -59,7 +59,7 @@ class Local:
         return future
 
     def close(self) -> None:
-        """Ends all workers at once: a Run may be cut off anywhere."""
+        """End all workers at once: a Run may be cut off anywhere."""
         for worker in (*self._free, *self._busy.values()):
             worker.kill()
 

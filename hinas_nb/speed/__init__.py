@@ -1,1 +1,1 @@
-"""What a network costs, in parameters, multiply-adds, memory and milliseconds, and its export to other engines."""
+"""Costs of networks in multiply-adds, memory and milliseconds, and their export to other engines."""
