@@ -161,6 +161,24 @@ def test_a_part_counts_by_its_pixels():
     assert table.loc["DnCNN", "times HiNAS"] == pytest.approx(3) and table.loc[HINAS, "times HiNAS"] == 1
 
 
+def test_time_is_an_effect_round_by_round_and_a_part_counts_by_its_pixels():
+    config = rivals.restorations(load_profile("laptop"), "sr", 3)
+    table = rivals.time_effects(config, rounds(config, {HINAS: 2.0, "IMDN": 4.0, "SAN": 1.0})).set_index("control")
+    whole, part = (next(arm for arm in config.arms if arm.label == name) for name in (HINAS, "SAN"))
+    smaller = part.height * part.width_px / (whole.height * whole.width_px)
+    assert table.loc["IMDN", ["difference", "seeds", "degradation"]].tolist() == pytest.approx([-50, 3, 3])
+    assert table.loc["SAN", "difference"] == pytest.approx(100 * (2 * smaller - 1))
+    assert table.loc["IMDN", "note"].endswith("3 rounds") and "on a part" in table.loc["SAN", "note"]
+
+
+def test_size_is_an_effect_over_seeds_at_the_published_width(budget):
+    found = [drawn(), rivals.as_published("denoise")]
+    table = rivals.size_effects(budget, "denoise", None, found).set_index("control")
+    own = [cost.network(one, "denoise").parameters_live for one in found]
+    assert table.loc["DnCNN", "difference"] == pytest.approx(50 * sum(own) / 556_096 - 100)
+    assert table.loc["DnCNN", "seeds"] == 2 and HINAS not in table.index
+
+
 # --- what is counted
 
 

@@ -25,7 +25,7 @@ RANDOM = "random"
 
 
 def timed(trainings: Trainings, height: int, width_px: int, rounds: int = 6, threads: int = 1) -> TimingConfig:
-    """A restoration by every network, in turns; by ONNX Runtime where it is installed."""
+    """Return the timing of a restoration by every network, in turns; by ONNX Runtime where it is installed."""
     engine = "onnx" if find_spec("onnxruntime") and find_spec("onnxscript") else "eager"
     arms = [
         Arm(
@@ -42,7 +42,7 @@ def label(kind: str, number: int) -> str:
 
 
 def networks(trainings: Trainings, timing: TimingConfig, store: Store) -> pd.DataFrame:
-    """A row a network: kind, number, ms (median of the rounds), psnr (dB, its best on V), front, parameters, skips.
+    """Return a row a network: kind, number, ms (median of the rounds), psnr (dB, its best on V), front...
 
     All Runs must be done. front: whether no other network is as fast and scores as high.
     """
@@ -70,22 +70,34 @@ def networks(trainings: Trainings, timing: TimingConfig, store: Store) -> pd.Dat
     return table.assign(front=pareto(table["ms"], table["psnr"]))
 
 
-def beyond_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """How much better each kind is than random genotypes of its latency, with the 95 % interval.
+def beyond(table: pd.DataFrame, control: str = RANDOM) -> pd.DataFrame:
+    """Return how much better each kind of search is than the control at its latency, with the 95 % interval.
 
-    psnr rises with log(ms) by one slope for the kind and for random genotypes; the `excess` is what the kind lies
-    higher (see `stats.adjusted`). Columns: kind, networks, excess (dB), low, high, detectable, verdict.
+    psnr rises with log(ms) by one slope for the kind and for the control; the `excess` is what the kind lies higher
+    (see `stats.adjusted`). Columns: kind, networks, excess (dB), low, high, detectable, verdict.
     """
-    random, rows = table[table["kind"] == RANDOM], []
-    for kind, own in table[table["kind"] != RANDOM].groupby("kind", sort=False):
-        effect = stats.adjusted(own["psnr"], random["psnr"], np.log(own["ms"]), np.log(random["ms"]))
-        interval = {"low": effect.low, "high": effect.high, "detectable": effect.detectable}
-        rows.append({"kind": kind, "networks": len(own), "excess": effect.mean} | interval |
-                    {"verdict": stats.verdict(effect, 1)})  # fmt: skip
-    return pd.DataFrame(rows)
+    other, rows = table[table["kind"] == control], []
+    for kind, own in table[~table["kind"].isin([RANDOM, control])].groupby("kind", sort=False):
+        effect = stats.adjusted(own["psnr"], other["psnr"], np.log(own["ms"]), np.log(other["ms"]))
+        rows.append((kind, len(own), effect.mean, effect.low, effect.high, effect.detectable, stats.verdict(effect, 1)))
+    return pd.DataFrame(rows, columns=["kind", "networks", "excess", "low", "high", "detectable", "verdict"])
+
+
+def by_seed(table: pd.DataFrame, control: str = "plain") -> pd.DataFrame:
+    """Return how each kind of search differs from the control with the same seed, whatever the latency of both.
+
+    Columns: kind, seeds, ms (change in percent of the control's), psnr (dB), low, high (95 % of psnr), detectable.
+    """
+    other, rows = table[table["kind"] == control].set_index("number"), []
+    for kind, own in table[~table["kind"].isin([RANDOM, control])].groupby("kind", sort=False):
+        paired = own.set_index("number")[["ms", "psnr"]]
+        effect = stats.paired((paired["psnr"] - other["psnr"]).dropna())
+        slower = 100 * (paired["ms"] / other["ms"] - 1).mean()
+        rows.append((kind, effect.seeds, slower, effect.mean, effect.low, effect.high, effect.detectable))
+    return pd.DataFrame(rows, columns=["kind", "seeds", "ms", "psnr", "low", "high", "detectable"])
 
 
 def in_words(row: Mapping) -> str:
-    """`+0.05 [-0.01, +0.11] dB`; without an interval where there is none."""
+    """Return `+0.05 [-0.01, +0.11] dB`; without an interval where there is none."""
     ends = "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
     return f"{row['excess']:+.2f}{ends} dB"

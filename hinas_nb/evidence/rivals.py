@@ -5,7 +5,7 @@ their networks from here, so that they share their Runs.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
 import pandas as pd
@@ -164,6 +164,44 @@ def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
     found["times low"], found["times high"] = factor / table["high"], factor / table["low"]
     found["part"], found["peak (MiB)"] = factor > 1, table["peak (MiB)"]
     return found.loc[[arm.label for arm in config.arms]].rename_axis("network").reset_index()
+
+
+def time_effects(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
+    """Return the effects of `restorations`: the time that HiNAS takes, as a change in percent of each other network's.
+
+    Rounds are the repeats. What was timed on a part of the image counts by its pixels, and the note says so.
+    """
+    first = config.arms[0]
+    pixels = {arm.label: arm.height * arm.width_px for arm in config.arms}
+    rows = [
+        (arm, number, seconds / pixels[arm])
+        for number, record in enumerate(records)
+        for arm, seconds in record["seconds_by_arm"].items()
+    ]
+    values = pd.DataFrame(rows, columns=["arm", "round", "time_s"]).assign(task=first.task)
+    values = values.assign(degradation=first.scale) if first.scale else values
+    note = f"timed in turns on {first.height}x{first.width_px} pixels, {len(records)} rounds"
+    others = [(HINAS, name) for name in pixels if name != HINAS]
+    found = effects.of_changes(values, "time_s", others, "round", note)
+    parts = found["control"].map(pixels) < pixels[HINAS]
+    return found.assign(note=found["note"] + parts.map({True: "; the control on a part, by its pixels", False: ""}))
+
+
+def size_effects(budget: Profile, task: Task, scale: int | None, found: Sequence[Genotype]) -> pd.DataFrame:
+    """Return the effects on parameters: those of HiNAS as a change in percent of each other network's.
+
+    found: of each seed of the search; their networks are counted at the published width, as the others are.
+    """
+    rows = []
+    for seed, genotype in enumerate(found):
+        others = networks(budget, task, scale, genotype)
+        with torch.device("meta"):
+            others[HINAS] = cost.network(genotype, task, scale=scale)
+        rows += [(name, seed, network.parameters_live / 1e6) for name, network in others.items()]
+    values = pd.DataFrame(rows, columns=["arm", "seed", "parameters_m"]).assign(task=task)
+    values = values.assign(degradation=scale) if scale else values
+    pairs = [(HINAS, name) for name in others if name != HINAS]
+    return effects.of_changes(values, "parameters_m", pairs, note="counted at the published width")
 
 
 def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) -> dict[str, nn.Module]:
