@@ -30,17 +30,17 @@ from hinas_nb.data.check import PINNED, SUMS_FILE, check, examine, recorded
 from hinas_nb.data.origins import ORIGINS, Origin
 from hinas_nb.files import StoreError, write_atomic
 
-CHUNK = 1 << 20  # bytes
-ATTEMPTS = 3  # connections that may break off in one call
-TIMEOUT = 60  # seconds of silence
+_CHUNK = 1 << 20  # bytes
+_ATTEMPTS = 3  # connections that may break off in one call
+_TIMEOUT = 60  # seconds of silence
 MAX_FILE = 64 << 20  # bytes of one unpacked image; those of DIV2K have up to 10 MB
 MAX_UNPACKED = 8 << 30  # bytes of one unpacked archive; DIV2K has 4 GB
-MEMBER = 512  # bytes that a member counts beside its content, so that empty ones have an end as well
+_MEMBER = 512  # bytes that a member counts beside its content, so that empty ones have an end as well
 
-Progress = Callable[[int, int | None], None]
+_Progress = Callable[[int, int | None], None]
 
 
-def fetch(name: str, root: str | Path | None = None, progress: Progress | None = None) -> list[str]:
+def fetch(name: str, root: str | Path | None = None, progress: _Progress | None = None) -> list[str]:
     """Download, check and unpack a data set under `root`; return what was done, in lines to show.
 
     BSD68 and B100 are photographs of BSDS500, which is fetched for them. A set that is there is left alone.
@@ -63,7 +63,7 @@ def fetch(name: str, root: str | Path | None = None, progress: Progress | None =
         return _fetch(name, root, downloads, progress)
 
 
-def _fetch(name: str, root: Path, downloads: Path, progress: Progress | None) -> list[str]:
+def _fetch(name: str, root: Path, downloads: Path, progress: _Progress | None) -> list[str]:
     staging, known = downloads / name, recorded(root)
     archives = {origin: downloads / PurePosixPath(origin.url).name for origin in ORIGINS[name]}
     shutil.rmtree(staging, ignore_errors=True)
@@ -92,10 +92,10 @@ def _fetch(name: str, root: Path, downloads: Path, progress: Progress | None) ->
     ]
 
 
-def _download(url: str, archive: Path, progress: Progress | None) -> None:
+def _download(url: str, archive: Path, progress: _Progress | None) -> None:
     """Complete the file `archive`, over several connections where they break off. Raises DataError."""
     reason = ""
-    for _ in range(ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         try:
             return _append(url, archive, progress)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
@@ -103,12 +103,12 @@ def _download(url: str, archive: Path, progress: Progress | None) -> None:
     raise DataError(f"{url} must be reachable, got no more of it {reason}")
 
 
-def _append(url: str, archive: Path, progress: Progress | None) -> None:
+def _append(url: str, archive: Path, progress: _Progress | None) -> None:
     """Append what is missing of `archive`; a server that cannot resume starts it anew."""
     have = archive.stat().st_size if archive.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{have}":
             return  # nothing is missing
@@ -121,7 +121,7 @@ def _append(url: str, archive: Path, progress: Progress | None) -> None:
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else None
         with archive.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 have += len(chunk)
                 if progress:
@@ -156,7 +156,7 @@ def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
             if match:
                 with opened() as source:
                     content = source.read(min(MAX_FILE, max(left, 0)) + 1)
-            left -= MEMBER + max(size, len(content))  # also of those left out: a tar is unpacked to skip them
+            left -= _MEMBER + max(size, len(content))  # also of those left out: a tar is unpacked to skip them
             if len(content) > MAX_FILE or left < 0:
                 limit = f"{MAX_FILE} bytes each and {MAX_UNPACKED} in all"
                 raise DataError(f"archive members must have at most {limit}, got {name}")

@@ -44,12 +44,12 @@ KINDS = {
     ".bmp": Kind(8, profile=False),
 }
 #: What Pillow reads, besides JPEG; of others (SGI, JPEG 2000, AVIF) it keeps 8 bits and does not tell of more.
-FORMATS = ("PNG", "WEBP", "BMP", "GIF", "PPM")
-JPEG_SIGNATURE = b"\xff\xd8\xff"
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
-ICC_PROFILE, ORIENTATION, PHOTOMETRIC_TAG = 34675, 274, 262  # tags of TIFF and EXIF
-MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
-CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
+_FORMATS = ("PNG", "WEBP", "BMP", "GIF", "PPM")
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
+_ICC_PROFILE, _ORIENTATION, _PHOTOMETRIC_TAG = 34675, 274, 262  # tags of TIFF and EXIF
+_MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
+_CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of any file: where Pillow stops by itself
 for _library in ("tifffile", "imagecodecs"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)  # they log what we say in one line of our own
@@ -97,14 +97,14 @@ def read(path: Path) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _checked(_read_tiff(content) if content[:4] in TIFF_SIGNATURES else _read_pillow(content))
+            return _checked(_read_tiff(content) if content[:4] in _TIFF_SIGNATURES else _read_pillow(content))
     except PictureError as error:
         raise PictureError(f"{path} {error}") from None
     except Image.DecompressionBombError:
         raise PictureError(f"{path} {_TOO_LARGE}") from None
     except Image.UnidentifiedImageError:
         raise PictureError(
-            f"{path} must be a whole picture, got no picture of kind JPEG TIFF {' '.join(FORMATS)}"
+            f"{path} must be a whole picture, got no picture of kind JPEG TIFF {' '.join(_FORMATS)}"
         ) from None
     except Exception as error:  # a damaged file leads decoders anywhere
         reason = " ".join(str(error).split())[:80] or type(error).__name__
@@ -195,9 +195,9 @@ def _read_tiff(content: bytes) -> Picture:
             pixels[..., 0] = np.iinfo(pixels.dtype).max - pixels[..., 0]
         if alpha == EXTRASAMPLE.ASSOCALPHA:
             pixels = _straight(pixels)
-        orientation = tags[ORIENTATION].value if ORIENTATION in tags else 1
+        orientation = tags[_ORIENTATION].value if _ORIENTATION in tags else 1
         left_out = ["a thumbnail"] if len(found) > 1 else []
-        profile = _profile(tags[ICC_PROFILE].value, left_out) if ICC_PROFILE in tags else None
+        profile = _profile(tags[_ICC_PROFILE].value, left_out) if _ICC_PROFILE in tags else None
         return Picture(_upright(pixels, orientation), profile, tuple(left_out))
 
 
@@ -224,8 +224,8 @@ def _tiff_alpha(page: tifffile.TiffPage) -> EXTRASAMPLE | None:
     channels = {PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.PALETTE: 1, PHOTOMETRIC.RGB: 3}
     if page.compression in (COMPRESSION.OJPEG, COMPRESSION.JPEG):
         channels[PHOTOMETRIC.YCBCR] = 3  # the decoder makes it RGB
-    if PHOTOMETRIC_TAG not in page.tags or page.photometric not in channels:
-        raise PictureError(f"must be grey or RGB, got TIFF kind {page.tags.valueof(PHOTOMETRIC_TAG)!r}")
+    if _PHOTOMETRIC_TAG not in page.tags or page.photometric not in channels:
+        raise PictureError(f"must be grey or RGB, got TIFF kind {page.tags.valueof(_PHOTOMETRIC_TAG)!r}")
     if page.imagedepth != 1:
         raise PictureError(f"must hold one picture, got a volume of {page.imagedepth}")
     if page.dtype is None or page.dtype.kind not in "bu" or page.bitspersample not in range(1, 17):
@@ -270,8 +270,8 @@ def _straight(pixels: np.ndarray) -> np.ndarray:
 def _read_pillow(content: bytes) -> Picture:
     file = io.BytesIO(content)
     # Image.open would take further pictures in a JPEG (MPF), as phones add them, for frames; the first is the main one.
-    is_jpeg = content.startswith(JPEG_SIGNATURE)
-    with JpegImageFile(file) if is_jpeg else Image.open(file, formats=FORMATS) as image:
+    is_jpeg = content.startswith(_JPEG_SIGNATURE)
+    with JpegImageFile(file) if is_jpeg else Image.open(file, formats=_FORMATS) as image:
         left_out = ["further pictures (MPF)"] if "mp" in image.info else []
         if image.width * image.height > MAX_PIXELS:
             raise PictureError(_TOO_LARGE)
@@ -289,7 +289,7 @@ def _read_pillow(content: bytes) -> Picture:
         else:
             pixels = _pixels(image)
         try:
-            orientation = image.getexif().get(ORIENTATION, 1)
+            orientation = image.getexif().get(_ORIENTATION, 1)
         except Exception:  # as for damaged files
             orientation = 1
             left_out.append("damaged EXIF")
@@ -299,9 +299,9 @@ def _read_pillow(content: bytes) -> Picture:
 
 def _pixels(image: Image.Image) -> np.ndarray:
     """Return the values of a picture that Pillow decoded, a transparent colour as alpha."""
-    if image.mode not in MODES:
+    if image.mode not in _MODES:
         raise PictureError(f"must be grey or RGB with 8 or 16 bits, got mode {image.mode}")
-    modes = MODES | CLEAR if "transparency" in image.info else MODES
+    modes = _MODES | _CLEAR if "transparency" in image.info else _MODES
     return np.array(image.convert(modes[image.mode]))
 
 

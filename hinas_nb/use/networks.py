@@ -14,7 +14,7 @@ from hinas_nb.training import loops
 
 WEIGHTS = "weights.safetensors"
 #: Budgets from the best to the least trained; others stand before smoke.
-PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
+_PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
 
 
 class RestoreError(ValueError):
@@ -41,7 +41,7 @@ class TrainedRun:
     outdated: str = ""
 
     def __str__(self):
-        what = f"scale {self.scale}" if self.sigmas is None else shown(self.sigmas)
+        what = f"scale {self.scale}" if self.sigmas is None else _shown(self.sigmas)
         other = f"{self.other}, " if self.other else ""
         old = f", {self.outdated}" if self.outdated else ""
         return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget{old})"
@@ -89,9 +89,9 @@ def best(
         )
 
     def merit(one: TrainedRun) -> tuple:
-        far = sigma is not None and is_far(one.sigmas, sigma)
+        far = sigma is not None and _is_far(one.sigmas, sigma)
         away = 0.0 if sigma is None else _away(one.sigmas, sigma)
-        return far, PROFILES.get(one.profile, 2), away, bool(one.outdated), -one.psnr
+        return far, _PROFILES.get(one.profile, 2), away, bool(one.outdated), -one.psnr
 
     return min(fits, key=merit)
 
@@ -117,7 +117,24 @@ def load(weights: Path, task: str, scale: int | None, engine: str, device: str):
     return found
 
 
-def trained_for(settings: dict) -> tuple[float, float] | None:
+def doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
+    """Refuse a picture with another noise than the network was trained for; with `force`, only say so.
+
+    trained: what its weights file says of it. sigma: of the picture, in grey levels (0-255). Raises RestoreError.
+    """
+    known = _trained_for(trained)
+    if sigma is None or known is None or not _is_far(known, sigma):
+        return []
+    effect = "leave noise" if sigma > known[1] else "smooth detail away"
+    if not force:
+        raise RestoreError(
+            f"noise must be near {_shown(known)}, for which the network was trained, got sigma {sigma:.1f}: "
+            f"it would {effect}; --sigma corrects the estimate, --force restores all the same"
+        )
+    return [f"warning: trained at {_shown(known)}, the picture has {sigma:.1f}: the network may {effect}"]
+
+
+def _trained_for(settings: dict) -> tuple[float, float] | None:
     """Return the lowest and highest sigma that a config, or a weights file, says its network was trained for."""
     if settings.get("sigma_range"):
         low, high = settings["sigma_range"]
@@ -126,13 +143,13 @@ def trained_for(settings: dict) -> tuple[float, float] | None:
     return None if sigma is None else (float(sigma), float(sigma))
 
 
-def is_far(trained: tuple[float, float], sigma: float) -> bool:
+def _is_far(trained: tuple[float, float], sigma: float) -> bool:
     """Tell whether a network trained from one sigma to another is out of place: off by 30 % and by 5 grey levels."""
     nearest = min(max(sigma, trained[0]), trained[1])
     return _away(trained, sigma) > max(5.0, 0.3 * nearest)
 
 
-def shown(trained: tuple[float, float]) -> str:
+def _shown(trained: tuple[float, float]) -> str:
     """Return `sigma 50`, or `sigma 5 to 50`."""
     low, high = trained
     return f"sigma {low:g}" if low == high else f"sigma {low:g} to {high:g}"
@@ -147,7 +164,7 @@ def _trained_run(folder: Path, run: notes.Finished) -> TrainedRun:
     config, psnr = run.config, run.summary.get("validation_psnr")
     try:
         task = config.get("task", "denoise")
-        sigmas, scale = (trained_for(config), None) if task == "denoise" else (None, int(config["scale"]))
+        sigmas, scale = (_trained_for(config), None) if task == "denoise" else (None, int(config["scale"]))
         if (task == "denoise") != (sigmas is not None):
             raise ValueError("no sigma")
         other = _in_place_of_the_found(config.get("genotype", {}))

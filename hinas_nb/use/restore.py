@@ -87,7 +87,7 @@ def restore_file(
         network = networks.load(weights, task, scale, engine, device)
         pictures.check_target(target, picture, network.scale)
         said += _budget(network.trained, task)
-        said += _doubts(network.trained, sigma, force)
+        said += networks.doubts(network.trained, sigma, force)
         said += _treatment(task, colour.shape[2], alpha is not None)
         restored = _array(restore_image(network, _tensor(colour).float(), sigma))
         if alpha is not None and task == "sr":
@@ -137,20 +137,6 @@ def _budget(trained: dict, task: str) -> list[str]:
         return []
     gives = "can give less than bicubic up-sampling" if task == "sr" else "gives far less than one of a larger budget"
     return [f"warning: the network is of the smoke budget ({steps} steps, to try things out): it {gives}"]
-
-
-def _doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
-    """Refuse a picture with another noise than the network was trained for; with `force`, only say so."""
-    known = networks.trained_for(trained)
-    if sigma is None or known is None or not networks.is_far(known, sigma):
-        return []
-    effect = "leave noise" if sigma > known[1] else "smooth detail away"
-    if not force:
-        raise RestoreError(
-            f"noise must be near {networks.shown(known)}, for which the network was trained, got sigma {sigma:.1f}: "
-            f"it would {effect}; --sigma corrects the estimate, --force restores all the same"
-        )
-    return [f"warning: trained at {networks.shown(known)}, the picture has {sigma:.1f}: the network may {effect}"]
 
 
 def _treatment(task: str, channels: int, alpha: bool) -> list[str]:
