@@ -1,6 +1,7 @@
 """Figures show what their data says: counted in the drawing itself, not compared with stored pictures."""
 
 import io
+import itertools
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from PIL import Image
 
 from hinas_nb import figures
 from hinas_nb.figures import dot
-from hinas_nb.figures.axes import name_points
+from hinas_nb.figures.axes import log_ticks, name_points
 from hinas_nb.figures.op_weights import edge_names
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
 from hinas_nb.method.genotype import OPERATIONS, Genotype, edges, random_genotype, width_paths
@@ -358,6 +359,27 @@ def test_labels_of_equal_points_move_apart():
     figure.draw_without_rendering()
     one, other = (Text.get_window_extent(text) for text in axes.texts)
     assert not one.overlaps(other)
+
+
+@pytest.mark.parametrize("width", [4, 7, 11])
+def test_a_long_title_is_broken_before_the_figure_ends(width):
+    figure = Picture(width, 3, "Every claim is longer than it has to be; " * 6)
+    figure.add_subplot()
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.findobj(Text) if text.get_text().startswith("Every claim")]
+    assert title.get_window_extent().x1 < figure.bbox.x1
+
+
+@pytest.mark.parametrize("high", [1.5, 4, 30, 2e3, 1e6])
+def test_ticks_of_a_logarithmic_axis_are_plain_and_apart(high):
+    figure = Picture(4, 3)
+    axes = figure.add_subplot(xscale="log", xlim=(1, high))
+    log_ticks(axes.xaxis)
+    figure.draw_without_rendering()
+    labels = [label for label in axes.get_xticklabels() if label.get_window_extent().width > 1]
+    shown = [label for label in labels if 1 <= float(label.get_text().replace(",", "")) <= high]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(shown) > 1 and not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
 # Showing and saving

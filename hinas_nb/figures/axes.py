@@ -36,7 +36,8 @@ def log_ticks(axis) -> None:
     """Label a logarithmic axis, whose data are drawn, with plain numbers as dense as its length allows."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=next((steps for limit, steps in _STEPS if decades < limit), (1,))))
+    steps = next((steps for limit, steps in _STEPS if decades < limit), (1,))
+    axis.set_major_locator(LogLocator(subs=steps, numticks=5))
     axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.12g}"))
     axis.set_minor_formatter(NullFormatter())
 
