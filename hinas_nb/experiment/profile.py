@@ -155,23 +155,8 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     except files.FileContentError as error:
         raise ConfigError(str(error)) from None
     try:
-        # A data set first: it takes the splits of the one before away, but not those that are overridden too.
-        for field, value in sorted((overrides or {}).items(), key=lambda item: not str(item[0]).endswith(".data")):
-            names = str(field).split(".")
-            both = names[0] in Budget.model_fields
-            for path_of in [[task, *names] for task in TASKS] if both else [names]:
-                content = _override(content, path_of, value)
-                if path_of[1:2] in (["train"], ["evaluate"]):  # the headline's own value must not win over it
-                    content = _override(content, [path_of[0], "headline", *path_of[1:]], value)
-        if content.get("name", path.stem) != path.stem or not locations.is_name(path.stem):  # its results' folder
-            rule = "the file's, letters and digits joined by . _ or -"
-            raise ConfigError(f"name must be {rule}, got {content.get('name', path.stem)!r}")
-        own = locations.home() / "params" / path.name
-        if (
-            path.stem in locations.profiles() and path.resolve() != own.resolve()
-        ):  # they would share a folder of results
-            rule = f"another one than that of a profile of the collection ({own})"
-            raise ConfigError(f"name must be {rule}, got {path.stem!r}")
+        content = _overridden(content, overrides or {})
+        _check_name(path, content.get("name", path.stem))
         profile = Profile(**(content | {"name": path.stem}))
         for budget in (profile.denoise, profile.sr):
             for part in (budget.search, budget.train, budget.evaluate, budget.headline.train, budget.headline.evaluate):
@@ -181,6 +166,27 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return profile
+
+
+def _check_name(path: Path, name: Any) -> None:
+    """Refuse a name that is no folder's or belongs to a profile of the collection: results are kept under it."""
+    if name != path.stem or not locations.is_name(path.stem):
+        raise ConfigError(f"name must be the file's, letters and digits joined by . _ or -, got {name!r}")
+    own = locations.home() / "params" / path.name
+    if name in locations.profiles() and path.resolve() != own.resolve():
+        raise ConfigError(f"name must be another one than that of a profile of the collection ({own}), got {name!r}")
+
+
+def _overridden(content: dict, overrides: Mapping[str, Any]) -> dict:
+    """Return the content of a file with other values; see `load_profile`."""
+    # A data set first: it takes the splits of the one before away, but not those that are overridden too.
+    for field, value in sorted(overrides.items(), key=lambda item: not str(item[0]).endswith(".data")):
+        names = str(field).split(".")
+        for place in [[task, *names] for task in TASKS] if names[0] in Budget.model_fields else [names]:
+            content = _override(content, place, value)
+            if place[1:2] in (["train"], ["evaluate"]):  # the headline's own value must not win over it
+                content = _override(content, [place[0], "headline", *place[1:]], value)
+    return content
 
 
 def _built(model: type[Config], fixed: dict, budget: dict, changes: dict):

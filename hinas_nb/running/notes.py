@@ -100,17 +100,16 @@ def finished(folder: Path) -> Finished | None:
         return None
     found = _finished(path, _stamp(path))
     if not found.hash.startswith(folder.name):
-        raise FileContentError(f"{path} must be of Run {folder.name}, got one of {found.hash}; {_anew(folder)}")
+        raise _damaged(folder, f"{path} must be of Run {folder.name}, got one of {found.hash}")
     for name, known in found.files.items():
         neighbour = folder / name
         if not _is_inside(name):
-            raise FileContentError(f"{path} must name files beside it, got {shown(name)}; {_anew(folder)}")
+            raise _damaged(folder, f"{path} must name files beside it, got {shown(name)}")
         if not neighbour.exists():
             if neighbour.suffix not in REMOVABLE:
-                raise FileContentError(f"{neighbour} must be there as the Run left it, got none; {_anew(folder)}")
+                raise _damaged(folder, f"{neighbour} must be there as the Run left it, got none")
         elif _sum(neighbour, _stamp(neighbour)) != known:
-            raise FileContentError(f"{neighbour} must be as the Run left it, got another SHA-256 than {DONE} holds; "
-                                   f"{_anew(folder)}")  # fmt: skip
+            raise _damaged(folder, f"{neighbour} must be as the Run left it, got another SHA-256 than {DONE} holds")
     return found
 
 
@@ -174,7 +173,7 @@ def _finished(path: Path, stamp: tuple) -> Finished:
     content = files.read_json(path, _anew(path.parent))
     found = typed(content, Finished, path, _anew(path.parent))
     if digest({name: value for name, value in content.items() if name != "sum"}) != found.sum:
-        raise FileContentError(f"{path} must match its own checksum; {_anew(path.parent)}")
+        raise _damaged(path.parent, f"{path} must match its own checksum")
     return found
 
 
@@ -200,6 +199,10 @@ def _stamp(path: Path) -> tuple:
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from None
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+
+
+def _damaged(folder: Path, complaint: str) -> FileContentError:
+    return FileContentError(f"{complaint}; {_anew(folder)}")
 
 
 def _anew(folder: Path) -> str:

@@ -68,7 +68,7 @@ class _Worker:
     def __init__(self):
         before = set(multiprocessing.active_children())
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare)
-        with _environment(ALLOCATOR), caller_left_out():
+        with _allocator(), caller_left_out():
             self.pool.submit(os.getpid)  # starts the process
         self._process = next(iter(set(multiprocessing.active_children()) - before), None)
 
@@ -90,12 +90,12 @@ def _follow_parent() -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str]):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: value for name, value in values.items() if before[name] is None})
+def _allocator():
+    """Give the processes that are started here our allocator's settings, unless the user has set them."""
+    added = {name: value for name, value in ALLOCATOR.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
+        for name in added:
+            del os.environ[name]
