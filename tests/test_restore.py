@@ -19,7 +19,7 @@ from hinas_nb.experiment.runs import REVISIONS, canonical
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.scoring import evaluate
-from hinas_nb.training import loops
+from hinas_nb.training import hardware
 from hinas_nb.use import networks, restore
 from hinas_nb.use.networks import RestoreError, TrainedRun
 
@@ -111,7 +111,7 @@ def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoi
 def test_the_compiled_engine_compiles_for_every_size_and_restores_alike(tmp_path, denoiser, monkeypatch):
     asked = []
     monkeypatch.setattr(torch, "compile", lambda net, dynamic: asked.append(dynamic) or net)
-    monkeypatch.setattr(loops, "has_compiler", lambda: True)
+    monkeypatch.setattr(hardware, "has_compiler", lambda: True)
     pictures.write(tmp_path / "in.png", picture(1, 8))
     for engine in ("torch", "compiled"):
         target = tmp_path / f"{engine}.png"

@@ -13,7 +13,7 @@ from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.running.store import RunFolder
 from hinas_nb.speed import cost
 from hinas_nb.training.loops import score
-from hinas_nb.training.search import _State, search, weight_lr
+from hinas_nb.training.search import _State, candidate, search, weight_lr
 
 #: Losses of the first three W and A steps. If these move, old Runs must not be served: raise REVISIONS["search"].
 GOLDEN_WEIGHT = [0.7445211, 0.3683218, 0.3879104]
@@ -192,7 +192,7 @@ def test_every_switch_searches(tmp_path, changes):
 def test_random_search_trains_and_picks_a_candidate(tmp_path):
     records, place = run(tmp_path, strategy="random", candidates=3)
     assert all(record.architecture_loss is None and record.validation_psnr is None for record in records)
-    candidates = [state(strategy="random", candidates=3)._random("candidates", i) for i in range(3)]
+    candidates = [candidate(config(strategy="random", candidates=3), index) for index in range(3)]
     assert Genotype.from_json(place.read_text("genotype.json")) in candidates
 
 
@@ -226,8 +226,8 @@ def test_beta_decay_adds_its_gradient_and_leaves_the_loss():
 
 
 def test_random_architectures_obey_the_space():
-    basic = state(strategy="random", candidates=3, space={"layerwise": False, "levels": (0, 1, 1)})
-    drawn = [basic._random("architectures", step) for step in range(20)]
+    basic = config(strategy="random", candidates=20, space={"layerwise": False, "levels": (0, 1, 1)})
+    drawn = [candidate(basic, index) for index in range(20)]
     assert all(len(set(genotype.cells)) == 1 and genotype.levels == (0, 1, 1) for genotype in drawn)
     assert len(set(drawn)) > 10
 

@@ -13,8 +13,9 @@ from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.running.store import RunFolder
 from hinas_nb.settings import ConfigError
-from hinas_nb.training import loops
-from hinas_nb.training.loops import has_compiler, score, validate
+from hinas_nb.training import hardware
+from hinas_nb.training.hardware import has_compiler
+from hinas_nb.training.loops import score, validate
 from hinas_nb.training.train import _State, learning_rate, train
 
 GENOTYPE = random_genotype(2, 2, torch.Generator().manual_seed(0))
@@ -56,7 +57,7 @@ def test_compiled_steps_are_the_same():
 
 
 def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
-    monkeypatch.setattr(loops, "has_compiler", lambda: False)
+    monkeypatch.setattr(hardware, "has_compiler", lambda: False)
     with pytest.raises(ValueError, match=r"torch.compile needs a C\+\+ compiler, got none"):
         state(compiled=True)
 
@@ -71,18 +72,18 @@ def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
 def test_mixed_precision_is_the_default_on_cuda_and_a_choice_elsewhere(device, asked, able, mixed, monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: seen.append((kind, dtype, enabled)))
-    monkeypatch.setattr(loops, "has_bfloat16", lambda: able)
-    loops.autocast(torch.device(device), asked)
+    monkeypatch.setattr(hardware, "_has_bfloat16", lambda: able)
+    hardware.autocast(torch.device(device), asked)
     assert seen == [(device, torch.bfloat16, mixed)]
 
 
 def test_batches_go_to_cuda_from_pinned_memory():
     images, calls = Mock(), []
     images.pin_memory.return_value.to.side_effect = lambda device, non_blocking: calls.append((device, non_blocking))
-    loops.sent(images, torch.device("cuda"))
+    hardware.to_device(images, torch.device("cuda"))
     assert calls == [(torch.device("cuda"), True)]
     batch = torch.rand(1, 1, 2, 2)
-    assert torch.equal(loops.sent(batch, torch.device("cpu")), batch)
+    assert torch.equal(hardware.to_device(batch, torch.device("cpu")), batch)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_the_weights_best_on_v_are_written(tmp_path):
     best = max(records, key=lambda r: score(r.validation_psnr, r.validation_ssim))
     assert [r for r in records if r.best][-1] is best
     net = network.load(place.path / "weights.safetensors")
-    found = validate(net, state().validation, torch.device("cpu"), 2)
+    found = validate(net, state().validation, config(), torch.device("cpu"))
     assert found == pytest.approx((best.validation_psnr, best.validation_ssim), rel=1e-5)
     assert net.trained["sigma"] == 50 and net.trained["task"] == "denoise" and net.genotype == GENOTYPE
 
@@ -117,7 +118,7 @@ def test_patches_restored_exactly_are_left_out_of_the_mean():
     degraded[1] = clean[1]
 
     def mean(pairs):
-        return validate(lambda images: images, pairs, torch.device("cpu"), 2)[0]
+        return validate(lambda images: images, pairs, config(), torch.device("cpu"))[0]
 
     pairs = clean / 2, degraded / 2
     assert mean(pairs[::-1]) == pytest.approx(-20 * math.log10(0.05), abs=1e-4)

@@ -21,7 +21,7 @@ from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.method.supernet import Supernet
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
-from hinas_nb.training.loops import has_compiler
+from hinas_nb.training.hardware import has_compiler
 
 PHASES = {"W": "weights", "A": "architecture"}
 PEAK = "matrix product"  # the arm that shows what the machine can do

@@ -30,7 +30,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Scale = Literal[2, 3, 4]
 DataName = Annotated[str, AfterValidator(catalog.absolute)]  # a worker's working folder may be another
 Fold = Literal[2, 4]
-#: What networks compute in: None is bfloat16 autocast on CUDA and float32 elsewhere (see `loops.precision`).
+#: What networks compute in: None is bfloat16 autocast on CUDA and float32 elsewhere (see `hardware.autocast`).
 Precision = Literal["float32", "bfloat16"]
 Crop = Annotated[int, Field(ge=16)]
 SigmaRange = tuple[NonNegative, Positive]  # lowest and highest, grey levels (0-255)

@@ -163,7 +163,7 @@ def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]
 
 def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     from hinas_nb.scoring import evaluate
-    from hinas_nb.training import loops
+    from hinas_nb.training.hardware import compiled
 
     net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).eval()
     image = _told(net, image)
@@ -177,7 +177,7 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     else:
         net, halo = net.folded(), net.halo
     if arm.engine == "compiled":
-        net = loops.compiled(net, dynamic=True)
+        net = compiled(net, dynamic=True)
     return lambda: evaluate.restore(net, image, halo)
 
 

@@ -15,33 +15,20 @@ from torch import Tensor, nn
 from hinas_nb import comparators, data
 from hinas_nb.experiment.config import Comparator, TrainConfig
 from hinas_nb.method.genotype import Genotype
-from hinas_nb.method.losses import restoration_loss
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.method.operations import near_identity, seeded
 from hinas_nb.provenance import peak_memory_mib
-from hinas_nb.training.loops import (
-    Nowhere,
-    at_once,
-    autocast,
-    compiled,
-    held_out,
-    one_cycle,
-    pack,
-    score,
-    sent,
-    set_lr,
-    unpack,
-    validate,
-)
+from hinas_nb.training import loops
+from hinas_nb.training.checkpoints import Nowhere, pack, unpack
+from hinas_nb.training.hardware import compiled
+from hinas_nb.training.loops import score, validate
 
 RANGE_LEVELS = 5  # a range of sigmas is validated at so many, evenly spaced
-#: Departs: the release clips by value at 5, with which the published learning rate diverges here; by norm it learns.
-CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class TrainRecord:
-    """The steps since the last validation: mean loss, last learning rate; PSNR in dB on V."""
+    """The steps since the last validation: their mean loss and last learning rate; PSNR in dB on V."""
 
     step: int
     loss: float
@@ -77,11 +64,11 @@ def train(
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """sgd: polynomial decay of power 0.9, as released; adamw: one cycle, up for a tenth, then half a cosine."""
+    """Return SGD's learning rate, a polynomial decay of power 0.9 as released, or AdamW's, one cycle of all steps."""
     progress = step / config.steps
     if config.optimizer == "sgd":
         return config.lr * (1 - progress) ** 0.9
-    return one_cycle(progress, config.lr)
+    return loops.one_cycle(progress, config.lr)
 
 
 class _State:
@@ -98,7 +85,7 @@ class _State:
         if config.sigma_range:
             sigmas = tuple(torch.linspace(*config.sigma_range, RANGE_LEVELS).tolist())
         # V and its noise are the same for every training seed of a data set.
-        self.validation = held_out(validation, config, seed=0, sigmas=sigmas, **common)
+        self.validation = loops.validation_pairs(validation, config, seed=0, sigmas=sigmas, **common)
         with seeded(data.stream(config.seed, "network").initial_seed()):
             self.net = _network(config, genotype)
         if config.near_identity:
@@ -113,12 +100,12 @@ class _State:
         self.best_score = -math.inf
 
     def interval(self, first: int, last: int) -> TrainRecord:
+        """Take the steps from `first` to `last`, score the network on V and keep its weights if they are the best."""
         began, losses = time.perf_counter(), []
         self.net.train()
         for step in range(first, last):
             losses.append(self._step(step))
-        config = self.config
-        psnr, ssim = validate(self.net.eval(), self.validation, self.device, at_once(config), config.precision)
+        psnr, ssim = validate(self.net.eval(), self.validation, self.config, self.device)
         better = score(psnr, ssim) > self.best_score
         if better:
             self.best_score = score(psnr, ssim)
@@ -135,26 +122,19 @@ class _State:
         )
 
     def _step(self, step: int) -> float:
-        set_lr(self.optimizer, learning_rate(self.config, step))
-        degraded, clean = (sent(images, self.device) for images in self.pairs.batch(step))
-        self.optimizer.zero_grad(set_to_none=True)
-        with autocast(self.device, self.config.precision):
-            restored = self.stepped(degraded.contiguous(memory_format=torch.channels_last))
-        loss = restoration_loss(restored, clean, self.config.loss.fidelity, self.config.loss.ssim_weight)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
-        self.optimizer.step()
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ValueError(f"loss must stay finite, got {value} at step {step}; lower lr={self.config.lr}")
-        return value
+        loops.set_lr(self.optimizer, learning_rate(self.config, step))
+        network = lambda image: self.stepped(image.contiguous(memory_format=torch.channels_last))  # noqa: E731
+        pair, parameters = self.pairs.batch(step), list(self.net.parameters())
+        remedy = f" at step {step}; lower lr={self.config.lr}"
+        return loops.step(network, pair, self.optimizer, parameters, self.config, self.device, remedy=remedy)
 
     def checkpoint(self, steps_done: int) -> tuple[dict[str, Tensor], dict]:
+        """Return all that a later process needs to go on: tensors, and what is no tensor."""
         tensors = pack(net=self.net, optimizer=self.optimizer, best=self.best)
         return tensors, {"steps_done": steps_done, "best_score": self.best_score}
 
     def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:
-        """Restore a checkpoint; the number of steps done."""
+        """Restore a checkpoint and return the number of steps done."""
         if saved is None:
             return 0
         tensors, meta = saved

@@ -10,7 +10,7 @@ from hinas_nb import comparators, files, provenance
 from hinas_nb.method import network
 from hinas_nb.running import notes
 from hinas_nb.speed import export
-from hinas_nb.training import loops
+from hinas_nb.training import hardware
 
 WEIGHTS = "weights.safetensors"
 #: Budgets from the best to the least trained; others stand before smoke.
@@ -109,7 +109,7 @@ def load(weights: Path, task: str, scale: int | None, engine: str, device: str):
         found = export.session(weights if exported else network.load(weights), torch.get_num_threads())
     else:
         found = comparators.load(weights, provenance.resolve_device(device)).folded()
-        found = loops.compiled(found, dynamic=True) if engine == "compiled" else found
+        found = hardware.compiled(found, dynamic=True) if engine == "compiled" else found
     if found.task != task:
         raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
     if scale is not None and found.scale != scale:

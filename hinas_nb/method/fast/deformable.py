@@ -32,7 +32,7 @@ class DeformableConv2d(nn.Conv2d):
 
 
 class DeformableBranch(nn.Module):
-    """`def_3` on `edges` edges that read the same tensor: a branch of the super-cell, which gives it the last two.
+    """`def_3` on `edges` edges that read the same feature; the super-cell hands it `norm` and `add`.
 
     norm: running statistics of every edge. add: (total, raw, scale, norm, chosen) -> total + scale * normalised raw.
     """
@@ -46,19 +46,19 @@ class DeformableBranch(nn.Module):
         self.norm, self.add = norm, add
 
     def forward(self, total: Tensor, activated: Tensor, scale: Tensor, chosen: list[int]) -> Tensor:
-        """`total` and the normalised outputs of the chosen edges times `scale`; changes `total`."""
+        """Add the normalised outputs of the chosen edges, times `scale`, to `total` in place, and return it."""
         raw = self.raw(activated, chosen).contiguous(memory_format=torch.channels_last)
         return self.add(total, raw, scale, self.norm, chosen)
 
     def raw(self, activated: Tensor, chosen: list[int]) -> Tensor:
-        """Outputs of the chosen edges before their batch norm, stacked in the channels."""
+        """Return the outputs of the chosen edges before their batch norm, stacked in the channels."""
         weight, bias = self.offset_weight[chosen].flatten(0, 1), self.offset_bias[chosen].flatten()
         offsets = F.conv2d(activated, weight, bias, padding=1).split(2 * TAPS, dim=1)
         return torch.cat([deform(activated, by, self.weight[edge]) for by, edge in zip(offsets, chosen)], dim=1)
 
     @torch.no_grad()
     def copy_to(self, module: nn.Sequential, edge: int) -> None:
-        """Give a derived operation (activation, convolution, batch norm) the weights of one edge."""
+        """Give a single operation (activation, convolution, batch norm) the weights of one edge."""
         _, convolution, norm = module
         convolution.weight.copy_(self.weight[edge])
         convolution.offsets.weight.copy_(self.offset_weight[edge])
@@ -72,7 +72,7 @@ def deform(
     offsets: Float[Tensor, "batch 18 height width"],
     weight: Float[Tensor, "outputs inputs 3 3"],
 ) -> Float[Tensor, "batch outputs height width"]:
-    """The 3x3 convolution whose taps are moved by `offsets`: down and to the right, in pixels, row by row."""
+    """Return the 3x3 convolution whose taps are moved by `offsets`: down and to the right, in pixels, row by row."""
     batch, inputs, height, width = feature.shape
     wide = torch.promote_types(weight.dtype, torch.float32)  # places need more digits than bfloat16 has
     offsets = offsets.to(wide).clamp(-MAX_OFFSET, MAX_OFFSET).view(batch, TAPS, 2, height, width)

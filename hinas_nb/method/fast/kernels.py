@@ -1,4 +1,4 @@
-"""Batch norm, depthwise and 1x1 convolutions at the speed of memory: the same numbers from stock tensor operations.
+"""Batch norm, depthwise and 1x1 convolutions at the speed of memory, from torch's own tensor operations.
 
 In channels-last memory a batch of images is a matrix, pixels x channels. torch's batch norm walks it row by row, and
 a row of 10 or 60 channels fills no vector register: 3 ms where memory needs 0.1. Laid out, without copying, as rows
@@ -25,18 +25,18 @@ Channels = Float[Tensor, " channels"]
 
 
 def pixels(images: Images) -> Pixels:
-    """The matrix that a channels-last tensor is in memory (others are copied)."""
+    """Return the matrix that a channels-last tensor is in memory (others are copied)."""
     return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1]).contiguous()
 
 
 def images(matrix: Pixels, like: Images) -> Images:
-    """The channels-last tensor of a matrix, with the batch and sides of `like`."""
+    """Return the channels-last tensor of a matrix, with the batch and sides of `like`."""
     batch, _, height, width = like.shape
     return matrix.view(batch, height, width, matrix.shape[1]).permute(0, 3, 1, 2)
 
 
 def moments(*matrices: Pixels) -> tuple[Float[Tensor, "matrices channels"], Float[Tensor, "matrices channels"]]:
-    """Mean and biased variance of every matrix per channel, at least in float32."""
+    """Return mean and biased variance of every matrix per channel, in float32 or better."""
     mean, var = zip(*(_row_moments(_wide(_accurate(matrix))) for matrix in matrices))
     sizes = len(matrices), -1, matrices[0].shape[1]
     mean, var = torch.stack(mean).view(sizes), torch.stack(var).view(sizes)
@@ -51,7 +51,7 @@ def _row_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
-    """shift + scale * images, channels-last; no view, so that what follows may work in place."""
+    """Return shift + scale * images, channels-last; it is no view, so what follows may work in place."""
     result = torch.empty_like(images, memory_format=torch.channels_last)
     rows = _wide(pixels(images))
     scale, shift = _tiled(rows, torch.stack((scale, shift)))
@@ -60,21 +60,21 @@ def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
 
 
 def add_scaled(total: Pixels, matrices: list[Pixels], scales: Float[Tensor, "matrices channels"]) -> None:
-    """total += matrix * scale for every matrix, in place."""
+    """Add matrix * scale to `total` for every matrix, in place."""
     rows = _wide(total)
     for matrix, scale in zip(matrices, _tiled(rows, scales)):
         rows.addcmul_(_wide(matrix.to(total.dtype)), scale)
 
 
 def subtract(matrices: list[Pixels], shifts: Float[Tensor, "matrices channels"]) -> None:
-    """matrix -= shift for every matrix, in place."""
+    """Subtract its shift from every matrix, in place."""
     rows = [_wide(matrix) for matrix in matrices]
     for one, shift in zip(rows, _tiled(rows[0], shifts)):
         one.sub_(shift)
 
 
 def products(gradient: Pixels, matrices: list[Pixels]) -> Float[Tensor, "1+matrices channels"]:
-    """Sums over the pixels: of the gradient and, for every matrix, of gradient * matrix."""
+    """Return sums over the pixels: of the gradient and, for every matrix, of gradient * matrix."""
     rows, channels = _wide(_accurate(gradient)), gradient.shape[1]
     zeros, ones = rows.new_zeros(rows.shape[1]), rows.new_ones(rows.shape[1])
     found = [_row_products(rows, _wide(_accurate(matrix)), zeros, ones) for matrix in matrices]
@@ -82,7 +82,7 @@ def products(gradient: Pixels, matrices: list[Pixels]) -> Float[Tensor, "1+matri
 
 
 def _row_products(gradient: Tensor, rows: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums per column: of gradient * (rows - mean) * inverse, and of the gradient."""
+    """Return sums per column: of gradient * (rows - mean) * inverse, and of the gradient."""
     if rows.device.type != "cpu":  # without a weight, CUDA's function gives empty sums and that of MPS fails
         return ((rows - mean) * inverse * gradient).sum(0), gradient.sum(0)
     return torch.ops.aten.native_batch_norm_backward.default(
@@ -91,9 +91,10 @@ def _row_products(gradient: Tensor, rows: Tensor, mean: Tensor, inverse: Tensor)
 
 
 def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tensor, "matrices channels"], sums):
-    """For every centred matrix: the gradient by it, divided by the inverse, of matrix * inverse as a batch norm.
+    """Yield, matrix by matrix, the gradient of a batch norm by its raw input, still without the factor `inverse`.
 
-    sums: what `products` gives, None if the norm's statistics are constants.
+    matrices: the centred raw inputs, whose normalised outputs matrix * inverse all have the same gradient.
+    sums: what `products` gives for them, or None where the norm's statistics are constants.
     """
     rows = _wide(gradient.to(matrices[0].dtype))
     if sums is None:
@@ -106,7 +107,7 @@ def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tens
 
 
 def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: Channels) -> None:
-    """`norm_gradients` for a single matrix, in place."""
+    """Turn `gradient` into that of `norm_gradients` for a single matrix, in place."""
     sums = products(gradient, [matrix])
     rows = _wide(gradient)
     mean, slope = _tiled(rows, _shares(sums, inverse[None], len(gradient)))
@@ -114,7 +115,7 @@ def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: Channels) -> None:
 
 
 def _shares(sums: Tensor, inverse: Tensor, count: int) -> Float[Tensor, "1+matrices channels"]:
-    """Of the mean and of every centred matrix in a batch norm's gradient."""
+    """Return with which weights ones (row 0) and the centred matrices enter the gradient of a batch norm."""
     shares = sums / -count
     shares[1:] *= inverse.square()
     return shares
@@ -129,10 +130,10 @@ def norm_backward(
     training: bool,
     wanted: tuple[bool, bool] = (True, True),
 ) -> tuple[Pixels | None, Channels | None, Channels | None]:
-    """Gradients of `shift + scale * (raw - mean) * inverse` by raw, by scale and by shift.
+    """Return the gradients of `shift + scale * (raw - mean) * inverse` by raw, by scale and by shift.
 
     inverse: 1 / sqrt(variance + epsilon). training: mean and variance are those of `raw`, and follow it.
-    wanted: by raw, by scale; the rest is given where it falls out.
+    wanted: whether the gradients by raw and by scale are; one that is not wanted, and that by shift, may be None.
     """
     factor, by_scale, by_shift = scale * inverse, None, None
     if training or wanted[1]:
@@ -153,7 +154,7 @@ def norm_backward(
 
 
 def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"], out: Pixels | None = None) -> Pixels:
-    """A 1x1 convolution of each edge's channels, stacked; out: where to write it."""
+    """Return a 1x1 convolution of each edge's channels, stacked; out: where to write it."""
     result, width = torch.empty_like(matrix) if out is None else out, weights.shape[1]
     together = max(1, NARROW // width)
     if together >= len(weights):
@@ -168,28 +169,28 @@ def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"], out: Pix
 def pointwise_gradient(
     gradient: Pixels, matrix: Pixels, weights: Float[Tensor, "edges out into"]
 ) -> Float[Tensor, "edges out into"]:
-    """The gradient of `pointwise` by its weights. All of the product is faster than its blocks by themselves."""
+    """Return the gradient of `pointwise` by its weights; one product with all edges is faster than one per edge."""
     edges, channels, _ = weights.shape
     whole = product(gradient, matrix).view(edges, channels, edges, channels)
     return whole.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
 
 def multiply(left: Float[Tensor, "rows some"], right: Float[Tensor, "some columns"], out: Tensor) -> Tensor:
-    """left @ right, written to `out`, which may be a part of a larger matrix."""
+    """Write left @ right to `out`, which may be a part of a larger matrix, and return it."""
     if out.device.type == "mps":  # where operations have silently left out what is not contiguous
         return out.copy_(left @ right)
     return torch.mm(left, right, out=out)
 
 
 def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
-    """left.T @ right; in parts, as such long columns are slow in one."""
+    """Return left.T @ right, computed in parts: such long columns are slow in one."""
     parts = math.gcd(32, len(left))
     left, right = (matrix.view(parts, -1, matrix.shape[1]) for matrix in (left, right))
     return torch.bmm(left.transpose(1, 2), right).sum(0)
 
 
 def depthwise(images: Images, kernels: Float[Tensor, "channels 1 side side"], dilation: int = 1) -> Images:
-    """Every channel convolved with a kernel of its own; keeps the size."""
+    """Return every channel convolved with a kernel of its own; the size is kept."""
     if _foldable(images, dilation):
         folded = depthwise(_folded(images, dilation), kernels.repeat(dilation, 1, 1, 1))
         return _unfolded(folded, images, dilation)
@@ -204,7 +205,9 @@ def depthwise_backward(
     wanted: tuple[bool, bool],
     dilation: int = 1,
 ) -> tuple[Images | None, Tensor | None]:
-    """Gradients of `depthwise` by its input and by its kernels."""
+    """Return the gradients of `depthwise` by its feature and by its kernels, None where one is not wanted."""
+    if not any(wanted):
+        return None, None
     if _foldable(feature, dilation):
         folded = (_folded(images, dilation) for images in (gradient, feature))
         by_feature, by_kernels = depthwise_backward(*folded, kernels.repeat(dilation, 1, 1, 1), wanted)
@@ -213,19 +216,18 @@ def depthwise_backward(
             by_kernels.view(dilation, *kernels.shape).sum(0) if wanted[1] else None,
         )
     side = kernels.shape[-1]
-    by_feature = by_kernels = None
-    if wanted[1] and side == 5 and dilation == 1:
-        # A feature that is padded on one side only is seen through one half of the kernel: columns 0-2, then 2-4.
-        left, right = (
-            _convolution_backward(gradient, padded, kernels[..., :3], (2, 0), 1, (False, True))[1]
-            for padded in _padded_columns(feature)
-        )
-        by_kernels = torch.cat([left, right[..., 1:]], dim=-1)
-    if wanted[0] or (wanted[1] and by_kernels is None):
-        rest, padding = (wanted[0], wanted[1] and by_kernels is None), dilation * (side // 2)
-        by_feature, other = _convolution_backward(gradient, feature, kernels, (padding, padding), dilation, rest)
-        by_kernels = other if by_kernels is None else by_kernels
-    return by_feature, by_kernels
+    padding = [dilation * (side // 2)] * 2
+    if not (wanted[1] and side == 5 and dilation == 1):
+        return _convolution_backward(gradient, feature, kernels, padding, dilation, wanted)
+    # A feature that is padded on one side only is seen through one half of the kernel: columns 0-2, then 2-4.
+    left, right = (
+        _convolution_backward(gradient, padded, kernels[..., :3], [2, 0], 1, (False, True))[1]
+        for padded in _padded_columns(feature)
+    )
+    by_feature = None
+    if wanted[0]:
+        by_feature, _ = _convolution_backward(gradient, feature, kernels, padding, dilation, (True, False))
+    return by_feature, torch.cat([left, right[..., 1:]], dim=-1)
 
 
 def _foldable(images: Images, dilation: int) -> bool:
@@ -233,9 +235,9 @@ def _foldable(images: Images, dilation: int) -> bool:
 
 
 def _folded(images: Images, dilation: int) -> Images:
-    """Pixels `dilation` apart as neighbours, those between them as other images and channels.
+    """Return a copy in which pixels `dilation` apart are neighbours; those between are other images and channels.
 
-    In this copy a convolution with that dilation has none, and is several times faster.
+    There a convolution with that dilation is one without, several times faster.
     """
     batch, _, height, width = images.shape
     grid = images.permute(0, 2, 3, 1).reshape(batch, height // dilation, dilation, width // dilation, -1)
@@ -249,7 +251,10 @@ def _unfolded(folded: Images, like: Images, dilation: int) -> Images:
 
 
 def _padded_columns(feature: Images) -> tuple[Images, Images]:
-    """With two columns of zeros on the left, and on the right; one memory: a row's left ones end the last row."""
+    """Return the feature with two columns of zeros on the left, and with two on the right.
+
+    Both lie in one memory: the zeros on the left of a row are those on the right of the row before.
+    """
     batch, channels, height, width = feature.shape
     memory = feature.new_empty(2 + batch * height * (width + 2), channels)
     left, right = (part.view(batch, height, width + 2, channels) for part in (memory[:-2], memory[2:]))
@@ -258,7 +263,7 @@ def _padded_columns(feature: Images) -> tuple[Images, Images]:
     return left.permute(0, 3, 1, 2), right.permute(0, 3, 1, 2)
 
 
-def _convolution_backward(gradient, feature, kernels, padding: tuple[int, int], dilation: int, wanted):
+def _convolution_backward(gradient, feature, kernels, padding: list[int], dilation: int, wanted: tuple[bool, bool]):
     groups, spread = kernels.shape[0], [dilation, dilation]
     return torch.ops.aten.convolution_backward.default(
         gradient, feature, kernels, None, [1, 1], padding, spread, False, [0, 0], groups, [*wanted, False]
@@ -266,12 +271,12 @@ def _convolution_backward(gradient, feature, kernels, padding: tuple[int, int], 
 
 
 def _accurate(matrix: Pixels) -> Pixels:
-    """Sums over pixels need more than 16 bits."""
+    """Return the matrix in float32 or better: sums over pixels need more than 16 bits."""
     return matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.float()
 
 
 def _wide(matrix: Pixels) -> Tensor:
-    """The same memory in rows of at least `WIDE` numbers, where the number of pixels allows."""
+    """Return the same memory in rows of at least `WIDE` numbers, where the number of pixels allows."""
     return matrix.view(_wide_shape(*matrix.shape))
 
 
@@ -284,7 +289,7 @@ def _wide_shape(count: int, channels: int) -> tuple[int, int]:
 
 
 def _tiled(rows: Tensor, vectors: Float[Tensor, "vectors channels"]) -> tuple[Tensor, ...]:
-    """The vectors as long and as exact as a row."""
+    """Return the vectors repeated to a row's length, in its dtype."""
     count, channels = vectors.shape
     repeated = vectors.to(rows.dtype)[:, None].expand(count, rows.shape[1] // channels, channels)
     return repeated.reshape(count, -1).unbind()  # quicker than repeat

@@ -1,11 +1,8 @@
-"""The super-cell: every edge of a cell with every candidate operation, computed source by source (eqs. 1-3).
+"""The super-cell of `method.supercell`, computed source by source: the same numbers in values and gradients, sooner.
 
-All edges that leave one source read the same activated tensor, so one convolution per kind of operation serves
-them all (edges are stacked in the channels), and the alpha-weighted sum over normalised branches is a scaled sum of
-the raw convolution outputs: the normalised ones are never made, and what is cheap to compute again is not kept. The
-plain sum over edges, written from the equations with stock modules, lives in `plain`; both agree in
-values and gradients.
-Notebook `02_search_space` shows a one-hot super-cell equal to the derived cell.
+All edges that leave one source read the same activated feature, so one convolution per candidate serves them all
+(edges are stacked in the channels, see `branches`). The alpha-weighted sum of normalised outputs is a scaled sum of the
+raw ones, so the normalised ones are never made, and what is cheap to compute again is not kept.
 """
 
 from collections import defaultdict
@@ -18,17 +15,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hinas_nb.method.fast import kernels
-from hinas_nb.method.fast.branches import Convolution, Norm, Separable, Source, centre
+from hinas_nb.method.fast.branches import Branch, Convolution, FirstHalf, Norm, Separable, Source, centre
 from hinas_nb.method.fast.deformable import DeformableBranch
 from hinas_nb.method.fast.kernels import Pixels
 from hinas_nb.method.genotype import KINDS, OPERATIONS, SLOPE, edges
 
 
 class SuperCell(nn.Module):
-    """All candidate operations on all edges of one cell.
+    """All candidate operations on all edges of one cell; `width` is the channels of a node.
 
-    width: channels of a node. operations: a subset of `OPERATIONS`, in that order.
-    Batch norms have no affine part; their running statistics serve evaluation.
+    `branches[source][name]` holds the weights of one candidate on all edges that leave a source, which go to the nodes
+    `targets[source]` and stand in the rows `rows[source]` of alpha.
     """
 
     def __init__(self, nodes: int, width: int, operations: tuple[str, ...] = OPERATIONS):
@@ -48,12 +45,13 @@ class SuperCell(nn.Module):
         before: Float[Tensor, "batch width height width_px"],
         weights: Float[Tensor, "edges operations"],
     ) -> Float[Tensor, "batch nodes*width height width_px"]:
-        """The cell's output for softmaxed or one-hot alphas.
+        """Return the nodes, stacked in the channels, for softmaxed or one-hot alphas.
 
         previous, before: h_{l-1} and h_{l-2}. An operation whose weight is exactly zero is not computed, unless
         the weights want a gradient.
         """
-        pending = self._leave(0, previous, weights, None)  # sums of the nodes to come, stacked in the channels
+        # What the nodes to come have been sent so far, stacked in the channels; the first of them is complete.
+        pending = self._leave(0, previous, weights, None)
         pending = self._leave(1, before, weights, pending)
         outputs = []
         for node in range(self.nodes - 1):
@@ -74,7 +72,7 @@ class SuperCell(nn.Module):
         self.branches[source][name].copy_to(operation, self.targets[source].index(node))
 
     def _leave(self, source: int, feature: Tensor, weights: Tensor, pending: Pixels | None) -> Pixels:
-        """`pending` and what one source sends to the nodes after it."""
+        """Return `pending` plus what one source sends to the nodes after it."""
         weights = weights[self.rows[source]]
         groups = self._groups(weights)
         if list(groups.values()) == [list(range(len(weights)))]:
@@ -88,7 +86,7 @@ class SuperCell(nn.Module):
         return sent if pending is None else pending + sent
 
     def _groups(self, weights: Tensor) -> dict[tuple[int, ...], list[int]]:
-        """Edges by the columns of the operations they need."""
+        """Group a source's edges by the operations they need, which are columns of alpha."""
         if weights.requires_grad:
             needed = torch.ones_like(weights, dtype=torch.bool)
         else:
@@ -100,13 +98,14 @@ class SuperCell(nn.Module):
         return groups
 
     def _send(self, source, feature, columns, chosen: list[int], weights, pending) -> Pixels:
-        """Weighted operations of the chosen edges, stacked in the channels, on top of `pending`."""
-        skip = next((column for column in columns if self.operations[column] == "skip"), None)
-        branches = {column: self.branches[source][self.operations[column]] for column in columns if column != skip}
-        batched = {column: branch for column, branch in branches.items() if isinstance(branch, Convolution | Separable)}
+        """Return `pending` plus the weighted operations of the chosen edges, stacked in the channels."""
+        names = {column: self.operations[column] for column in columns}
+        skip = next((column for column, name in names.items() if name == "skip"), None)
+        branches = {column: self.branches[source][name] for column, name in names.items() if name != "skip"}
+        batched = {column: branch for column, branch in branches.items() if isinstance(branch, Branch)}
         batched = dict(sorted(batched.items(), key=lambda item: isinstance(item[1], Separable)))
         stacks = [_choose(stack, chosen) for branch in batched.values() for stack in branch.kernels()]
-        if torch.is_autocast_enabled(feature.device.type):  # a Function of our own has to see to it itself
+        if torch.is_autocast_enabled(feature.device.type):  # it casts what enters torch's layers, not our function
             dtype = torch.get_autocast_dtype(feature.device.type)
             feature, stacks = feature.to(dtype), [stack.to(dtype) for stack in stacks]
         total = _Send.apply(pending, feature, weights, [*batched], skip, [*batched.values()], chosen, *stacks)
@@ -118,34 +117,34 @@ class SuperCell(nn.Module):
 
 
 class _Send(torch.autograd.Function):
-    """`pending` and the weighted operations of some edges of one source, both passes by hand.
+    """`pending` plus the weighted operations of some edges of one source, both passes by hand.
 
-    Of every branch its raw output is kept, centred, and of a separable one the first half's too; what else the
-    gradients need is computed again, and only if they are wanted.
+    Kept for the backward pass are the centred raw outputs, the first halves of separable candidates among them; the
+    rest is computed again, and only where a gradient wants it.
     """
 
     @staticmethod
     def forward(ctx, pending, feature, weights, columns, skip, branches, chosen, *stacks):
-        """columns: those of `weights` that belong to the branches, dense ones first; skip: that of `skip`, or None."""
-        source, own, kept = Source(feature, len(weights)), _dealt(stacks, branches), []
+        """Compute the sum; columns: those of `weights` that belong to the branches, dense ones first, and to `skip`."""
+        source, kernels_of, kept = Source(feature, len(weights)), _by_branch(stacks, branches), []
         total = source.skipped(pending, None if skip is None else weights[:, skip])
         if branches:
-            dense = sum(len(branch.norms) == 1 for branch in branches)
-            separable, theirs = branches[dense:], own[dense:]
-            raws = [branch.first(source, *given) for branch, given in zip(branches[:dense], own)]
+            dense = sum(isinstance(branch, Convolution) for branch in branches)
+            separable, theirs = branches[dense:], kernels_of[dense:]
+            raws = [branch.first(source, given) for branch, given in zip(branches[:dense], kernels_of)]
             rooms = source.rooms(2 * len(separable))
             halves, seconds = rooms[: len(separable)], rooms[len(separable) :]
             for branch, half, given in zip(separable, halves, theirs):
-                branch.first(source, half, *given)
-            inverse = last = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
+                branch.first(source, half, given)
+            first_inverse = inverse = centre(raws + halves, [branch.norms[0] for branch in branches], chosen)
             if separable:
-                for branch, *some, given in zip(separable, halves, inverse[dense:], seconds, theirs):
-                    branch.second(source, *some, *given)
+                for branch, half, of_half, out, given in zip(separable, halves, inverse[dense:], seconds, theirs):
+                    branch.second(source, half, of_half, out, given)
                 by_second = centre(seconds, [branch.norms[1] for branch in separable], chosen)
-                raws, last = raws + seconds, torch.cat((inverse[:dense], by_second))
-            scales = weights[:, columns].T.repeat_interleave(feature.shape[1], dim=1) * last
+                raws, inverse = raws + seconds, torch.cat((inverse[:dense], by_second))
+            scales = weights[:, columns].T.repeat_interleave(feature.shape[1], dim=1) * inverse
             kernels.add_scaled(total, raws, scales)
-            kept = [inverse[dense:], last, scales, *raws, *halves]
+            kept = [first_inverse[dense:], inverse, scales, *raws, *halves]
         ctx.columns, ctx.skip, ctx.branches = columns, skip, branches
         ctx.training = any(branch.norms[0].training for branch in branches)
         ctx.save_for_backward(feature, weights, *stacks, *kept)
@@ -154,39 +153,45 @@ class _Send(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        branches, gradient = ctx.branches, gradient.contiguous()
-        want_pending, want_feature, want_weights = ctx.needs_input_grad[:3]
-        count = sum(branch.stacks for branch in branches)
-        wanted = _dealt(ctx.needs_input_grad[7:], branches)
+        branches, skip, by_sent = ctx.branches, ctx.skip, gradient.contiguous()
+        want_pending, want_feature, want_weights, _, _, _, _, *want_stacks = ctx.needs_input_grad
         feature, weights, *rest = ctx.saved_tensors
-        source, own, kept = Source(feature, len(weights)), _dealt(rest, branches), rest[count:]
+        stacks, kept = rest[: len(want_stacks)], rest[len(want_stacks) :]
+        source = Source(feature, len(weights))
         by_weights = torch.zeros_like(weights) if want_weights else None
-        by_activated, by_stacks = None, [None] * count
+        by_activated, by_stacks = None, [None] * len(stacks)
         if branches:
-            inverse, last, scales, *kept = kept
-            raws, halves = kept[: len(branches)], kept[len(branches) :]
-            sums = kernels.products(gradient, raws)
+            half_inverse, inverse, scales, *outputs = kept
+            raws, halves = outputs[: len(branches)], outputs[len(branches) :]
+            sums = kernels.products(by_sent, raws)
             if want_weights:
-                by_weights[:, ctx.columns] = (
-                    (sums[1:] * last).unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
+                by_scales = sums[1:] * inverse
+                by_weights[:, ctx.columns] = by_scales.unflatten(1, (len(weights), -1)).sum(2).T.to(weights.dtype)
+            if want_feature or any(want_stacks):
+                first_halves = [FirstHalf(*one, ctx.training) for one in zip(halves, half_inverse)]
+                of_branch = zip(
+                    branches,
+                    _by_branch(stacks, branches),
+                    _by_branch(want_stacks, branches),
+                    kernels.norm_gradients(by_sent, raws, inverse, sums if ctx.training else None),
+                    scales,
+                    [None] * (len(branches) - len(halves)) + first_halves,
                 )
-            if want_feature or any(ctx.needs_input_grad[7:]):
                 by_stacks = []
-                by_raws = kernels.norm_gradients(gradient, raws, last, sums if ctx.training else None)
-                inner = [None] * (len(branches) - len(halves)) + [(*one, ctx.training) for one in zip(halves, inverse)]
-                for branch, want, *given in zip(branches, wanted, by_raws, scales, inner, own):
-                    by_activated, *by_own = branch.gradients(source, (want_feature, *want), by_activated, *given)
+                for branch, given, wanted, by_raw, scale, first_half in of_branch:
+                    by_activated, by_own = branch.gradients(
+                        source, given, wanted, by_raw, scale, by_activated, want_feature, first_half
+                    )
                     by_stacks += by_own
-        skip = None if ctx.skip is None else weights[:, ctx.skip]
-        by_feature = source.gradient(gradient, by_activated, skip) if want_feature else None
+        skip_weights = None if skip is None else weights[:, skip]
+        by_feature = source.gradient(by_sent, by_activated, skip_weights) if want_feature else None
         if want_weights and skip is not None:
-            by_weights[:, ctx.skip] = source.skipped_gradient(gradient)
-        by_pending = gradient if want_pending else None
-        return by_pending, by_feature, by_weights, None, None, None, None, *by_stacks
+            by_weights[:, skip] = source.skip_gradient(by_sent)
+        return by_sent if want_pending else None, by_feature, by_weights, None, None, None, None, *by_stacks
 
 
 class _AddNormalised(torch.autograd.Function):
-    """total += scale * batch_norm(raw), keeping only `raw`."""
+    """total + scale * batch_norm(raw), written to `total`; kept for the backward pass is `raw` alone."""
 
     @staticmethod
     def forward(ctx, total, raw, scale, norm, chosen):
@@ -217,10 +222,10 @@ def _branch(name: str, edges: int, width: int) -> nn.Module:
     return (Separable if KINDS[name].separable else Convolution)(name, edges, width)
 
 
-def _dealt(stacks, branches) -> list[list]:
-    """To every branch its own."""
+def _by_branch(stacks, branches: list[Branch]) -> list[tuple]:
+    """Return what belongs to each branch's kernels, by name; `stacks` has it for one kernel after the other."""
     stacks = iter(stacks)
-    return [list(islice(stacks, branch.stacks)) for branch in branches]
+    return [branch.Kernels(*islice(stacks, len(branch.Kernels._fields))) for branch in branches]
 
 
 def _choose(stacked: Tensor, chosen: list[int]) -> Tensor:
