@@ -9,20 +9,47 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+import symtable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hinas_nb.batch import parameters
-from hinas_nb.batch.parameters import NotebookError, Parameter
+import yaml
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 PROMISES = ("Question", "Answer", "Cost", "Reads", "Writes")
-#: Code whose assignments don't reach the cells.
-OWN_NAMES = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
-    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
-)
+#: What annotations of parameters are made of, such as `list[float]`.
+TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
+EXAMPLES = {"bool": " (true or false)", "list": " such as [30, 50]", "dict": ' such as {"train.steps": 200}'}
+
+
+class NotebookError(ValueError):
+    """A notebook or a parameter that the front door refuses; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of the tagged cell: its name, its annotation and the value it has when nobody says otherwise."""
+
+    name: str
+    annotation: str
+    default: Any
+
+    def checked(self, value: Any) -> Any:
+        """Return a value as the annotation has it, or raise pydantic's ValidationError."""
+        if value is None and self.default is None:
+            return None
+        kind = eval(self.annotation, {"__builtins__": {}}, TYPES)  # names of TYPES alone, see `_parameter`
+        return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
+
+    def parse(self, text: str, notebook: str) -> Any:
+        """Return the value that a user wrote on the command line. Raises NotebookError."""
+        try:
+            return self.checked(text if self.annotation == "str" else _literal(text))
+        except (ValidationError, yaml.YAMLError):
+            rule = f"{self.annotation}{EXAMPLES.get(self.annotation.partition('[')[0], '')}"
+            raise NotebookError(f"{notebook}: {self.name} must be {rule}, got {text!r}") from None
 
 
 @dataclass(frozen=True)
@@ -45,7 +72,7 @@ class Notebook:
         return self.path.stem
 
     def values(self, assignments: list[str], profile: str) -> dict[str, Any]:
-        """What to inject for `name=value` texts and a profile. Raises NotebookError."""
+        """Return what to inject for `name=value` texts and a profile. Raises NotebookError."""
         values: dict[str, Any] = {"profile": profile}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
@@ -62,7 +89,10 @@ class Notebook:
 
 
 def find(names: list[str], folder: Path) -> list[Path]:
-    """Notebook files for `all`, numbers (`5`, `05`), names or paths; each once, in the order named."""
+    """Return the notebooks for `all`, numbers (`5`, `05`), names or paths; each once, in the order named.
+
+    Raises NotebookError.
+    """
     available = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
     found: dict[Path, None] = {}
     for name in names:
@@ -98,37 +128,72 @@ def read(path: Path) -> Notebook:
         raise NotebookError(f"{path.stem} must have one cell tagged parameters, got {len(tagged)}")
     if sum("runs" in tags for _, tags, _ in code) > 1:
         raise NotebookError(f"{path.stem} must have at most one cell tagged runs, got more")
-    found = parameters.read(tagged[0], path.stem)
-    _refuse_overwriting(code, found, path.stem)
+    found = _parameters(tagged[0], path.stem)
+    for number, tags, source in code:
+        overwritten = sorted(_assigned(source) & found.keys())
+        if overwritten and "parameters" not in tags:  # silently, it would undo what the user asked for
+            where = f"in the parameters cell only, got it in cell {number}"
+            raise NotebookError(f"{path.stem}: {overwritten[0]} must be set {where}")
     return Notebook(path, _promises(first), found, tuple(code), has_outputs)
 
 
-def _refuse_overwriting(code, names: Iterable[str], notebook: str) -> None:
-    """A later assignment would silently undo what the user asked for."""
-    for number, tags, source in code:
-        if "parameters" in tags:
-            continue
-        try:
-            statements = ast.parse(source).body
-        except SyntaxError:  # a magic; the kernel will judge
-            continue
-        for name in _assigned(statements):
-            if name in names:
-                where = "in the parameters cell only"
-                raise NotebookError(f"{notebook}: {name} must be set {where}, got it in cell {number}")
+def _parameters(source: str, notebook: str) -> dict[str, Parameter]:
+    """Return the parameters of a tagged cell by name. Raises NotebookError."""
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise NotebookError(f"{notebook}: the parameters cell must be Python, got {error.msg}") from None
+    found = {parameter.name: parameter for parameter in (_parameter(one, notebook) for one in statements)}
+    if "profile" not in found or found["profile"].annotation != "str":
+        raise NotebookError(f"{notebook}: the parameters must hold profile: str, got {' '.join(found)}")
+    return found
 
 
-def _assigned(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Names these statements set, however deep; what functions and comprehensions set is theirs."""
-    for node in nodes:
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif not isinstance(node, OWN_NAMES):
-            yield from _assigned(ast.iter_child_nodes(node))
+def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=kind, value=ast.expr() as value):
+            annotation = ast.unparse(kind)
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            annotation = ""
+        case _:
+            rule = "a parameter must be a line name: type = value"
+            raise NotebookError(f"{notebook}: {rule}, got {ast.unparse(statement)!r}")
+    try:
+        default = ast.literal_eval(value)
+    except (ValueError, TypeError):
+        raise NotebookError(f"{notebook}: {name} must be a literal, got {ast.unparse(value)}") from None
+    annotation = annotation or type(default).__name__
+    if not re.fullmatch(r"[\w\[\], ]+", annotation) or not set(re.findall(r"\w+", annotation)) <= TYPES.keys():
+        raise NotebookError(f"{notebook}: the type of {name} must be made of {' '.join(TYPES)}, got {annotation}")
+    parameter = Parameter(name, annotation, default)
+    try:
+        parameter.checked(default)
+    except (ValidationError, PydanticUserError, TypeError):
+        raise NotebookError(f"{notebook}: the default of {name} must be {annotation}, got {default!r}") from None
+    return parameter
+
+
+def _literal(text: str) -> Any:
+    """Read a value as JSON, else as YAML: that knows `['a', 'b']`, but takes `1e-3` for a text."""
+    if text == "None":
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def _assigned(source: str) -> set[str]:
+    """Return the names that a cell sets; what its functions and comprehensions set is theirs."""
+    try:
+        symbols = symtable.symtable(source, "cell", "exec").get_symbols()
+    except SyntaxError:  # a magic; the kernel will judge
+        return set()
+    return {symbol.get_name() for symbol in symbols if symbol.is_assigned()}
 
 
 def _promises(first_cell: str) -> dict[str, str]:
-    """`**Question.** text` up to the next such word or empty line; the heading is the Title."""
+    """Read `**Question.** text` up to the next such word or empty line; the heading is the Title."""
     heading = re.match(r"#+ *(.+)", first_cell)
     found = {"Title": heading[1].strip()} if heading else {}
     pattern = rf"\*\*({'|'.join(PROMISES)})[.:]?\*\*[.:]?\s*(.*?)(?=\n\s*\n|\n[-* ]*\*\*|\Z)"
