@@ -15,6 +15,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, output_from_msg
 
 from hinas_nb import __main__, locations, subprocesses
@@ -564,6 +565,35 @@ def test_a_page_loads_nothing(tmp_path):
     assert 'href="https://example.org"' in page
     assert "interactive()" not in page and "<title>n</title>" in page
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in page
+
+
+TABLE, PLOT, RUNS = (
+    new_code_cell(source, metadata={"tags": tags}, outputs=[new_output("display_data", data={kind: "x"})])
+    for source, tags, kind in (
+        ("a_table", [], "text/html"), ("a_figure", [], "image/svg+xml"), ("the_runs", ["runs"], "text/html"))
+)  # fmt: skip
+
+
+def test_the_executed_copy_begins_with_its_answer_and_folds_what_draws(tmp_path):
+    printed = new_code_cell("a_print", outputs=[new_output("stream", text="x")])
+    first = new_markdown_cell("**Question.** Is it?\n\n**Answer.** Computed in\nthe end.\n\n**Cost.** 1 s")
+    nbformat.write(new_notebook(cells=[first, TABLE, PLOT, RUNS, printed]), tmp_path / "executed.ipynb")
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "n.json").write_text(json.dumps({"answer": r"By 0.3 dB, \1 of $\sigma$."}))
+    pages.finish(tmp_path / "executed.ipynb", tmp_path / "n.html", "n", tmp_path)
+    kept = nbformat.read(tmp_path / "executed.ipynb", 4)
+    assert kept.cells[0].source == "**Question.** Is it?\n\n**Answer.** By 0.3 dB, \\1 of $\\sigma$.\n\n**Cost.** 1 s"
+    hidden = [cell.metadata.get("jupyter", {}).get("source_hidden", False) for cell in kept.cells]
+    assert hidden == [False, True, True, False, False]
+    page = BeautifulSoup((tmp_path / "n.html").read_text(), "html.parser")
+    assert [fold.pre.get_text().strip() for fold in page.find_all("details")] == ["a_table", "a_figure"]
+    assert "Computed in" not in page.get_text() and "the_runs" in page.get_text() and "a_print" in page.get_text()
+
+
+def test_a_notebook_that_answered_nothing_keeps_its_first_cell(tmp_path):
+    nbformat.write(new_notebook(cells=[new_markdown_cell(FIRST)]), tmp_path / "executed.ipynb")
+    pages.finish(tmp_path / "executed.ipynb", tmp_path / "n.html", "n", tmp_path)
+    assert nbformat.read(tmp_path / "executed.ipynb", 4).cells[0].source == FIRST
 
 
 REMOTE = "//evil.example/x"

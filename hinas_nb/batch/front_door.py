@@ -274,5 +274,5 @@ def _executed(job: Job, folder: Path) -> str | None:
         return f"cell {number}: {first_line(error.ename, error.evalue)}"
     except Exception as error:
         return first_line(type(error).__name__, str(error))
-    pages.finish(target, folder / "executed.html", job.notebook.name)
+    pages.finish(target, folder / "executed.html", job.notebook.name, folder / "published")
     return None

@@ -1,5 +1,9 @@
-"""An executed notebook as it is kept: without this machine's paths, and as a page that needs no network."""
+"""An executed notebook as it is kept: its answer at the top, the code of figures folded, and a page beside it.
 
+It holds none of this machine's paths, and its page needs no network. The notebook that was executed stays as it is.
+"""
+
+import json
 import re
 from pathlib import Path
 
@@ -16,29 +20,61 @@ POLICY = "default-src 'none'; img-src data:; font-src data:; media-src data:; st
 LOADERS = ["script", "iframe", "frame", "frameset", "object", "embed", "applet", "portal", "base", "link"]
 ADDRESSES = {"src", "srcset", "imagesrcset", "href", "xlink:href", "poster", "data", "background", "action", "ping"}
 ADDRESSES |= {"formaction", "srcdoc", "manifest", "lowsrc", "dynsrc", "longdesc"}
-#: Of other files, in style sheets and in attributes of SVG.
+#: Addresses of other files, in style sheets and in attributes of SVG.
 ADDRESS = re.compile(r"""@import[^;}]*;?|url\(\s*(?!["']?\s*(data:|\#))[^)]*\)|image-set\([^)]*\)""", re.IGNORECASE)
 # A narrow window: pictures shrink, long lines of code scroll.
-STYLE = ".jp-RenderedSVG img { max-width: 100% } .jp-InputArea-editor { overflow-x: auto }"
+STYLE = """.jp-RenderedSVG img { max-width: 100% } .jp-InputArea-editor { overflow-x: auto }
+summary { cursor: pointer; color: #5d6873; font: 13px sans-serif; padding-left: var(--jp-cell-prompt-width) }"""
+#: Cells whose source is hidden in the notebook are folded in the page.
+FOLDED = """{% extends "lab/index.html.j2" %}
+{% block input_group %}
+{% if cell.metadata.get("jupyter", {}).get("source_hidden") %}
+<details><summary>code</summary>{{ super() }}</details>
+{% else %}{{ super() }}{% endif %}
+{% endblock %}"""
 
 
-def finish(executed: Path, page: Path, name: str) -> None:
-    """Clean an executed notebook in place and write its HTML page beside it."""
+def finish(executed: Path, page: Path, name: str, published: Path) -> None:
+    """Write an executed notebook as it is kept, in its place, and its HTML page.
+
+    published: the folder where the notebook's `Publisher` left its answer, if it gave one.
+    """
     notebook = nbformat.read(executed, as_version=4)
     notebook.metadata.get("papermill", {}).update(input_path=f"{name}.ipynb", output_path=f"{name}.ipynb")
+    answer = published / "answers" / f"{name}.json"
+    if answer.exists():
+        _answer(notebook.cells[0], json.loads(answer.read_text(encoding="utf-8")).get("answer", ""))
+    for cell in notebook.cells:
+        if _shows(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     nbformat.write(notebook, executed)
     page.write_text(html(notebook, name), encoding="utf-8")
 
 
+def _answer(first: nbformat.NotebookNode, answer: str) -> None:
+    """Put what was computed in the place of the first cell's paragraph `**Answer.** ...`."""
+    if answer:
+        said = f"**Answer.** {' '.join(answer.split())}"
+        first.source = re.sub(r"\*\*Answer\.\*\*.*?(?=\n\s*\n|\Z)", lambda _: said, first.source, flags=re.DOTALL)
+
+
+def _shows(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether a cell made figures or tables; one with a tag, such as the experiment itself, is read as code."""
+    if cell.cell_type != "code" or cell.metadata.get("tags"):
+        return False
+    kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+    return any(kind == "text/html" or kind.startswith("image/") for kind in kinds)
+
+
 def html(notebook: nbformat.NotebookNode, name: str) -> str:
-    """The page of a notebook; it loads nothing. Widgets are left out: their state has no page to live in."""
+    """Return the page of a notebook; it loads nothing. Widgets are left out: their state has no page to live in."""
     notebook = nbformat.from_dict(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["title"] = name
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-    soup = BeautifulSoup(_Page().from_notebook_node(notebook)[0], "html.parser")
+    soup = BeautifulSoup(_Page(raw_template=FOLDED).from_notebook_node(notebook)[0], "html.parser")
     soup.head.append(soup.new_tag("style", string=STYLE))
     _disarm(soup)
     return str(soup)
@@ -75,7 +111,7 @@ class _Page(HTMLExporter):
 
 
 class _Renderer(IPythonRenderer):
-    """Formulas as MathML, which browsers draw without a script; as TeX where it cannot be made."""
+    """Writes formulas as MathML, which browsers draw without a script; as TeX where it cannot be made."""
 
     def inline_math(self, body: str) -> str:
         return _mathml(body, "inline") or super().inline_math(body)
