@@ -100,7 +100,7 @@ def _plan(options) -> int:
     from hinas_nb.batch import forecast, front_door
 
     plans = front_door.plan(jobs, settings)
-    for line in forecast.lines(plans, jobs, settings):
+    for line in forecast.lines(plans, jobs, settings, options.measure):
         _say(line)
     failed = [plan for plan in plans if plan.error]
     for plan in failed:
@@ -270,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     add("list", _list, "the notebooks, what they ask and what they cost")
     for name, function, text in (
         ("run", _run, "compute what notebooks need and execute them"),
-        ("plan", _plan, "the Runs that notebooks need, their hours here and what they can find; computes none"),
+        ("plan", _plan, "the Runs that notebooks need, their hours here and what they can find"),
     ):
         command = add(name, function, text)
         command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
@@ -285,6 +285,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             command.add_argument("--name", help="keep the results apart from the profile's, under this name")
+        else:
+            measure = "for so long, begin Runs of unknown time, one of each kind; their first records are kept"
+            command.add_argument("--measure", type=_at_least_one, default=0, metavar="SECONDS", help=measure)
         command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="Runs or notebooks at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
         command.add_argument(

@@ -1,19 +1,20 @@
 """What `hinas-nb plan` foretells: hours follow from steps and from finished Runs, smallest effects from deviations."""
 
-import itertools
 import math
 
 import pytest
 from made_up_runs import effect, finish, leave, rewritten
 
-from hinas_nb.batch import durations, few_steps, forecast, front_door, planning
+from hinas_nb.batch import durations, forecast, front_door
 from hinas_nb.batch.durations import Estimate
-from hinas_nb.batch.planning import Kind, Plan
+from hinas_nb.batch.planning import Plan
+from hinas_nb.data.images import image_files
 from hinas_nb.evidence import claim_file, power, stats
 from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, TimingConfig
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run
-from hinas_nb.method.genotype import Genotype
+from hinas_nb.running import workers
+from hinas_nb.running.pool import execute
 from hinas_nb.running.store import Store
 
 
@@ -63,14 +64,14 @@ def test_shapes_are_told_apart_in_words(budget):
     plain, _, scoring = chain(budget)
     searches = [plain, plain.but(candidates=5), *(budget.search("denoise", **change) for change in (
         {"sharing": False}, {"levels": (0, 0, 0)}, {"strategy": "random"}, CVPR2020))]  # fmt: skip
-    words = [durations.describe(search).removeprefix("search denoise, 6 epochs, width 4") for search in searches]
+    words = [durations.in_words(search).removeprefix("search denoise, 6 epochs, width 4") for search in searches]
     assert words == ["", ", 5 candidates", ", no sharing", ", widths fixed", ", random", ", other operations"]
     older = budget.train("denoise", searches[-1])
-    assert durations.describe(older) == "train denoise, 40 steps, width 8, other operations"
-    assert durations.describe(budget.evaluate(older)) == "evaluate photos denoise-standard, width 8, other operations"
+    assert durations.in_words(older) == "train denoise, 40 steps, width 8, other operations"
+    assert durations.in_words(budget.evaluate(older)) == "evaluate photos denoise-standard, width 8, other operations"
     other = budget.train("sr", Comparator(name="imdn"))
-    assert durations.describe(other) == "train sr x4, 40 steps, imdn"
-    assert durations.describe(scoring.but(model="nlm")) == "evaluate photos denoise-standard, nlm"
+    assert durations.in_words(other) == "train sr x4, 40 steps, imdn"
+    assert durations.in_words(scoring.but(model="nlm")) == "evaluate photos denoise-standard, nlm"
 
 
 # --- finished Runs
@@ -83,99 +84,104 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
         path = Store.of(budget).folder(search).path
         rewritten(path, seconds=seconds)
     other = chain(budget, 9)[0]
-    assert list(durations.estimate([other], Store.of(budget))) == [(durations.shape(other), Estimate(20.0, "finished"))]
-    assert not durations.finished(Store.of(budget), threads=2), "other threads take another time"
+    assert durations.estimates([other], Store.of(budget)) == {
+        durations.shape(other): Estimate(20.0, "finished Runs"),
+    }
+    (unknown,) = durations.estimates([other], Store.of(budget), threads=2).values()
+    assert math.isnan(unknown.seconds), "other threads take another time"
     for wrong in ({"seconds": "abc"}, {"seconds": 10**400}, {"config": {"space": []}}, {"revisions": {"search": 1}}):
         rewritten(path, **({"seconds": 20.0} | wrong))
-        found = durations.finished(Store.of(budget), 1)[durations.shape(other)]
-        assert sorted(found) == [10.0, 30.0], "a damaged Run says nothing, nor does one of an older revision"
+        (found,) = durations.estimates([other], Store.of(budget)).values()
+        assert (
+            found.seconds == 20.0 and len(durations._finished(Store.of(budget), 1)[0][durations.shape(other)]) == 2
+        ), "a damaged Run says nothing, nor does one of an older revision"
     for text in ("{}", "[]", '{"seconds": 1', "[" * 100_000):
         (path / "run.json").write_text(text)
-        ((key, seconds),) = durations.finished(Store.of(budget), 1).items()
+        ((key, seconds),) = durations._finished(Store.of(budget), 1)[0].items()
         assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0]
+
+
+def test_runs_of_another_machine_serve_where_there_are_none_of_this(budget):
+    search, *_ = chain(budget)
+    finish(budget, search)
+    rewritten(Store.of(budget).folder(search).path, seconds=40.0, machine={"processor": "another"})
+    assert list(durations.estimates([chain(budget, 9)[0]], Store.of(budget)).values()) == [
+        Estimate(40.0, "finished Runs of another machine")
+    ]
 
 
 def test_what_cannot_be_foretold_says_so(budget):
     config = TimingConfig(what="product", arms=(Arm(label="m", subject="matrix product"),))
-    ((_, found),) = durations.estimate([config], Store.of(budget))
-    assert math.isnan(found.seconds) and found.source == "not known beforehand"
+    (found,) = durations.estimates([config], Store.of(budget)).values()
+    assert math.isnan(found.seconds) and found.source == "no Run of it yet"
+
+
+# --- first records
+
+
+def begun(budget, config, seconds: float, *records: dict):
+    """A Run in the store that was interrupted after these records, made up."""
+    folder = Store.of(budget).folder(config)
+    folder.begin("cpu", 1)
+    folder.append_records(list(records))
+    folder._seconds = seconds
+    folder.save_checkpoint({}, {})
+
+
+def told(budget, config) -> float:
+    (found,) = durations.estimates([config], Store.of(budget)).values()
+    assert found.source == "first records"
+    return found.seconds
+
+
+def test_a_search_is_its_epochs_and_twice_as_long_ones_after_the_warm_up(budget):
+    search = budget.search("denoise")  # 6 epochs, 2 of them warm-up
+    begun(budget, search, 13.0, {"seconds": 4.0}, {"seconds": 6.0})
+    assert told(budget, search) == pytest.approx(3 + 5 * (2 + 4 * 2), abs=0.1), "what precedes the first is once"
+    random = budget.search("denoise", strategy="random", candidates=5)
+    begun(budget, random, 5.0, {"seconds": 5.0})
+    assert told(budget, random) == pytest.approx(30, abs=0.1), "which has no steps on A"
+
+
+def test_a_training_is_its_intervals_and_an_evaluation_its_images(budget):
+    _, training, scoring = chain(budget)  # 40 steps, 2 validations
+    begun(budget, training, 8.0, {"seconds": 7.0})
+    assert told(budget, training) == pytest.approx(15, abs=0.1)
+    images = len(image_files("photos", "test")[:: scoring.every])
+    begun(budget, scoring, 2.0, {"image": "a", "seconds": 1.0})
+    assert told(budget, scoring) == pytest.approx(1 + images, abs=0.1)
+
+
+@pytest.mark.parametrize("record", [{}, {"seconds": "abc"}, {"seconds": None}, {"seconds": []}])
+def test_a_damaged_record_is_no_evidence(budget, record):
+    search = budget.search("denoise")
+    begun(budget, search, 4.0, {"seconds": 1.0}, record)
+    found = durations.estimates([search], Store.of(budget))[durations.shape(search)]
+    assert math.isnan(found.seconds) or found.seconds == pytest.approx(4 * 10 / 2, abs=0.1)
 
 
 @pytest.mark.slow
-def test_a_few_steps_are_taken_in_a_process_of_its_own(budget, tmp_path):
-    _, _, scoring = chain(budget)
-    nothing = scoring.but(model="input", every=4)
-    ((_, found),) = durations.estimate([nothing], Store.of(budget))
-    assert found.source == "timed" and 0 < found.seconds < math.inf
-    missing = nothing.but(data=f"folder:{tmp_path / 'none'}", split="all")
-    ((_, found),) = durations.estimate([missing], Store.of(budget))
-    assert math.isnan(found.seconds) and found.source.startswith("folder of images must exist, got")
-
-
-# --- a few steps
-
-
-class Clock:
-    """Takes as many records as asked for and says they took these seconds."""
-
-    device = "cpu"
-
-    def __init__(self, *seconds: float):
-        self.seconds, self.records = list(seconds), []
-
-    def first(self, loop, most):
-        self.records = list(itertools.islice(loop, most))
-        return self.seconds[: len(self.records)]
-
-
-def test_a_search_is_epochs_of_steps_on_w_and_then_on_a_too(budget):
-    search = budget.search("denoise")  # 6 epochs of 2 steps, 2 of them warm-up; V from epoch 2 on: 16 patches of 24
-    clock = Clock(9, 1, 7, 3)
-    steps = few_steps._search(search, None, clock)
-    assert [record.step for record in clock.records] == [1, 2, 3, 4], "epochs of one step"
-    assert [record.architecture_loss is None for record in clock.records] == [True, True, False, False]
-    validating = 4 * 16 / search.batch * 1 * few_steps.FORWARD
-    assert steps.whole == pytest.approx(2 * (2 * 1 + 4 * 3) + validating)
-
-
-def test_random_search_has_no_steps_on_a_and_scores_its_candidates(budget):
-    search = budget.search("denoise", strategy="random", candidates=5)
-    steps = few_steps._search(search, None, Clock(9, 1, 1, 1))
-    assert steps.whole == pytest.approx(2 * 6 * 1 + 5 * 16 / search.batch * few_steps.FORWARD)
-
-
-def test_a_training_is_steps_and_validations(budget):
-    _, training, _ = chain(budget)  # 40 steps, 2 validations of 16 patches
-    steps = few_steps._train(training, None, Clock(9, 2, 4, 2))
-    assert steps.whole == pytest.approx(40 * 2 + 2 * 16 / training.batch * 2 * few_steps.FORWARD)
-
-
-def test_an_evaluation_is_its_images(budget):
-    _, _, scoring = chain(budget)
-    clock = Clock(9, 2, 3, 2)
-    steps = few_steps._evaluate(scoring.but(model="input", every=1), None, clock)
-    images = len(few_steps.image_files("photos", "test"))
-    assert len(clock.records) == min(3, images) and steps.whole == pytest.approx(images * 2.5)
-
-
-def test_an_unknown_network_is_a_random_one_of_middle_size(budget):
-    _, training, _ = chain(budget)
-    found = few_steps.stand_in(training)
-    assert found == few_steps.stand_in(training)
-    assert few_steps.stand_in(training.but(genotype=found)) == found
-    fixed = budget.train("denoise", budget.search("denoise", levels=(0, 1, 1)))
-    assert few_steps.stand_in(fixed).levels == (0, 1, 1)
-    other = budget.train("denoise", Comparator(name="dncnn"))
-    assert few_steps.stand_in(other) is None
-
-
-def test_a_network_that_was_found_is_timed_itself(budget):
+def test_measured_a_run_is_begun_and_goes_on_from_there(budget):
     search, training, scoring = chain(budget)
-    genotype = few_steps.stand_in(training)
-    other = Genotype((0, 0, 0), genotype.cells)
-    finish(budget, search, genotype=other)
-    assert durations._resolved(scoring, Store.of(budget)).model.genotype == other
-    assert durations._resolved(search, Store.of(budget)) == search
+    store = Store.of(budget)
+    nothing = scoring.but(model="input")
+    assert not list(durations.begin([search, nothing, training, scoring], store, patience=60, workers=2, threads=1))
+    assert len(store.folder(search).records()) == len(store.folder(nothing).records()) == 1
+    assert not store.folder(training).path.exists(), "its search is not done"
+    first = store.folder(search).records()
+    found = durations.estimates([search, training], store)
+    assert 0 < found[durations.shape(search)].seconds < 600 and math.isnan(found[durations.shape(training)].seconds)
+    assert not execute([Run(search)], store, in_process=True, progress=False)
+    assert store.folder(search).records()[:1] == first, "computed once"
+
+
+def test_measuring_ends_in_time_and_tells_what_failed(budget, monkeypatch):
+    monkeypatch.setattr(durations, "Local", lambda work, size: workers.Here(work))
+    monkeypatch.setattr(durations, "compute", lambda config, *_, **__: (_ for _ in [1 / 0]))
+    search, store = budget.search("denoise"), Store.of(budget)
+    said = list(durations.begin([search, search.but(seed=9)], store, patience=60, workers=1, threads=1))
+    assert said == ["search denoise seed 0: ZeroDivisionError: division by zero"], "one of a shape"
+    assert not list(durations.begin([search], store, patience=0, workers=1, threads=1))
 
 
 # --- all together
@@ -183,21 +189,19 @@ def test_a_network_that_was_found_is_timed_itself(budget):
 
 @pytest.mark.parametrize(("workers", "until"), [(1, 3 * 111.0), (2, 211.0), (3, 111.0), (9, 111.0)])
 def test_workers_share_the_work_but_a_run_waits_for_its_producer(budget, workers, until):
-    chains = [chain(budget, seed) for seed in budget.seeds]
-    plans = [Plan("01", [Run(scoring) for *_, scoring in chains])]
-    kinds = [
-        Kind("", 3, seconds, "timed", durations.shape(config)) for config, seconds in zip(chains[0], (100.0, 10.0, 1.0))
-    ]
-    assert planning.spent(plans, kinds, settings(budget, workers)) == (333.0, until)
+    waves = list(zip(*(chain(budget, seed) for seed in budget.seeds)))
+    known = {
+        durations.shape(wave[0]): Estimate(seconds, "finished Runs") for wave, seconds in zip(waves, (100.0, 10.0, 1.0))
+    }
+    assert forecast._spent([config for wave in waves for config in wave], known, workers) == (333.0, until)
 
 
 def test_one_long_chain_bounds_the_time(budget):
-    search, training, scoring = chain(budget)
-    plans = [Plan("01", [Run(scoring)])]
-    kinds = [Kind("", 1, 5.0, "timed", durations.shape(config)) for config in (search, training, scoring)]
-    assert planning.spent(plans, kinds, settings(budget, 8)) == (15.0, 15.0)
-    unknown = [Kind("", 1, math.nan, "why", kind.shape) for kind in kinds]
-    assert planning.spent(plans, unknown, settings(budget)) == (0.0, 0.0)
+    configs = chain(budget)
+    known = {durations.shape(config): Estimate(5.0, "finished Runs") for config in configs}
+    assert forecast._spent(list(configs), known, 8) == (15.0, 15.0)
+    unknown = {key: Estimate(math.nan, "why") for key in known}
+    assert forecast._spent(list(configs), unknown, 1) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -210,18 +214,16 @@ def test_durations_for_people(seconds, text):
 
 def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
     search, training, scoring = chain(budget)
-    estimates = {durations.shape(search): 60.0, durations.shape(training): 3600.0, durations.shape(scoring): math.nan}
-    monkeypatch.setattr(
-        durations, "estimate", lambda *_: [(key, Estimate(value, "timed")) for key, value in estimates.items()]
-    )
+    known = {durations.shape(search): Estimate(60.0, "finished Runs")}
+    known[durations.shape(training)] = Estimate(3600.0, "first records")
+    known[durations.shape(scoring)] = Estimate(math.nan, "no Run of it yet")
+    monkeypatch.setattr(durations, "estimates", lambda *_: known)
     plans = [Plan("05_train", [Run(scoring)]), Plan("06_same", [Run(scoring)])]
     said = list(forecast.lines(plans, [], settings(budget, 2)))
     assert said[1:4] == [
-        "search denoise, 6 epochs, width 4                         1     60 s  a few steps, timed now",
-        "train denoise, 40 steps, width 8                          1   61 min  a few steps, timed now".replace(
-            "61", "60"
-        ),
-        "evaluate photos denoise-standard, width 8                 1        ?  a few steps, timed now",
+        "search denoise, 6 epochs, width 4                         1     60 s  finished Runs",
+        "train denoise, 40 steps, width 8                          1   60 min  first records",
+        "evaluate photos denoise-standard, width 8                 1        ?  no Run of it yet",
     ]
     assert [line.split() for line in said[6:9]] == [
         ["05_train", "3", "0", "3", "3", ">", "61", "min"],
@@ -230,18 +232,18 @@ def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
     ]
     assert said[9] == (
         "All Runs to do, 2 at a time, 1 thread each: 61 min on this machine (61 min of computing); "
-        "without 1 of unknown time"
+        "without 1 of unknown time: --measure SECONDS begins Runs to learn more"
     )
 
 
-def test_where_nothing_could_be_timed_no_time_is_told(budget, monkeypatch):
-    unknown = [(durations.shape(config), Estimate(math.nan, "no data")) for config in chain(budget)]
-    monkeypatch.setattr(durations, "estimate", lambda *_: unknown)
+def test_in_an_empty_store_no_time_is_told_and_nothing_is_computed(budget):
     said = list(forecast.lines([Plan("05_train", [Run(chain(budget)[-1])])], [], settings(budget)))
     assert [line.split()[-1] for line in said[6:8]] == ["?", "?"]
     assert said[8] == (
-        "All Runs to do, one after another, 1 thread each: nobody knows how long, none of 3 could be timed"
+        "All Runs to do, one after another, 1 thread each: nobody knows how long; "
+        "--measure SECONDS begins Runs to learn more"
     )
+    assert not list(Store.of(budget).root.glob("*/*"))
 
 
 # --- what can be found

@@ -1,93 +1,124 @@
-"""How long Runs will take on this machine: from finished ones of equal cost, else from a few real steps.
+"""How long Runs will take: from finished ones of equal cost, else from their own first records.
 
-`hinas-nb plan` asks. The steps are `few_steps`', in a process of its own for each shape of Run.
+`hinas-nb plan` asks. A first record is the one that `hinas-nb run` would make, kept in the Run's folder: the Run goes
+on from there, and nothing is computed twice.
 """
 
 import json
 import math
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from statistics import median
 from typing import Any
 
-from hinas_nb.batch import few_steps
+from hinas_nb.data.images import image_files
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, SearchConfig, TimingConfig, TrainConfig
-from hinas_nb.experiment.runs import RUN_KINDS, RunConfig, canonical, kind_of, producer_of
+from hinas_nb.experiment.runs import RUN_KINDS, RunConfig, canonical, describe, kind_of, own_data, producer_of
+from hinas_nb.files import error_line, read_meta
 from hinas_nb.method.genotype import OPERATIONS
 from hinas_nb.provenance import provenance
-from hinas_nb.running.compute import genotype_of
+from hinas_nb.running.compute import compute
 from hinas_nb.running.notes import all_finished
-from hinas_nb.running.store import Store
-from hinas_nb.subprocesses import child
+from hinas_nb.running.pool import ALONE
+from hinas_nb.running.store import CHECKPOINT, Store
+from hinas_nb.running.workers import Local, as_they_end
 
-PATIENCE = 90.0  # seconds until a shape is given up
 #: Settings that decide numbers but not time.
 FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"}
 FREE_ENDINGS = ("lr", "lr_final", "decay")
-#: Of a search, what decides the size of the networks that are trained from it.
+#: Settings of a search that decide the size of the networks trained from it.
 SIZING = ("layers", "nodes", "levels", "operations")
-NETWORK = (
-    "task",
-    "genotype",
-    "base_width",
-    "width_factors",
-    "scale",
-    "fold",
-    "noise_map",
-)  # of a training, what is left to restore with
+#: Settings of a training that decide how fast its network restores.
+NETWORK = ("task", "genotype", "base_width", "width_factors", "scale", "fold", "noise_map")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds a Run takes; NaN where nothing could say. source: `finished`, `timed`, or why not, in one line."""
+    """Seconds that a Run takes, NaN where nothing tells; `source` says in words where they come from."""
 
     seconds: float
     source: str
 
 
-def estimate(
-    configs: Iterable[RunConfig], store: Store, threads: int = 1, environment: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, Estimate]]:
-    """For each different shape among the configs: its `shape` and what a Run of it takes, as it becomes known."""
-    known = finished(store, threads)
-    shapes: dict[str, RunConfig] = {}
+@dataclass(frozen=True)
+class _FirstRecord:
+    """Work of a helper process: computes a Run up to its next record and returns what went wrong, in one line."""
+
+    store: Store
+    threads: int
+
+    def __call__(self, config: RunConfig) -> str | None:
+        try:
+            with closing(compute(config, self.store, threads=self.threads)) as records:
+                next(records, None)
+        except Exception as error:
+            return error_line(error)
+
+
+def estimates(configs: Iterable[RunConfig], store: Store, threads: int = 1) -> dict[str, Estimate]:
+    """Return for each `shape` among the configs, which are still to be computed, what a Run of it takes."""
+    here, elsewhere = _finished(store, threads)
+    groups = defaultdict(list)
     for config in configs:
-        shapes.setdefault(shape(config), config)
-    for key, config in shapes.items():
-        if key in known:
-            yield key, Estimate(median(known[key]), "finished")
-        elif type(config) not in few_steps.LOOPS:
-            yield key, Estimate(math.nan, "not known beforehand")
-        else:
-            yield key, _in_child(_resolved(config, store), store, threads, environment or {})
+        groups[shape(config)].append(config)
+    found = {}
+    for key, group in groups.items():
+        begun = [seconds for seconds in (_extrapolated(config, store) for config in group) if seconds is not None]
+        known = {"finished Runs": here[key], "first records": begun, "finished Runs of another machine": elsewhere[key]}
+        source = next((source for source, seconds in known.items() if seconds), None)
+        found[key] = Estimate(median(known[source]), source) if source else Estimate(math.nan, "no Run of it yet")
+    return found
+
+
+def begin(configs: Iterable[RunConfig], store: Store, patience: float, workers: int, threads: int) -> Iterator[str]:
+    """Compute the first record of one Run of each shape that nothing tells the time of; yield a line for each failure.
+
+    Runs that must be alone, and those whose producers are not done, are left out. No record is begun after `patience`
+    seconds: the first come first, so name searches before trainings.
+    """
+    unknown = {key for key, known in estimates(configs, store, threads).items() if math.isnan(known.seconds)}
+    firsts = {}
+    for config in configs:
+        ready = kind_of(config) not in ALONE and all(store.folder(one).done for one in config.producers)
+        if ready and shape(config) in unknown:
+            firsts.setdefault(shape(config), config)
+    end = time.monotonic() + patience
+    with closing(Local(_FirstRecord(store, threads), workers)) as pool:
+        for config, future in as_they_end(pool, takewhile(lambda _: time.monotonic() < end, firsts.values())):
+            error = "its process died" if isinstance(future.exception(), pool.lost) else future.result()
+            if error:
+                yield f"{describe(config)}: {error}"
 
 
 def shape(config: RunConfig | Mapping[str, Any], kind: str = "") -> str:
-    """Equal for Runs that take equally long, as far as that is known beforehand. Also of a config in a `run.json`."""
+    """Return a text that is equal for Runs that take equally long, as far as that is known beforehand.
+
+    config: also one as it stands in a `run.json`, whose `kind` of Run must then be told.
+    """
     content = config if isinstance(config, Mapping) else canonical(config.identity())
     return json.dumps([kind or kind_of(config), _stripped(content)], sort_keys=True)
 
 
-def describe(config: RunConfig) -> str:
-    """A shape in a few words."""
+def in_words(config: RunConfig) -> str:
+    """Return what Runs of a config's shape are, in a few words."""
     if isinstance(config, SearchConfig):
         return f"search {config.task}, {config.epochs:,} epochs, width {config.space.base_width}{_special(config)}"
     if isinstance(config, TrainConfig):
         name = config.genotype.name if isinstance(config.genotype, Comparator) else f"width {config.base_width}"
-        special = _operations(producer_of(config))
-        return (
-            f"train {config.task}{f' x{config.scale}' if config.scale else ''}, {config.steps:,} steps, {name}{special}"
-        )
+        scale = f" x{config.scale}" if config.scale else ""
+        return f"train {config.task}{scale}, {config.steps:,} steps, {name}{_operations(producer_of(config))}"
     if isinstance(config, EvaluateConfig):
-        model = config.model if isinstance(config.model, str) else describe(config.model).split(" steps, ")[-1]
+        model = config.model if isinstance(config.model, str) else in_words(config.model).split(" steps, ")[-1]
         return f"evaluate {config.data} {config.protocol.name}, {model}"
     return f"timing of {config.what}" if isinstance(config, TimingConfig) else "latencies of operations and moves"
 
 
 def _special(config: SearchConfig) -> str:
-    """How a search differs from the published one in what it costs."""
+    """Name how a search differs from the published one in what it costs."""
     named = {
         ", random": config.strategy == "random",
         ", no sharing": not config.space.sharing,
@@ -101,19 +132,55 @@ def _operations(search: RunConfig | None) -> str:
     return "" if not isinstance(search, SearchConfig) or search.space.operations == OPERATIONS else ", other operations"
 
 
-def finished(store: Store, threads: int) -> dict[str, list[float]]:
-    """Seconds of the store's finished Runs by shape, made on this machine with so many threads, by today's code."""
-    found: dict[str, list[float]] = {}
+def _finished(store: Store, threads: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Return seconds of finished Runs by shape: of this machine, of others; by today's code, with so many threads."""
+    here, elsewhere = defaultdict(list), defaultdict(list)
     machine = provenance()["machine"]
     for kind in RUN_KINDS.values():
         for _, run in all_finished(store.root, kind):
-            if (run.machine, run.threads) == (machine, threads) and not run.outdated:
+            if run.threads == threads and not run.outdated:
                 with suppress(LookupError, TypeError, AttributeError, RecursionError):  # a config of nobody here
-                    found.setdefault(shape(run.config, kind), []).append(run.seconds)
-    return found
+                    (here if run.machine == machine else elsewhere)[shape(run.config, kind)].append(run.seconds)
+    return here, elsewhere
+
+
+def _extrapolated(config: RunConfig, store: Store) -> float | None:
+    """Return the seconds of a whole Run, from what its checkpoint and its records say of a part; None without them."""
+    folder = store.folder(config)
+    try:
+        spent = float(read_meta(folder.path / CHECKPOINT)["seconds"])
+        taken = [float(record.get("seconds", math.nan)) for record in folder.records()]
+        share = _work(config, store, len(taken)) / _work(config, store, None)
+    except (OSError, ValueError, LookupError, TypeError):  # not begun, or damaged: computing it will tell
+        return None
+    if not share:
+        return None
+    looping = spent if math.isnan(sum(taken)) else min(sum(taken), spent)
+    return spent - looping + looping / share
+
+
+def _work(config: RunConfig, store: Store, records: int | None) -> float:
+    """Return what the first so many records of a Run cost (None: all of them), in units of the first.
+
+    An epoch of a search takes a second step, on the architecture, once its warm-up is over. Scoring V, which comes
+    later, is not counted: it is a small part.
+    """
+    if isinstance(config, SearchConfig):
+        both = config.strategy == "gradient"
+        epochs = config.epochs if records is None else records
+        return sum(2 if both and epoch >= config.warmup_epochs else 1 for epoch in range(epochs))
+    if records is not None:
+        return records
+    if isinstance(config, TrainConfig):
+        return -(-config.steps // config.validate_every)
+    if isinstance(config, EvaluateConfig):
+        ((name, split, scale),) = own_data(config)
+        return len(image_files(name, split, store.data_root, scale)[:: config.every])
+    return config.rounds
 
 
 def _stripped(content):
+    """Return settings without those that cost nothing; of a producer, those that decide the size of what it makes."""
     if not isinstance(content, Mapping):
         return content
     inner = content.get("search", content)  # of a perturbation or an epoch
@@ -121,32 +188,5 @@ def _stripped(content):
         return {name: inner["space"].get(name) for name in SIZING}
     if content.get("kind") == "TrainConfig":  # of an evaluation
         return {name: _stripped(content.get(name)) for name in NETWORK}
-    return {name: _stripped(value) for name, value in content.items() if not _free(name)}
-
-
-def _free(name: str) -> bool:
-    return name in FREE or name.endswith(FREE_ENDINGS)
-
-
-def _resolved(config: RunConfig, store: Store) -> RunConfig:
-    """With the genotype itself where its search is finished: networks differ in size."""
-    if isinstance(config, EvaluateConfig) and isinstance(config.model, TrainConfig):
-        return config.but(model=_resolved(config.model, store))
-    if not isinstance(config, TrainConfig) or not config.producers:
-        return config
-    if not all(store.folder(producer).done for producer in config.producers):
-        return config
-    return config.but(genotype=genotype_of(config, store))
-
-
-def _in_child(config: RunConfig, store: Store, threads: int, environment: Mapping[str, str]) -> Estimate:
-    with child(few_steps.answer, (config, store.data_root, threads), dict(environment), threads) as process:
-        while not process.ended:
-            if time.monotonic() - process.started > PATIENCE:
-                return Estimate(math.nan, f"its first steps took more than {PATIENCE:.0f} s")
-            time.sleep(0.05)
-        try:
-            answer = process.wait()
-        except ChildProcessError as error:
-            answer = str(error)
-    return Estimate(answer, "timed") if isinstance(answer, float) else Estimate(math.nan, answer)
+    kept = {name: value for name, value in content.items() if name not in FREE and not name.endswith(FREE_ENDINGS)}
+    return {name: _stripped(value) for name, value in kept.items()}

@@ -1,32 +1,39 @@
 """What `hinas-nb plan` prints: Runs, hours on this machine, and what each claim's design can find; a line at a time."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
+from typing import TypeAlias
 
-from hinas_nb.batch import planning
-from hinas_nb.batch.planning import Job, Kind, Plan
+from hinas_nb.batch import durations
+from hinas_nb.batch.durations import Estimate, shape
+from hinas_nb.batch.planning import Job, Plan, needed
+from hinas_nb.experiment.runs import RunConfig
+from hinas_nb.running.pool import missing
 
-SOURCES = {"finished": "finished Runs", "timed": "a few steps, timed now"}
+Known: TypeAlias = dict[str, Estimate]  # by shape
 
 
-def lines(plans: list[Plan], jobs: list[Job], settings) -> Iterator[str]:
-    """Kinds of Runs as they are timed, the notebooks, the time until all is done, the claims."""
-    found: list[Kind] = []
-    for kind in planning.kinds(plans, settings):
-        if not found:
-            yield f"{'kind of Run':52} {'to do':>6} {'each':>8}  time from"
-        found.append(kind)
-        yield f"{kind.what:52} {kind.count:6} {duration(kind.seconds):>8}  {SOURCES.get(kind.source, kind.source)}"
-    if found:
-        yield ""
-    yield from _notebooks(plans, found, settings)
-    if found:
-        yield from _until(plans, found, settings)
+def lines(plans: list[Plan], jobs: list[Job], settings, measure: float = 0) -> Iterator[str]:
+    """Yield a table of the kinds of Runs to do, one of the notebooks, the time until all is done, and the claims.
+
+    measure: for so many seconds, begin Runs of which nothing tells how long they take; see `durations.begin`.
+    """
+    store = settings.store()
+    to_do = missing([run for plan in plans for run in plan.runs], store)
+    if measure:
+        yield from durations.begin(to_do, store, measure, settings.workers, settings.threads)
+    known = durations.estimates(to_do, store, settings.threads)
+    if to_do:
+        yield from _kinds(to_do, known)
+    yield from _notebooks(plans, known, store)
+    if to_do:
+        yield _until(to_do, known, settings)
     yield from _claims(jobs, settings)
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
+    """Write `40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
     if math.isnan(seconds):
         return "?"
     if seconds < 100:
@@ -34,28 +41,56 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def _notebooks(plans: list[Plan], found: list[Kind], settings) -> Iterator[str]:
-    rows, total = planning.tally(plans, settings.store())
+def _kinds(to_do: list[RunConfig], known: Known) -> Iterator[str]:
+    yield f"{'kind of Run':52} {'to do':>6} {'each':>8}  time from"
+    counts = Counter(map(shape, to_do))
+    for key, config in {shape(config): config for config in to_do}.items():
+        yield f"{durations.in_words(config):52} {counts[key]:6} {duration(known[key].seconds):>8}  {known[key].source}"
+    yield ""
+
+
+def _notebooks(plans: list[Plan], known: Known, store) -> Iterator[str]:
+    """Count for each notebook, and for all together, its Runs and the searches and trainings they rest on."""
     yield f"{'notebook':34} {'Runs':>6} {'done':>6} {'to do':>6} {'shared':>6} {'time':>8}"
-    for row, asked in zip((*rows, total), (*([plan] for plan in plans), plans)):
-        takes, _ = planning.spent(asked, found, settings)
-        unknown = planning.untimed(asked, found, settings)
-        to_do = row.needed - row.done
-        time = "" if not to_do else "?" if unknown == to_do else f"{'> ' if unknown else ''}{duration(takes)}"
-        counts = " ".join(f"{count:6}" for count in (row.needed, row.done, to_do, row.shared))
-        yield f"{row.notebook:34} {counts} {time:>8}".rstrip()
+    needs = [needed(plan.runs) for plan in plans]
+    wanted = Counter(config for need in needs for config in need)
+    done = {config for config in wanted if store.folder(config).done}
+    every = [run for plan in plans for run in plan.runs]
+    rows = [(plan.notebook, plan.runs, need) for plan, need in zip(plans, needs)]
+    for name, runs, need in (*rows, ("all", every, set(wanted))):
+        to_do = [known[shape(config)].seconds for config in missing(runs, store)]
+        told = [seconds for seconds in to_do if not math.isnan(seconds)]
+        time = f"{'> ' if len(told) < len(to_do) else ''}{duration(sum(told))}" if told else "?" if to_do else ""
+        shared = sum(wanted[config] > 1 for config in need)
+        counts = (len(need), len(need & done), len(need - done), shared)
+        yield f"{name:34} {' '.join(f'{count:6}' for count in counts)} {time:>8}".rstrip()
 
 
-def _until(plans: list[Plan], found: list[Kind], settings) -> Iterator[str]:
-    computing, until = planning.spent(plans, found, settings)
-    unknown, every = planning.untimed(plans, found, settings), sum(kind.count for kind in found)
+def _until(to_do: list[RunConfig], known: Known, settings) -> str:
     workers = f"{settings.workers} at a time" if settings.workers > 1 else "one after another"
     how = f"All Runs to do, {workers}, {settings.threads} thread{'s' if settings.threads > 1 else ''} each"
-    if unknown == every:
-        yield f"{how}: nobody knows how long, none of {every} could be timed"
-        return
-    more = f"; without {unknown} of unknown time" if unknown else ""
-    yield f"{how}: {duration(until)} on this machine ({duration(computing)} of computing){more}"
+    unknown = sum(math.isnan(known[shape(config)].seconds) for config in to_do)
+    advice = "--measure SECONDS begins Runs to learn more"
+    if unknown == len(to_do):
+        return f"{how}: nobody knows how long; {advice}"
+    computing, until = _spent(to_do, known, settings.workers)
+    more = f"; without {unknown} of unknown time: {advice}" if unknown else ""
+    return f"{how}: {duration(until)} on this machine ({duration(computing)} of computing){more}"
+
+
+def _spent(to_do: list[RunConfig], known: Known, workers: int) -> tuple[float, float]:
+    """Return the seconds of computing, and those until all is done: a Run waits for what it rests on.
+
+    to_do: in waves, as computed. Runs whose time is unknown count nothing.
+    """
+    free, ends, total = [0.0] * workers, {}, 0.0
+    for config in to_do:
+        seconds = known[shape(config)].seconds
+        takes = 0.0 if math.isnan(seconds) else seconds
+        worker = free.index(min(free))
+        free[worker] = ends[config] = max([free[worker], *(ends.get(one, 0.0) for one in config.producers)]) + takes
+        total += takes
+    return total, max(free)
 
 
 def _claims(jobs: list[Job], settings) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Notebooks without a browser: plan their Runs, compute them, execute the notebooks with papermill.
 
 Planning executes only the cells tagged `imports`, `parameters` and `runs`, gathers the Runs of all notebooks
-and computes what is missing once; the notebooks then find everything done. Each notebook has a process of its
-own (papermill is not thread-safe) and a folder of its own until it has succeeded: a failed or interrupted one
+and computes what is missing once; the notebooks then find everything done. They are executed in processes
+(papermill is not thread-safe), each in a folder of its own until it has succeeded: a failed or interrupted one
 never touches an earlier result. What departs from the profile is kept apart as a variant of it.
 """
 
@@ -12,7 +12,9 @@ import re
 import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,12 @@ from filelock import FileLock
 from hinas_nb import locations
 from hinas_nb.batch import contract, planning
 from hinas_nb.batch.planning import Job, Plan, first_line
+from hinas_nb.running.workers import Local, as_they_end
 from hinas_nb.settings import shown
-from hinas_nb.subprocesses import Child, child
+from hinas_nb.subprocesses import isolate, workplace
 
 LAST = "00"  # the scorecard: it gathers what the other notebooks left behind
+DIED = "its process died"
 LONGEST = 60  # letters of the name that a variant gets from its changes
 
 
@@ -121,11 +125,11 @@ def _name(changes: Iterable[str]) -> str:
 
 def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
     """The Runs of each notebook, from a process that executes its tagged cells and nothing else."""
-    with child(_planned, jobs, settings.environment, settings.threads) as process:
+    with workplace() as folder, closing(Local(partial(_planned, settings, folder / "plan"), 1)) as helper:
         try:
-            return process.wait()
-        except ChildProcessError as error:
-            return [Plan(job.notebook.name, [], str(error)) for job in jobs]
+            return helper.submit(jobs).result()
+        except helper.lost:
+            return [Plan(job.notebook.name, [], DIED) for job in jobs]
 
 
 def check_data(plans: list[Plan], settings: Settings) -> None:
@@ -162,50 +166,43 @@ def compute(plans: list[Plan], settings: Settings) -> list[str]:
 
 def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
     """Execute notebooks, `workers` at a time; yields each as it ends. Leaves no process behind."""
-    waiting = sorted(jobs, key=lambda job: job.notebook.name.startswith(LAST))
-    running: list[tuple[Job, Child, contextlib.ExitStack]] = []
-    with contextlib.ExitStack() as everything:
-        while waiting or running:
-            while waiting and len(running) < settings.workers:
-                if running and waiting[0].notebook.name.startswith(LAST):
-                    break
-                job, own = waiting.pop(0), everything.enter_context(contextlib.ExitStack())
-                places = settings.environment | {"HINAS_PLACE": str(settings.place(job).resolve())}
-                start = child(_executed, job, places, settings.threads)
-                running.append((job, own.enter_context(start), own))
-            time.sleep(0.05)
-            for entry in [entry for entry in running if entry[1].ended]:
-                running.remove(entry)
-                job, process, own = entry
-                outcome = _keep(job, process, settings)
-                own.close()
-                yield outcome
+    gathering = [job for job in jobs if job.notebook.name.startswith(LAST)]
+    began = {}
+
+    def started(group: list[Job]) -> Iterator[Job]:
+        for job in group:
+            began[job.notebook.name] = time.monotonic()
+            yield job
+
+    with workplace() as folder, closing(Local(partial(_executed, settings, folder), settings.workers)) as helpers:
+        for group in ([job for job in jobs if job not in gathering], gathering):
+            for job, future in as_they_end(helpers, started(group)):
+                name = job.notebook.name
+                error = DIED if isinstance(future.exception(), helpers.lost) else future.result()
+                error = _keep(job, folder / name, error, settings)
+                yield Outcome(name, time.monotonic() - began[name], error)
 
 
-def _keep(job: Job, process: Child, settings: Settings) -> Outcome:
-    """Move what a finished process left to where it belongs: all of it after a success, the copy if not."""
-    seconds, name, place = time.monotonic() - process.started, job.notebook.name, settings.place(job)
-    notebooks, executed = place / "notebooks", process.folder / "executed.ipynb"
+def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | None:
+    """Move what a notebook left to where it belongs: all of it after a success, the copy if not. Returns the error."""
+    name, place, executed = job.notebook.name, settings.place(job), made / "executed.ipynb"
+    notebooks = place / "notebooks"
     try:
-        error = process.wait()
-        if error is None:
+        if error and executed.exists():
+            _place({executed: notebooks / f"{name}.failed.ipynb"})
+        if not error:
             # The notebook itself last: what is called executed has its figures and its page.
-            staged = process.folder / "published"
-            published = {path: place / path.relative_to(staged) for path in _files(staged)}
-            page = {process.folder / "executed.html": place / "html" / f"{name}.html"}
+            published = {path: place / path.relative_to(made / "published") for path in _files(made / "published")}
+            page = {made / "executed.html": place / "html" / f"{name}.html"}
             with _taking_turns(place):
                 _place(published | page | {executed: notebooks / f"{name}.ipynb"})
                 for kind in ("figures", "tables"):
                     for path in set((place / kind).glob(f"{name}__*")) - set(published.values()):
                         path.unlink()
                 (notebooks / f"{name}.failed.ipynb").unlink(missing_ok=True)
-        elif executed.exists():
-            _place({executed: notebooks / f"{name}.failed.ipynb"})
-    except ChildProcessError as death:
-        error = str(death)
     except OSError as problem:
-        error = f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
-    return Outcome(name, seconds, error)
+        return f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
+    return error
 
 
 @contextlib.contextmanager
@@ -227,32 +224,39 @@ def _place(targets: dict[Path, Path]) -> None:
     """
     from hinas_nb import files
 
-    partial = {target: files.temporary(target) for target in targets.values()}
+    copies = {target: files.temporary(target) for target in targets.values()}
     try:
         for source, target in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, partial[target])
-        for target, copy in partial.items():
+            shutil.copyfile(source, copies[target])
+        for target, copy in copies.items():
             os.replace(copy, target)
     finally:
-        for copy in partial.values():
+        for copy in copies.values():
             copy.unlink(missing_ok=True)
 
 
-def _planned(jobs: list[Job], _: Path) -> list[Plan]:
-    """In the child."""
+def _planned(settings: Settings, folder: Path, jobs: list[Job]) -> list[Plan]:
+    """In a process of its own: see `plan`."""
+    isolate(folder, settings.threads)
+    os.environ |= settings.environment
     return [planning.plan(job) for job in jobs]
 
 
-def _executed(job: Job, folder: Path) -> str | None:
-    """In the child: execute one notebook into `folder`; None, or the source's cell and what it said."""
+def _executed(settings: Settings, workplace: Path, job: Job) -> str | None:
+    """In a process of its own: execute one notebook below `workplace`; None, or its cell that failed and why."""
+    folder = workplace / job.notebook.name
+    isolate(folder, settings.threads)
+    os.environ |= settings.environment
+    os.environ |= {"HINAS_PUBLISH": str(folder / "published"), "HINAS_CHANGED": job.changed}
+    os.environ["HINAS_PLACE"] = str(settings.place(job).resolve())
+
     import papermill
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
     from hinas_nb.reporting import pages
 
-    os.environ |= {"HINAS_PUBLISH": str(folder / "published"), "HINAS_CHANGED": job.changed}
     target = folder / "executed.ipynb"
     # Papermill formats paths: a brace must stand there twice.
     source, formatted = (str(path).replace("{", "{{").replace("}", "}}") for path in (job.notebook.path, target))
@@ -268,11 +272,11 @@ def _executed(job: Job, folder: Path) -> str | None:
             # ipykernel warns of unencrypted TCP on every start otherwise
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         )
+        pages.finish(target, folder / "executed.html", job.notebook.name, folder / "published")
     except PapermillExecutionError as error:
         tagged = next(number for number, tags, _ in job.notebook.cells if "parameters" in tags)
         number = error.cell_index + (error.cell_index < tagged)  # the injected cell follows the tagged one
         return f"cell {number}: {first_line(error.ename, error.evalue)}"
     except Exception as error:
         return first_line(type(error).__name__, str(error))
-    pages.finish(target, folder / "executed.html", job.notebook.name, folder / "published")
     return None

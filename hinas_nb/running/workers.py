@@ -3,16 +3,31 @@
 One that dies takes no other Run with it; Ctrl-C, and even a kill of their parent, leaves none behind.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
+from typing import Any
 
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+
+
+def as_they_end(engine, tasks: Iterable) -> Iterator[tuple[Any, Future]]:
+    """Give an engine tasks, as many at once as it takes; yield each with its future once that has ended."""
+    tasks, running = iter(tasks), {}
+    while True:
+        for task in itertools.islice(tasks, engine.size - len(running)):
+            running[engine.submit(task)] = task
+        if not running:
+            return
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            yield running.pop(future), future
 
 
 class Here:
