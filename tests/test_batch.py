@@ -424,7 +424,7 @@ print(len(collect(runs, Store.of(budget))))"""
 @pytest.mark.slow
 def test_runs_are_planned_computed_once_and_then_found(home, capsys):
     source = "from hinas_nb import protocol\nfrom hinas_nb.experiment.runs import grid\n"
-    source += "from hinas_nb.running.collect import collect\n"
+    source += "from hinas_nb.running.collect import collect\nfrom hinas_nb.running.store import Store\n"
     source += "from hinas_nb.experiment.profile import load_profile\n" + RUNS
     notebook(home / "notebooks", "01_runs", source, COLLECT, tags={source: ["runs"]})
     other = source.replace("[25, 50]", "[50]")
@@ -465,7 +465,7 @@ def test_interrupted_it_leaves_nothing_behind(home, number, monkeypatch):
     command = [sys.executable, "-m", "hinas_nb", "run", "1"]
     environment = os.environ | {"PYTHONPATH": str(locations.PACKAGE.parent), "TMPDIR": str(temporary_ones)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     assert mark.exists() and Path(f"/proc/{process.pid}/environ").read_text().count(str(home))
@@ -485,7 +485,7 @@ def test_interrupted_it_leaves_nothing_behind(home, number, monkeypatch):
 
 def processes(home: Path) -> list[str]:
     """Processes started for this collection (kernels too) that are still there after a moment's grace."""
-    for _ in range(60):
+    for _ in range(300):
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
