@@ -23,6 +23,7 @@ from hinas_nb.batch.contract import NotebookError
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.files import temporary
 from hinas_nb.reporting import pages
+from hinas_nb.running import workers
 from hinas_nb.settings import ConfigError
 
 FIRST = """\
@@ -311,29 +312,23 @@ def files(folder: Path) -> set[str]:
 
 CHANGED = """\
 assert os.environ["HINAS_CHANGED"] == {changed!r}
+assert (os.path.basename(os.path.dirname(os.environ["HINAS_PLACE"])) == "variants") == bool({changed!r})
 os.makedirs(f"{{folder}}/answers", exist_ok=True)
 open(f"{{folder}}/answers/01_good.json", "w").write(json.dumps({{"answer": label, "changed": {changed!r}}}))"""
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_the_scorecard_starts_when_all_others_have_ended(home, monkeypatch, workers):
-    """It gathers what they leave behind, in the folder of the same variant."""
+def test_the_scorecard_starts_when_all_others_have_ended(home, monkeypatch):
+    """It gathers what they leave behind."""
     for name in ("00_scorecard", "10_first", "11_second"):
         notebook(home / "notebooks", name)
     events = []
-
-    @contextlib.contextmanager
-    def child(task, job, environment, threads):
-        events.append((job.notebook.name[:2], environment["HINAS_PLACE"]))
-        yield type("Child", (), {"ended": True})
-
-    monkeypatch.setattr(front_door, "child", child)
-    monkeypatch.setattr(front_door, "_keep", lambda job, *_: events.append("end") or job.notebook.name[:2])
-    settings = front_door.Settings("smoke", home / "results", workers=workers, variant="mine")
-    jobs = front_door.prepare(["all"], [], settings)
-    assert sorted(front_door.execute(jobs, settings)) == ["00", "10", "11"]
-    assert [event for event in events if event != "end"][-1][0] == "00" and events[-3:-2] == ["end"]
-    assert {event[1] for event in events if event != "end"} == {str(home / "results" / "smoke" / "variants" / "mine")}
+    monkeypatch.setattr(front_door, "Local", lambda work, size: workers.Here(work))
+    monkeypatch.setattr(front_door, "_executed", lambda settings, folder, job: events.append(job.notebook.name))
+    monkeypatch.setattr(front_door, "_keep", lambda job, *_: events.append("kept"))
+    settings = front_door.Settings("smoke", home / "results")
+    outcomes = list(front_door.execute(front_door.prepare(["all"], [], settings), settings))
+    assert events == ["10_first", "kept", "11_second", "kept", "00_scorecard", "kept"]
+    assert [(outcome.notebook, outcome.error) for outcome in outcomes[-1:]] == [("00_scorecard", None)]
 
 
 @pytest.mark.slow
