@@ -102,6 +102,13 @@ def test_every_module_says_what_it_holds(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
+def test_the_map_names_every_wing_and_only_files_that_exist():
+    text = (PACKAGE / "README.md").read_text()
+    paths = set(re.findall(r"`([a-z_]+(?:/[a-z_]+)*(?:/|\.py))`", text))
+    assert paths and not [path for path in paths if not (PACKAGE / path).exists()]
+    assert {f"{name}/" for name in WINGS if name} <= paths
+
+
 # --- settings
 
 
