@@ -25,12 +25,12 @@ class Decision:
 
 
 def decode(supernet) -> Genotype:
-    """The genotype of a supernet's present alphas and betas."""
+    """Return the genotype of a supernet's present alphas and betas."""
     return decide(*tables(supernet), supernet.space).genotype
 
 
 def tables(supernet) -> tuple[list, list]:
-    """Alphas `[layer][edge][operation]` and betas `[layer][[from, to, share], ...]` as plain numbers."""
+    """Return alphas `[layer][edge][operation]` and betas `[layer][[from, to, share], ...]` as plain numbers."""
     widths = [[[a, b, float(share.detach())] for (a, b), share in layer.items()] for layer in supernet.width_weights()]
     return supernet.op_weights().detach().tolist(), widths
 
@@ -51,7 +51,7 @@ def decide(op_weights: list, width_weights: list, space) -> Decision:
 def decode_cell(
     weights: list[list[float]], nodes: int, operations: tuple[str, ...] = OPERATIONS
 ) -> tuple[CellPlan, list[float], list[float]]:
-    """Per node the two inputs whose best operation is largest, each with that operation; and the margins."""
+    """Keep per node the two inputs whose best operation is largest, each with that operation; with the margins."""
     real = [column for column, name in enumerate(operations) if name != "none"]
     plan, op_margins, input_margins = [], [], []
     rows = edges(nodes)
@@ -72,7 +72,7 @@ def decode_cell(
 
 
 def best_paths(width_weights: list, keep: int = 2) -> list[tuple[float, tuple[int, ...]]]:
-    """Viterbi over the betas as probabilities: the `keep` most probable paths as (log-probability, levels)."""
+    """Return the `keep` most probable paths as (log-probability, levels), by Viterbi over the betas."""
     best = {0: [(0.0, ())]}  # level -> its best ways, best first
     for layer in width_weights:
         arriving: dict[int, list] = {}

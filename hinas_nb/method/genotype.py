@@ -68,7 +68,7 @@ class GenotypeError(ValueError):
 
 @dataclass(frozen=True)
 class Genotype:
-    """Width level and cell of every layer.
+    """An architecture: the width level and the cell of every layer.
 
     levels: one width level per layer, 0-based; neighbours differ by at most 1 and the first is 0 or 1.
     cells: `[layer][node] = ((operation, source), (operation, source))`; source 0 is h_{l-1}, 1 is
@@ -89,11 +89,11 @@ class Genotype:
 
     @property
     def nodes(self) -> int:
-        """Nodes per cell."""
+        """Return the number of nodes per cell."""
         return len(self.cells[0])
 
     def to_json(self, task: str | None = None) -> str:
-        """The genotype as JSON text; `task` adds a line that `from_json` checks."""
+        """Return the genotype as JSON text; `task` adds an entry that `from_json` checks."""
         content = {"version": 1, "levels": self.levels, "cells": self.cells}
         return json.dumps(content | ({"task": task} if task else {}))
 
@@ -124,7 +124,7 @@ class Genotype:
 def random_genotype(
     layers: int, nodes: int, generator: torch.Generator, operations=OPERATIONS[:-1], level_count: int = 3
 ) -> Genotype:
-    """A uniform draw: two different inputs and an operation each per node, one reachable width path."""
+    """Draw uniformly two different inputs with an operation each per node, and one reachable width path."""
 
     def integer(high: int) -> int:
         return int(torch.randint(high, (), generator=generator))
@@ -144,7 +144,7 @@ def random_genotype(
 
 
 def random_in(space, generator: torch.Generator) -> Genotype:
-    """A uniform draw from a `config.Space`: of its operations, with its one cell in all layers where it has one."""
+    """Draw uniformly from a `config.Space`, whose layers may share a cell and whose levels may be fixed."""
     operations = tuple(name for name in space.operations if name != "none")
     drawn = random_genotype(space.layers, space.nodes, generator, operations, len(space.width_factors))
     cells = drawn.cells if space.layerwise else drawn.cells[:1] * space.layers
@@ -152,7 +152,7 @@ def random_in(space, generator: torch.Generator) -> Genotype:
 
 
 def perturb(genotype: Genotype, kind: str, changes: int, generator: torch.Generator) -> Genotype:
-    """R1 or R2 of section 4.2.4: `changes` per cell, drawn at random (all there are, if a cell has fewer).
+    """Apply R1 or R2 of section 4.2.4: `changes` per cell, drawn at random (all there are, if a cell has fewer).
 
     R1 gives an edge another convolution, `conv_5` included; skips stay. R2 gives an edge another source.
     Raises GenotypeError for another kind.
@@ -184,7 +184,7 @@ def nearest_perturbation(
     draws: int,
     size: Callable[[Genotype], float],
 ) -> Genotype:
-    """Of so many perturbations the one whose `size` is nearest the genotype's; the first of equals.
+    """Draw so many perturbations and return the first of those whose `size` is nearest the genotype's.
 
     R1 exchanges operations of different weight, so a plain draw confounds what is changed with how large it is.
     """
@@ -206,12 +206,12 @@ def _other_sources(cell: CellPlan, node: int, slot: int) -> list[Edge]:
 
 
 def widths(base_width: int, factors: tuple[float, ...]) -> tuple[int, ...]:
-    """Channels of a node at each width level, rounded half up."""
+    """Return the channels of a node at each width level, rounded half up."""
     return tuple(int(base_width * factor + 0.5) for factor in factors)
 
 
 def width_paths(layers: int, level_count: int = 3) -> list[tuple[int, ...]]:
-    """Every width path of the outer space: it starts at the stem (level 0) and moves by at most one level."""
+    """Return every width path of the outer space: from the stem (level 0) by at most one level a layer."""
     paths = [()]
     for _ in range(layers):
         paths = [

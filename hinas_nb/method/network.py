@@ -38,14 +38,14 @@ class Cell(nn.Module):
         self.operations = nn.ModuleList(nn.ModuleList(operation(name, width) for name, _ in node) for node in plan)
 
     def forward(self, previous: Tensor, before: Tensor) -> Float[Tensor, "batch nodes*width height width_px"]:
-        """previous, before: h_{l-1} and h_{l-2} at the cell's width."""
+        """Return the nodes, stacked; previous, before: h_{l-1} and h_{l-2} at the cell's width."""
         features = [previous, before]
         for node, (first, second) in zip(self.plan, self.operations):
             features.append(first(features[node[0][1]]) + second(features[node[1][1]]))
         return torch.cat(features[2:], dim=1)
 
     def radius(self, previous: int, before: int) -> int:
-        """Receptive-field radius of the output, given those of the inputs."""
+        """Return the receptive-field radius of the output, given those of the inputs."""
         radii = [previous, before]
         for node in self.plan:
             radii.append(max(radii[source] + (KINDS[name].radius if name in KINDS else 0) for name, source in node))
@@ -53,7 +53,7 @@ class Cell(nn.Module):
 
 
 class DerivedNetwork(nn.Module):
-    """Restores images (batch, channel, height, width) in [0, 1] of any size.
+    """The network of a genotype: restores images (batch, channel, height, width) in [0, 1] of any size.
 
     task: "denoise" (1 channel) or "sr" (3 channels, output `scale` times larger).
     base_width: channels of a node at level 0; 20 for denoising, 16 for super-resolution unless given.
@@ -137,7 +137,7 @@ class DerivedNetwork(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch entering height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
-        """The restored image; not clipped."""
+        """Return the restored image, not clipped."""
         picture = image[:, : CHANNELS[self.task]]
         entering = folded(picture, self.fold)
         if self.noise_map:
@@ -154,12 +154,12 @@ class DerivedNetwork(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Channels of an input image, the noise map among them."""
+        """Return the channels of an input image, the noise map among them."""
         return CHANNELS[self.task] + self.noise_map
 
     @property
     def halo(self) -> int:
-        """Receptive-field radius in input pixels: what a tile must see beyond its own pixels."""
+        """Return the receptive-field radius in input pixels: what a tile must see beyond its own."""
         radii = [1, 2]
         for cell in self.cells:
             radii.append(cell.radius(radii[-1], radii[-2]))
@@ -171,17 +171,17 @@ class DerivedNetwork(nn.Module):
 
     @property
     def parameters_live(self) -> int:
-        """Trainable parameters of everything that is used."""
+        """Count the trainable parameters of everything that is used."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def parameters_released(self) -> int:
-        """The released network's count, which keeps the reduce convolution where it is dead."""
+        """Count as the released network does, which keeps the reduce convolution where it is dead."""
         low = self.genotype.nodes * self.level_widths[0]
         return self.parameters_live + (0 if self.low_layer is None else STEM * low * 9)
 
     def metadata(self) -> dict:
-        """All that `load` needs to build this network again; JSON-able. Switches only where not as published."""
+        """Return all that `load` needs to build this network again, JSON-able; switches only where not as published."""
         switches = {"fold": (self.fold, 1), "noise_map": (self.noise_map, False), "norms": (self.norms, True)}
         published = {
             "task": self.task,
@@ -194,7 +194,7 @@ class DerivedNetwork(nn.Module):
         return published | {name: value for name, (value, usual) in switches.items() if value != usual}
 
     def folded(self) -> "DerivedNetwork":
-        """A copy for inference, equal to 1e-5: batch norms folded into the convolutions, memory channels-last."""
+        """Return a copy for inference, equal to 1e-5: batch norms folded into the convolutions, channels-last."""
         copy = rebuilt(self.metadata())
         copy.load_state_dict(self.state_dict())
         copy.to(next(self.parameters())).eval()
@@ -204,7 +204,7 @@ class DerivedNetwork(nn.Module):
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
-    """The network of a weights file (safetensors with a `hinas` entry in its metadata), in evaluation mode.
+    """Read the network of a weights file (safetensors with a `hinas` entry in its metadata), in evaluation mode.
 
     Raises ValueError with one line when the file is corrupt or not ours. `network.trained` holds the file's
     metadata (task, sigma, scale, ...). `comparators.load` reads those of other networks, too.
@@ -213,7 +213,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
 
 
 def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | str = "cpu") -> Any:
-    """`rebuild(metadata)` with the weights of the file; see `load`.
+    """Return `rebuild(metadata)` with the weights of the file; see `load`.
 
     It is first built without memory: a small file can declare a network that fits nowhere.
     """
@@ -238,7 +238,7 @@ def load_as(rebuild: Callable[[dict], Any], path: Path, device: torch.device | s
 
 
 def check_trained(metadata: dict) -> None:
-    """Refuse what a file says of its training where it is no noise level or scale there is. Raises ValueError."""
+    """Raise ValueError where a file says it was trained for a noise or a scale that does not exist."""
     bounds, sigma, scale = metadata.get("sigma_range"), metadata.get("sigma"), metadata.get("scale")
     if bounds:
         sigmas = bounds if isinstance(bounds, list) and len(bounds) == 2 else [math.nan]
@@ -268,7 +268,7 @@ def _check_fits(weights: dict[str, Tensor], network: dict[str, Tensor]) -> None:
 
 
 def rebuilt(metadata: dict) -> DerivedNetwork:
-    """The derived network that `metadata()` speaks of, with first weights. Raises ValueError, KeyError, TypeError."""
+    """Build the derived network that `metadata()` describes, untrained. Raises ValueError, KeyError, TypeError."""
     if "comparator" in metadata:
         raise ValueError(f"{metadata['comparator']}, which has no genotype")
     return DerivedNetwork(
@@ -294,7 +294,7 @@ def fold_norms(network: nn.Module) -> None:
 
 
 def folded(image: Float[Tensor, "batch channel height width"], fold: int) -> Float[Tensor, "batch folded rows columns"]:
-    """Every fold x fold pixels as channels of one; the last row and column repeat where the fold does not divide."""
+    """Return every fold x fold pixels as channels of one; the last row and column repeat where needed."""
     if fold == 1:
         return image
     padded = F.pad(image, (0, fold - 1, 0, fold - 1), mode="replicate")
@@ -303,9 +303,9 @@ def folded(image: Float[Tensor, "batch channel height width"], fold: int) -> Flo
 
 
 def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool, fold: int = 1) -> Tensor:
-    """Figure 4: f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1.
+    """Return figure 4's f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1.
 
-    fold: that of `folded`, undone by the pixel shuffle, too.
+    fold: the one that `folded` applied; the pixel shuffle undoes it, too.
     """
     if scale * fold > 1:
         result = F.pixel_shuffle(result, scale * fold)[..., : image.shape[-2] * scale, : image.shape[-1] * scale]
@@ -317,7 +317,7 @@ def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool, fold
 def upsample(
     image: Float[Tensor, "batch channel height width"], scale: int
 ) -> Float[Tensor, "batch channel height_out width_out"]:
-    """torch's bicubic up-sampling (a = -0.75, edge pixels repeat), as one small kernel per phase.
+    """Return torch's bicubic up-sampling (a = -0.75, edge pixels repeat), computed as one small kernel per phase.
 
     `interpolate` computes its coordinates in float32: at scale 3 they drift with the distance from the corner, so
     tiles of a large image would not match the whole.
@@ -329,13 +329,13 @@ def upsample(
 
 
 def full_precision(image: Tensor) -> AbstractContextManager:
-    """Autocast off; the meta device, on which operations are counted, has none to switch."""
+    """Return a context with autocast off; the meta device, on which operations are counted, has none to switch."""
     return nullcontext() if image.is_meta else torch.autocast(image.device.type, enabled=False)
 
 
 @functools.cache
 def _phase_kernels(scale: int) -> list[float]:
-    """Weights of the 5 x 5 input pixels around, for each of scale x scale output pixels, row by row."""
+    """Return the weights of the 5 x 5 input pixels around, for each of scale x scale output pixels, row by row."""
     taps = []
     for phase in range(scale):
         position = (phase + 0.5) / scale - 0.5  # of the output pixel, from the centre of its input pixel
@@ -344,6 +344,7 @@ def _phase_kernels(scale: int) -> list[float]:
 
 
 def cubic(distance: float, a: float = -0.75) -> float:
+    """Return the weight of bicubic interpolation at a distance in pixels."""
     if distance >= 2:
         return 0.0
     if distance > 1:
@@ -356,6 +357,6 @@ def _adapter(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _low_level_layer(levels: tuple[int, ...]) -> int | None:
-    """The 0-based last layer at level 0, unless that is the final layer or there is none."""
+    """Return the 0-based last layer at level 0, or None if that is the final layer or there is none."""
     at_zero = [layer for layer, level in enumerate(levels) if level == 0]
     return at_zero[-1] if at_zero and at_zero[-1] != len(levels) - 1 else None

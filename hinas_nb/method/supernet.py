@@ -57,7 +57,7 @@ class Supernet(nn.Module):
         op_weights: Float[Tensor, "layers edges operations"] | None = None,
         width_weights: WidthWeights | None = None,
     ) -> Float[Tensor, "batch channel height_out width_out"]:
-        """The restored image, not clipped. Weights not given are the softmaxed logits.
+        """Return the restored image, not clipped. Weights not given are the softmaxed logits.
 
         A move or an operation whose weight is exactly zero, and a cell that nothing reaches, is not computed
         (unless the weights want a gradient): one-hot weights restrict the supernet to one path, and a level the
@@ -86,12 +86,12 @@ class Supernet(nn.Module):
         return add_residual(image, self.head(outputs), self.scale, self.space.residual, self.fold)
 
     def op_weights(self) -> Float[Tensor, "layers edges operations"]:
-        """Softmaxed alphas; without layer-wise sharing the one set is repeated for every layer."""
+        """Return the softmaxed alphas; without layer-wise sharing the one set is repeated for every layer."""
         weights = torch.softmax(self.architecture.op_logits, dim=-1)
         return weights.expand(self.space.layers, -1, -1)
 
     def width_weights(self) -> WidthWeights:
-        """Softmaxed betas: per layer, the share of a source's output that goes each way; shares sum to 1."""
+        """Return the softmaxed betas: per layer, the share of a level's output that goes each way; shares sum to 1."""
         result = []
         for logits, moves in zip(self.architecture.width_logits, self.moves):
             shares = [share for source in logits for share in torch.softmax(source, dim=0)]
@@ -100,16 +100,16 @@ class Supernet(nn.Module):
 
     @property
     def moves(self) -> list[list[Move]]:
-        """The moves of each layer, in the order of beta."""
+        """Return the moves of each layer, in the order of beta."""
         return [moves(sources, levels) for sources, levels in zip(self.ladder, self.ladder[1:])]
 
     def network_parameters(self) -> list[nn.Parameter]:
-        """The weights: every parameter that is not alpha or beta."""
+        """Return the weights: every parameter that is not alpha or beta."""
         owned = {id(parameter) for parameter in self.architecture.parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in owned]
 
     def one_hot(self, genotype) -> tuple[Tensor, WidthWeights]:
-        """Weights that restrict the supernet to one genotype; pass them to `forward`.
+        """Return the weights that restrict the supernet to one genotype; pass them to `forward`.
 
         Raises ValueError if the genotype's path is not in this supernet.
         """
@@ -149,7 +149,7 @@ class Architecture(nn.Module):
 
 
 def ladder(space) -> list[list[int]]:
-    """Levels at the stem (always [0]) and at each layer."""
+    """Return the levels at the stem (always [0]) and at each layer."""
     if space.levels is not None:
         return [[0], *([level] for level in space.levels)]
     count = len(space.width_factors)
@@ -157,7 +157,7 @@ def ladder(space) -> list[list[int]]:
 
 
 def moves(sources: list[int], levels: list[int]) -> list[Move]:
-    """Every existing move between two layers, source by source."""
+    """Return every existing move between two layers, source by source."""
     return [(source, level) for source in sources for level in levels if abs(source - level) <= 1]
 
 
@@ -181,12 +181,13 @@ class _Layer(nn.Module):
             }
         )
         keys = [str(level) for level in levels] if space.sharing else [_key(*move) for move in self.moves]
+        # `supercell.SuperCell` takes the same arguments and gives the same numbers, more slowly.
         self.cells = nn.ModuleDict(
             {key: SuperCell(nodes, widths[int(key.split("_")[-1])], space.operations) for key in keys}
         )
 
     def forward(self, outputs: dict, inputs: dict, alphas: Tensor, betas: dict) -> tuple[dict, dict]:
-        """outputs, inputs: per level, the previous layer's cell outputs and its summed inputs."""
+        """Return this layer's cell outputs and summed inputs per level; outputs, inputs: the previous layer's."""
         results, sums = {}, {}
         for level in self.levels:
             arriving = [move for move in self.moves if move[1] == level and move[0] in outputs and _used(betas[move])]
@@ -205,7 +206,7 @@ class _Layer(nn.Module):
         return results, sums
 
     def _before(self, level: int, inputs: dict, like: Tensor) -> Tensor:
-        """h_{l-2} at this level; zeros where a one-hot path left the previous layer's level empty."""
+        """Return h_{l-2} at this level; zeros where a one-hot path left the previous layer's level empty."""
         if level not in self.nearest:
             return inputs[level] if level in inputs else torch.zeros_like(like)
         near = self.nearest[level]

@@ -60,7 +60,7 @@ def evaluate(restore: Restore, images: ImageSet, protocol: Protocol) -> Iterator
 
 
 def baseline(protocol: Protocol) -> Restore:
-    """No restoration: the noisy image itself, or MATLAB's bicubic up-sampling, rounded to 8 bits at the end.
+    """Return what restores nothing: the noisy image itself, or MATLAB's bicubic up-sampling, rounded at the end.
 
     Rounded after each dimension too, as MATLAB treats 8-bit images, it is 0.01 dB farther from the published
     rows.
@@ -90,7 +90,7 @@ def restore(
     halo: int | None,
     tile: int | None = None,
 ) -> Float[Tensor, "batch out_channel out_height out_width"]:
-    """What `network(degraded)` returns, computed in tiles where the image is large.
+    """Return `network(degraded)`, computed in tiles where the image is large.
 
     halo: the network's receptive-field radius in input pixels, its up-sampled skip included; None, where
         it is unbounded or unknown, always takes the whole image. The network pads at the image's own edges

@@ -28,7 +28,7 @@ def psnr(
     truth: Float[Tensor, "batch truth_channel height width"],
     protocol: Protocol,
 ) -> Float[Tensor, " batch"]:
-    """dB for a peak of 1 (255 grey levels), per image; inf where the scored values are identical.
+    """Return PSNR per image, in dB for a peak of 1 (255 grey levels); inf where the scored values are identical.
 
     estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises MetricError.
     """
@@ -41,7 +41,7 @@ def ssim(
     truth: Float[Tensor, "batch truth_channel height width"],
     protocol: Protocol,
 ) -> Float[Tensor, " batch"]:
-    """Mean SSIM per image (RGB: over the channels too), at most 1; arguments as for `psnr`.
+    """Return the mean SSIM per image (RGB: over the channels too), at most 1; arguments as for `psnr`.
 
     valid: 11x11 Gaussian, sigma 1.5, where the window lies inside the image; zero-padded: the same at every
     pixel; uniform: 7x7, valid, unbiased variances (scikit-image's default).
@@ -60,7 +60,7 @@ def ssim(
 
 
 def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    """What is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
+    """Return what is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
     for image in (estimate, truth):
         if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 4:
             got = f"{getattr(image, 'dtype', type(image).__name__)} {tuple(getattr(image, 'shape', ()))}"

@@ -47,7 +47,7 @@ ONLY = {
 
 
 def get(name: str, sigma: float | None = None, scale: int | None = None) -> Protocol:
-    """A preset by name; sigma (0-255 grey levels, 50 unless given) for denoising, scale for sr.
+    """Return a preset by name; sigma (0-255 grey levels, 50 unless given) for denoising, scale for sr.
 
     Raises ConfigError.
     """
@@ -99,7 +99,7 @@ class Protocol(Config):
 
     @property
     def name(self) -> str:
-        """The preset's name (whatever its sigma, scale and seed), else the standard's with `+`."""
+        """Return the preset's name (whatever its sigma, scale and seed), else the standard's with `+`."""
         for name, preset in PRESETS.items():
             if preset["task"] == self.task and self._switches() == get(name, self.sigma, self.scale)._switches():
                 return name
@@ -107,16 +107,16 @@ class Protocol(Config):
 
     @property
     def network_scale(self) -> int:
-        """Output pixels per input pixel along one axis: 1 for denoising."""
+        """Return the output pixels per input pixel along one axis: 1 for denoising."""
         return self.scale or 1
 
     @property
     def scored_border(self) -> int:
-        """Pixels left out at each edge."""
+        """Return the pixels left out at each edge."""
         return self.border if self.border is not None else (self.scale or 0)
 
     def describe(self) -> str:
-        """One line for tables: all that departs from the standard of the task, or `standard`."""
+        """Return one line for tables: all that departs from the standard of the task, or `standard`."""
         departures = [
             (self.grey, "grey by Pillow"),
             (self.half_size, "photographs at half size"),
@@ -136,7 +136,7 @@ class Protocol(Config):
         return ", ".join(text for departs, text in departures if departs) or "standard"
 
     def pair(self, image: UInt8[Tensor, "channel height width"], name: str) -> tuple[Degraded, Clean]:
-        """The degraded and the clean image, float32 on 0-1, as the network and the metrics take them.
+        """Return the degraded and the clean image, float32 on 0-1, as the network and the metrics take them.
 
         Denoising: both one grey channel; the same noise in every process and run, drawn from the seed, `name`
         and sigma. Super-resolution: the degraded image has 3 channels (a grey file: three equal ones); the
@@ -155,7 +155,7 @@ class Protocol(Config):
         return self._shrunk(clean).expand(3, -1, -1)[None].contiguous(), clean[None].float() / 255
 
     def noisy(self, clean: Image, name: str, tile: int | None = None, look: int = 0) -> Image:
-        """`clean` with the noise of image `name`; tile: of its tile of this index; look: of another draw."""
+        """Return `clean` with the noise of image `name`: of its tile with index `tile`, or of another draw `look`."""
         key = (name, f"{self.sigma:g}") if tile is None else (name, f"{self.sigma:g}", tile)
         key += ("look", look) if look else ()
         noisy = data.add_noise(clean, self.sigma, data.stream(self.seed, "protocol-noise", *key))
@@ -164,11 +164,11 @@ class Protocol(Config):
         return noisy.clamp(0, 1) if self.noisy_range == "clipped" else round8(noisy)
 
     def tiles(self, height: int, width: int) -> list[tuple[slice, slice]]:
-        """Rows and columns of every tile, in reading order; the last ones end at the image's edge."""
+        """Return rows and columns of every tile, in reading order; the last ones end at the image's edge."""
         return [(rows, columns) for rows in self._starts(height) for columns in self._starts(width)]
 
     def looks(self, height: int, width: int) -> Int[Tensor, "height width"]:
-        """How many tiles cover each pixel."""
+        """Count the tiles that cover each pixel."""
         count = torch.zeros(height, width, dtype=torch.int64)
         for rows, columns in self.tiles(height, width):
             count[rows, columns] += 1
@@ -204,12 +204,12 @@ class Protocol(Config):
 
 
 def round8(image: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Clipped to 0-1 and rounded to 256 levels, halves upwards as MATLAB and image files do."""
+    """Clip to 0-1 and round to 256 levels, halves upwards as MATLAB and image files do."""
     return (image.clamp(0, 1) * 255 + 0.5).floor() / 255
 
 
 def _pillow_grey(image: UInt8[Tensor, "channel height width"]) -> UInt8[Tensor, "1 height width"]:
-    """As released: `convert("L")`, luma in 16-bit fixed point; one channel passes through."""
+    """Return Pillow's grey, luma in 16-bit fixed point, as released; one channel passes through."""
     if image.shape[0] == 1:
         return image
     picture = PIL.Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())

@@ -74,7 +74,7 @@ def benchmark(config: TimingConfig, first: int = 0, device: str = "cpu") -> Iter
 
 
 def table(records: list[dict], baseline: str | None = None) -> pd.DataFrame:
-    """A row per arm: median seconds and their quartiles, peak MiB and, against `baseline`, how many times faster.
+    """Return a row per arm: median seconds, quartiles, peak MiB and, against `baseline`, how many times faster.
 
     The ratio is the median of the rounds' ratios; its interval covers the true median with 95 % confidence at
     least, wherever the rounds suffice (six), and is the full range where they do not.
@@ -94,7 +94,7 @@ def table(records: list[dict], baseline: str | None = None) -> pd.DataFrame:
 
 
 def prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
-    """The call that is timed. Raises ValueError, ModuleNotFoundError."""
+    """Return the call that is timed. Raises ValueError, ModuleNotFoundError."""
     if arm.subject == "matrix product":
         left, right = torch.rand(2, arm.height, arm.height, device=device)
         return lambda: left @ right
@@ -134,7 +134,7 @@ def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[
 
 
 def _batch(arm: Arm, generator: torch.Generator) -> Callable[[], object]:
-    """Every call makes the next batch of denoising, rescaled as released, from images as large as those of BSDS500."""
+    """Return a call that makes the next denoising batch, rescaled as released, from images as large as BSDS500's."""
     from hinas_nb.data import ImageSet, Pairs
 
     images = tuple(torch.randint(0, 256, (8, 3, 321, 481), generator=generator, dtype=torch.uint8))
@@ -182,7 +182,7 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
 
 
 def _told(net, image: Tensor) -> Tensor:
-    """With the noise map of a network that takes one; its values do not matter here."""
+    """Return the image with a noise map where the network takes one; its values do not matter here."""
     return data.with_noise_map(image, 50) if net.noise_map else image
 
 
@@ -265,7 +265,7 @@ def _set(name: str, value: str | None) -> None:
 
 
 def _median_ranks(count: int) -> tuple[int, int]:
-    """Ranks of the order statistics that hold the median with 95 % confidence (binomial), else the extremes."""
+    """Return the ranks that hold the median with 95 % confidence (binomial), else the extremes."""
     from scipy.stats import binom
 
     low = int(binom.ppf(0.025, count, 0.5))
