@@ -1,4 +1,4 @@
-"""The audit of protocols: the ladder leads where it says, and averaging is worth what counting looks foretells."""
+"""The audit of protocols: the ladder leads where it says, and what averaging is worth is foretold."""
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,7 @@ def test_the_way_leads_from_standard_to_released_one_switch_at_a_time(task):
     rungs = audit.rungs(task, **LEVELS[task])
     assert rungs[audit.STANDARD] == protocol.get(f"{task}-standard", **LEVELS[task])
     assert differing(rungs[audit.RELEASED], protocol.get(f"{task}-released", **LEVELS[task])) == set()
-    steps = audit.way(task)
+    steps = audit.steps_to_released(task)
     assert list(steps) == list(audit.CHAIN[task])
     for step, (before, after) in steps.items():
         assert differing(rungs[before], rungs[after]) == set(audit.CHAIN[task][step]), step
@@ -76,7 +76,8 @@ def test_a_switch_alone_is_alone(task):
     brief = audit.rungs(task, brief=True, **LEVELS[task])
     assert set(brief) < set(rungs) and audit.RELEASED in brief
     scored = pd.DataFrame({"rung": list(brief)})
-    assert all(title in brief for title in audit.alone(task, scored)) and len(audit.alone(task, scored)) > 1
+    single = audit.single_switches(task, scored)
+    assert set(single) <= set(brief) and len(single) > 1
 
 
 def test_the_released_step_shares_its_runs_with_the_ladder():
@@ -116,25 +117,25 @@ def test_the_mean_of_k_looks_has_the_fixed_error_and_a_kth_of_the_noisy_one(flat
 
 def test_parts_of_the_error_are_the_known_ones(scores):
     """Noise halved: a quarter of sigma squared; darkened by 8 levels: 64, and 1/12 of rounding."""
-    found = audit.parts(scores).loc["halved"] * 255**2
+    found = audit.error_parts(scores).loc["halved"] * 255**2
     assert found["noisy"].to_numpy() == pytest.approx(SIGMA**2 / 4, rel=0.08)
     assert found["fixed"].to_numpy() == pytest.approx(64 + 1 / 12, rel=0.12)
 
 
 def test_counting_looks_foretells_what_was_measured(scores, flat):
-    told = audit.foretold(scores, flat, SIGMA, audit.STEPS)
+    told = audit.gains_foretold(scores, flat, SIGMA, audit.STEPS)
     assert told["step"].tolist() == list(audit.STEPS)
     assert told["measured"].iloc[-1] > told["measured"].iloc[0] + 0.5, "more overlap is worth more"
     assert told["miss"].abs().max() < 0.06
     assert np.allclose(told["foretold"] - told["measured"], told["miss"])
-    curve = audit.curves(scores)
+    curve = audit.gain_curves(scores)
     assert curve["gain"].iloc[-1] == pytest.approx(0) and curve["gain"].is_monotonic_decreasing
 
 
 def test_share_is_the_mean_of_one_over_the_tiles_on_a_pixel(flat):
     rule = protocol.get("denoise-released").but(tile=100, tile_step=100)
     # 150 x 200: rows 50-100 lie in two tiles, columns in one; 200 x 130: columns 30-100 of 130 in two.
-    assert audit.share(flat, rule).tolist() == pytest.approx([1 - 0.5 * 50 / 150, 1 - 0.5 * 70 / 130])
+    assert audit.noise_left(flat, rule).tolist() == pytest.approx([1 - 0.5 * 50 / 150, 1 - 0.5 * 70 / 130])
 
 
 # Tables and figures
@@ -154,7 +155,7 @@ def ladder_scores() -> pd.DataFrame:
 
 
 def test_steps_add_up_and_pair_by_image(ladder_scores):
-    found = audit.changes(ladder_scores, audit.way("denoise"))
+    found = audit.changes(ladder_scores, audit.steps_to_released("denoise"))
     total = found.groupby(["network", "metric"])["change"].sum()
     assert total["A", "psnr"] == pytest.approx(1) and total["B", "psnr"] == pytest.approx(-1)
     last = found[(found["metric"] == "psnr") & (found["step"] == "SSIM zero-padded")]
@@ -172,7 +173,7 @@ def test_a_swapped_order_is_seen(ladder_scores):
 
 
 def test_a_waterfall_hangs_together(ladder_scores):
-    table = audit.changes(ladder_scores, audit.way("denoise"))
+    table = audit.changes(ladder_scores, audit.steps_to_released("denoise"))
     figure = figures.waterfall(table)
     assert len(figure.axes) == 4
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]

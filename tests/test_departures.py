@@ -2,7 +2,7 @@
 
 import pytest
 
-from hinas_nb.experiment.config import Comparator, Perturbed
+from hinas_nb.experiment.config import Comparator, LatencyConfig, Perturbed
 from hinas_nb.experiment.departures import departures
 from hinas_nb.experiment.profile import Profile, load_profile
 from hinas_nb.experiment.runs import canonical, kind_of
@@ -13,6 +13,7 @@ SMOKE = load_profile("smoke")
 SEARCH = SMOKE.search("denoise")
 TRAIN = SMOKE.train("denoise", SEARCH)
 CELL = ((("conv_3", 0), ("sep_3", 1)),)
+AWARE = SEARCH.but(latency=LatencyConfig(space=SEARCH.space, base_width=8, height=32, width_px=24), latency_weight=0.1)
 R1 = Perturbed(search=SEARCH.but(seed=1), kind="R1")
 DNCNN = Comparator(name="dncnn")
 
@@ -28,6 +29,7 @@ def said(config) -> str:
         (SEARCH.but(seed=3), "seed=3"),
         (SMOKE.search("denoise", layerwise=False, seed=1), "seed=1, layerwise=off"),
         (SMOKE.search("sr", levels=(0, 0)), "levels=[0,0]"),
+        (AWARE, "latency=LatencyConfig base_width 8 height 32 width_px 24 threads 1 rounds 15, latency_weight=0.1"),
         (TRAIN, ""),
         (SMOKE.train("denoise", SEARCH, sigma=25), ""),
         (SMOKE.train("denoise", SEARCH, ssim_weight=0), "ssim_weight=0"),

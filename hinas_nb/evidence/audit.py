@@ -2,9 +2,10 @@
 
 **What averaging is worth.** Where a pixel is restored k times from independent noise and the results are averaged,
 its squared error is b + v / k: v changes with the noise, b is fixed, what the restoration blurs away however often it
-looks. Two Runs measure both, one look at whole images and the mean of two: MSE_1 = b + v, MSE_2 = b + v / 2.
-Overlapping tiles of fresh noise look k times where k of them lie, so that their error must be b + v * mean(1 / k):
-foretold by counting, before a single tile is restored. (Rounding comes after averaging: its error is part of b.)
+is repeated. Two Runs measure both, one restoration of whole images and the mean of two: MSE_1 = b + v and
+MSE_2 = b + v / 2. Overlapping tiles of fresh noise restore a pixel k times where k of them lie, so that their error
+must be b + v * mean(1 / k): foretold by averaging over how often a pixel is restored, before a single tile is.
+(Rounding comes after averaging: its error is part of b.)
 
 Notebook `23_protocol_audit` shows all of it.
 """
@@ -71,7 +72,7 @@ STEPS, BRIEF_STEPS = (64, 48, 32), (64, 48)
 
 
 def networks(budget: Profile, task: Task, filters: Sequence[str] = (), **level) -> dict[str, TrainConfig | str]:
-    """What is scored, by title, as a config's `model` takes it: HiNAS first, then its trained rival, then filters.
+    """Return what is scored, by title, as a config's `model` takes it: HiNAS, its trained rival, then filters.
 
     The rival is the one nearest in cost: DnCNN narrowed to HiNAS's size, or FSRCNN; none where the profile names no
     paces. filters: titles of denoisers without training, of which those that are installed are taken; for sr bicubic.
@@ -87,7 +88,7 @@ def networks(budget: Profile, task: Task, filters: Sequence[str] = (), **level) 
 
 
 def rungs(task: Task, brief: bool = False, **level) -> dict[str, Protocol]:
-    """Protocols by title: standard, on to released one switch after the other, then each switch alone.
+    """Return protocols by title: standard, on to released one switch after the other, then each switch alone.
 
     Titles of the way between begin with a plus but for the first, which is a switch alone too. brief: of those alone
     only the few of `BRIEF`. level: sigma or scale.
@@ -106,7 +107,10 @@ def rungs(task: Task, brief: bool = False, **level) -> dict[str, Protocol]:
 
 
 def averaging(sigma: float, steps: Sequence[int]) -> dict[str, Protocol]:
-    """Two looks at the whole image; for each tile step fresh noise and one noisy image. All as the standard else."""
+    """Return protocols by title: the mean of two restorations, and for each tile step fresh noise and one noisy image.
+
+    All else is as in the standard.
+    """
     standard = protocol.get("denoise-standard", sigma=sigma)
     tile = protocol.get("denoise-released").tile
     found = {TWO_LOOKS: standard.but(averaged=2)}
@@ -117,20 +121,20 @@ def averaging(sigma: float, steps: Sequence[int]) -> dict[str, Protocol]:
     return found
 
 
-def way(task: Task) -> dict[str, tuple[str, str]]:
-    """The steps from standard to released: what is switched, and the titles of the rungs before and after."""
+def steps_to_released(task: Task) -> dict[str, tuple[str, str]]:
+    """Return the steps from standard to released: what is switched, and the titles of the rungs before and after."""
     titles = list(rungs(task, **({"scale": 4} if task == "sr" else {})))
     return dict(zip(CHAIN[task], itertools.pairwise(titles[: len(CHAIN[task]) + 1])))
 
 
-def alone(task: Task, scores: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Each switch alone that was run, as steps from the standard; the first of the way is one."""
+def single_switches(task: Task, scores: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """Return each switch alone that was run, as steps from the standard; the first on the way to released is one."""
     titles = (next(iter(CHAIN[task])), *ALONE[task])
     return {title: (STANDARD, title) for title in titles if title in set(scores["rung"])}
 
 
 def changes(scores: pd.DataFrame, steps: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
-    """What each step does to the mean score of each network.
+    """Return what each step does to the mean score of each network.
 
     scores: a row per network, rung and image. steps: rungs before and after. Columns: network, metric, step, start,
     end, change, low, high (95 % over images, paired).
@@ -146,7 +150,7 @@ def changes(scores: pd.DataFrame, steps: Mapping[str, tuple[str, str]]) -> pd.Da
 
 
 def margins(scores: pd.DataFrame, titles: Sequence[str]) -> pd.DataFrame:
-    """How far each network is above the first one under each rung, and the rank it gets there.
+    """Return how far each network is above the first one under each rung, and the rank it gets there.
 
     Columns: rung, metric, network, score, rank, margin, low, high (95 % over images, paired; 0 for the first).
     """
@@ -171,48 +175,51 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(same=found["order"] == found["metric"].map(usual))
 
 
-def parts(scores: pd.DataFrame) -> pd.DataFrame:
-    """b and v, the fixed and the noisy part of the squared error (images on 0-1), by network and image."""
+def error_parts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return b and v, the fixed and the noisy part of the squared error (images on 0-1), by network and image."""
     error = 10 ** (-scores.pivot(index=["network", "image"], columns="rung", values="psnr") / 10)
     noisy = 2 * (error[STANDARD] - error[TWO_LOOKS])
     return pd.DataFrame({"fixed": error[STANDARD] - noisy, "noisy": noisy}).loc[list(scores["network"].unique())]
 
 
-def share(images: ImageSet, rule: Protocol) -> pd.Series:
-    """The mean of 1 / k over the pixels of each image, where k tiles lie on a pixel; by name."""
+def noise_left(images: ImageSet, rule: Protocol) -> pd.Series:
+    """Return the mean of 1 / k over the pixels of each image, where k tiles lie on a pixel; by name."""
     counts = (rule.looks(*image.shape[-2:]).double() for image in images.images)
     return pd.Series([(1 / count).mean().item() for count in counts], index=list(images.names), name="share")
 
 
-def gain(error: pd.DataFrame, left: float | pd.Series) -> pd.Series:
-    """What averaging is worth in dB if it leaves this share of the noisy part; error: `parts`, of one network."""
+def averaging_gain(error: pd.DataFrame, left: float | pd.Series) -> pd.Series:
+    """Return what averaging is worth in dB where this share of noise is left; error: `error_parts`, one network's."""
     return 10 * np.log10((error["fixed"] + error["noisy"]) / (error["fixed"] + error["noisy"] * left))
 
 
-def foretold(scores: pd.DataFrame, images: ImageSet, sigma: float, steps: Sequence[int]) -> pd.DataFrame:
-    """Tiles of fresh noise against the same tiles of one noisy image: the gain foretold from `parts`, and measured.
+def gains_foretold(scores: pd.DataFrame, images: ImageSet, sigma: float, steps: Sequence[int]) -> pd.DataFrame:
+    """Return what tiles of fresh noise gain over those of one noisy image: foretold from `error_parts`, and measured.
 
     Columns: network, step, share (mean of 1 / k), foretold, measured, low, high (95 % over images), miss (foretold -
     measured); all gains in dB.
     """
     rules = averaging(sigma, steps)
     rows = []
-    for network, error in parts(scores).groupby(level="network", sort=False):
+    for network, error in error_parts(scores).groupby(level="network", sort=False):
         psnr = scores[scores["network"] == network].pivot(index="image", columns="rung", values="psnr")
         for step in steps:
             fresh, cut = STEP.format(step, FRESH), STEP.format(step, CUT)
-            left = share(images, rules[fresh])
-            said, seen = gain(error.droplevel("network"), left), psnr[fresh] - psnr[cut]
-            numbers = (said.mean(), seen.mean(), *stats.over_images(seen), said.mean() - seen.mean())
+            left = noise_left(images, rules[fresh])
+            predicted, seen = averaging_gain(error.droplevel("network"), left), psnr[fresh] - psnr[cut]
+            numbers = (predicted.mean(), seen.mean(), *stats.over_images(seen), predicted.mean() - seen.mean())
             rows.append((network, step, left.mean(), *numbers))
     columns = ["network", "step", "share", "foretold", "measured", "low", "high", "miss"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def curves(scores: pd.DataFrame) -> pd.DataFrame:
-    """The gain (dB) that `parts` foretell for a share of the noisy part that is left; columns network, share, gain."""
+def gain_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return the gain (dB) that `error_parts` foretell by the share of the noisy part that is left.
+
+    Columns: network, share, gain.
+    """
     shares = np.linspace(0.15, 1, 60)
     rows = []
-    for network, error in parts(scores).groupby(level="network", sort=False):
-        rows += [(network, left, gain(error, left).mean()) for left in shares]
+    for network, error in error_parts(scores).groupby(level="network", sort=False):
+        rows += [(network, left, averaging_gain(error, left).mean()) for left in shares]
     return pd.DataFrame(rows, columns=["network", "share", "gain"])

@@ -76,7 +76,8 @@ def _differing(content: Mapping[str, Any], usual: Mapping[str, Any], scope: str)
 def _producer(value: Mapping[str, Any]) -> str:
     if "kind" not in value:
         return sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
-    plain = [f"{name} {_short(own)}" for name, own in value.items() if name not in ("kind", "search")]
+    own = {name: one for name, one in value.items() if name not in ("kind", "search") and not isinstance(one, Mapping)}
+    plain = [f"{name} {_short(one)}" for name, one in own.items()]
     return " ".join([str(value["kind"]), *plain])
 
 
