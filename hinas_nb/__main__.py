@@ -169,19 +169,9 @@ def _data_check(options) -> int:
 def _restore(options) -> int:
     from hinas_nb.use import restore
 
-    lines = restore.restore_file(
-        options.input,
-        options.output,
-        options.task,
-        locations.results(),
-        weights=options.weights,
-        run=options.run,
-        sigma=options.sigma,
-        scale=options.scale,
-        engine=options.engine,
-        device=options.device,
-        force=options.force,
-    )
+    names = ("weights", "run", "sigma", "scale", "engine", "device", "force")
+    given = {name: getattr(options, name) for name in names}
+    lines = restore.restore_file(options.input, options.output, options.task, locations.results(), **given)
     for line in lines:
         _say(line)
     return 0

@@ -35,7 +35,7 @@ LONGEST = 60  # letters of the name that a variant gets from its changes
 
 @dataclass(frozen=True)
 class Settings:
-    """What all notebooks of one call share.
+    """Holds what all notebooks of one call share.
 
     profile: a name, or the path of a YAML file; results: the folder with one folder per profile.
     data: the data sets, None: as HINAS_DATA says.
@@ -53,29 +53,29 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """Where the results of this profile lie."""
+        """Return the folder where the results of this profile lie."""
         return self.results / Path(self.profile).stem
 
     def place(self, job: Job) -> Path:
-        """Where the results of a notebook go: those of a variant never among the profile's own."""
+        """Return where the results of a notebook go: those of a variant never among the profile's own."""
         return locations.variant(self.folder, job.variant) if job.variant else self.folder
 
     def store(self):
-        """The Runs of this profile; imports torch."""
+        """Return the store of this profile's Runs; imports torch."""
         from hinas_nb.running.store import Store
 
         return Store(self.folder / "runs", self.data)
 
     @property
     def environment(self) -> dict[str, str]:
-        """Tells a notebook's process where everything is."""
+        """Return the variables that tell a notebook's process where everything is."""
         named = {"HINAS_HOME": locations.home(), "HINAS_RESULTS": self.results, "HINAS_DATA": self.data}
         return {name: str(path.resolve()) for name, path in named.items() if path}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one notebook ended; `error` is None or one line that names the cell."""
+    """Says how one notebook ended; `error` is None or one line that names the cell."""
 
     notebook: str
     seconds: float
@@ -83,7 +83,10 @@ class Outcome:
 
 
 def prepare(names: list[str], assignments: list[str], settings: Settings) -> list[Job]:
-    """Everything that can be refused before anything runs. Raises NotebookError, ConfigError."""
+    """Return the notebooks with their values; whatever can be refused before anything runs is refused here.
+
+    Raises NotebookError, ConfigError.
+    """
     notebooks = [contract.read(path) for path in contract.find(names, locations.home() / "notebooks")]
     if len({notebook.name for notebook in notebooks}) < len(notebooks):
         raise contract.NotebookError("notebooks must have different names, got two of one name")
@@ -106,7 +109,7 @@ def prepare(names: list[str], assignments: list[str], settings: Settings) -> lis
 
 
 def _changes(notebook: contract.Notebook, values: dict[str, Any], profile: str) -> list[str]:
-    """In what the values depart from the notebook's own and from the profile: `every=1`. Raises ConfigError."""
+    """List in what the values depart from the notebook's own and from the profile: `every=1`. Raises ConfigError."""
     from hinas_nb.experiment.profile import load_profile
 
     overrides = values.get("overrides") or {}
@@ -117,14 +120,14 @@ def _changes(notebook: contract.Notebook, values: dict[str, Any], profile: str) 
 
 
 def _name(changes: Iterable[str]) -> str:
-    """A folder's name that says the changes as far as names can, and differs where they do."""
+    """Return a folder's name that says the changes as far as names can, and differs where they do."""
     text = ", ".join(changes)
     words = "-".join(re.findall(r"[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*", text))[:LONGEST].strip("._-")
     return f"{words}-{sha256(text.encode()).hexdigest()[:6]}"
 
 
 def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
-    """The Runs of each notebook, from a process that executes its tagged cells and nothing else."""
+    """Return the Runs of each notebook, from a process that executes its tagged cells and nothing else."""
     with workplace() as folder, closing(Local(partial(_planned, settings, folder / "plan"), 1)) as helper:
         try:
             return helper.submit(jobs).result()
@@ -207,7 +210,7 @@ def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | 
 
 @contextlib.contextmanager
 def _taking_turns(place: Path) -> Generator[None]:
-    """Two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
+    """Take turns, as two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / ".lock"):
         yield
