@@ -60,10 +60,6 @@ def assert_rate(hits: int, share: float, count: int = EXPERIMENTS):
         (-0.2, -0.06, 1, -0.05, "contradicts"),
         (0.04, 0.2, 1, 0.05, "undecided"),  # at least 0.05 better
         (-0.2, 0.04, -1, -0.05, "supports"),  # no rise beyond 0.05
-        (-0.04, 0.04, 0, 0.05, "supports"),
-        (-0.04, 0.06, 0, 0.05, "undecided"),
-        (0.06, 0.07, 0, 0.05, "contradicts"),
-        (-0.07, -0.06, 0, 0.05, "contradicts"),
         (math.nan, math.nan, 1, 0, "undecided"),
         (0.0, 0.0, 1, 0, "undecided"),
     ],
@@ -74,14 +70,13 @@ def test_the_interval_against_the_margin_decides(low, high, direction, margin, e
 
 
 def test_without_an_effect_there_is_no_evidence():
-    assert stats.verdict(None, 1) == "no evidence yet"
     assert stats.verdict(Effect(math.nan, math.nan, math.nan, 0), 1) == "no evidence yet"
 
 
-@pytest.mark.parametrize(("direction", "margin"), [(2, 0.0), (0, 0.0), (0, -0.1)])
-def test_a_claim_without_sense_is_refused(direction, margin):
-    with pytest.raises(StatsError, match="direction must be -1, 1, or 0 with a margin above 0, got"):
-        stats.verdict(Effect(0, 0, 0, 3), direction, margin)
+@pytest.mark.parametrize("direction", [2, 0])
+def test_a_claim_without_sense_is_refused(direction):
+    with pytest.raises(StatsError, match=f"direction must be -1 or 1, got {direction}"):
+        stats.verdict(Effect(0, 0, 0, 3), direction)
 
 
 # --- how often it errs
@@ -102,13 +97,6 @@ def test_the_smallest_effect_is_found_in_four_of_five(seeds, direction):
     verdicts = [stats.verdict(effect, direction) for effect in experiments(true, 0.5, seeds, seed=1)]
     assert_rate(rate(verdicts, "supports"), 0.8)
     assert rate(verdicts, "contradicts") == 0
-
-
-def test_equivalence_errs_at_its_rate():
-    verdicts = [stats.verdict(effect, 0, 0.5) for effect in experiments(0.5, 0.1, 5)]
-    assert_rate(rate(verdicts, "supports"), 0.025)
-    found = [stats.verdict(effect, 0, 0.5) for effect in experiments(0.0, 0.1, 5)]
-    assert rate(found, "supports") > 0.95 * EXPERIMENTS
 
 
 #: Seeds of two arms with nothing in common: the paper's tables; random architectures against seeds (15), by budget.
@@ -282,7 +270,7 @@ def test_numbers_that_are_none_are_refused(values):
 def scores(**changes) -> pd.DataFrame:
     """Two arms, three searches of two trainings each, two images."""
     rows = [
-        {"arm": arm, "search": s, "train": t, "image": image, "psnr": 20 + (arm == "new") * (s + 1) + 0.1 * t * s}
+        {"arm": arm, "seed": s, "train": t, "image": image, "psnr": 20 + (arm == "new") * (s + 1) + 0.1 * t * s}
         for arm in ("old", "new")
         for s in range(3)
         for t in range(2)
@@ -292,12 +280,12 @@ def scores(**changes) -> pd.DataFrame:
 
 
 def test_training_seeds_are_averaged_inside_their_search():
-    found = stats.seed_differences(scores(), "arm", "new", "old", "psnr", "search", ["train"])
+    found = stats.seed_differences(scores(), "new", "old", "psnr", ["train"])
     assert list(found.index) == [0, 1, 2]
     assert list(found) == pytest.approx([1, 2, 3])
     table = scores()
-    table = pd.concat([table, table[(table["train"] == 1) & (table["search"] == 0)].assign(train=2, psnr=50.0)])
-    more = stats.seed_differences(table, "arm", "new", "old", "psnr", "search", ["train"])
+    table = pd.concat([table, table[(table["train"] == 1) & (table["seed"] == 0)].assign(train=2, psnr=50.0)])
+    more = stats.seed_differences(table, "new", "old", "psnr", ["train"])
     assert list(more) == pytest.approx([(21 + 21 + 50) / 3 - (20 + 20 + 50) / 3, 2, 3])
 
 
@@ -305,32 +293,30 @@ def test_correlated_trainings_of_one_search_do_not_narrow_the_interval():
     """Ten trainings of each search that repeat it: the interval stays that of three searches."""
     once = scores().query("train == 0")
     ten = pd.concat([once.assign(train=t) for t in range(10)])
-    one, many = (
-        stats.paired(stats.seed_differences(t, "arm", "new", "old", "psnr", "search", ["train"])) for t in (once, ten)
-    )
+    one, many = (stats.paired(stats.seed_differences(t, "new", "old", "psnr", ["train"])) for t in (once, ten))
     assert many == one and many.seeds == 3
 
 
 def test_seeds_without_a_partner_are_left_out():
-    table = scores().query("not (arm == 'old' and search == 1)")
-    assert list(stats.seed_differences(table, "arm", "new", "old", "psnr", "search").index) == [0, 2]
+    table = scores().query("not (arm == 'old' and seed == 1)")
+    assert list(stats.seed_differences(table, "new", "old", "psnr").index) == [0, 2]
 
 
 def test_other_images_are_refused():
     table = scores()
     for arm, message in (("new", "old must be|new must be|new and old"), ("old", "old must be")):
-        broken = table[~((table["arm"] == arm) & (table["search"] == 2) & (table["image"] == "b"))]
+        broken = table[~((table["arm"] == arm) & (table["seed"] == 2) & (table["image"] == "b"))]
         with pytest.raises(StatsError, match=message):
-            stats.seed_differences(broken, "arm", "new", "old", "psnr", "search")
+            stats.seed_differences(broken, "new", "old", "psnr")
     other = table.assign(image=table["image"] + table["arm"])
     with pytest.raises(StatsError, match="new and old must be scored on the same images, got others at 0"):
-        stats.seed_differences(other, "arm", "new", "old", "psnr", "search")
+        stats.seed_differences(other, "new", "old", "psnr")
 
 
 def test_differences_by_image():
     table = scores()
     table.loc[(table["image"] == "b") & (table["arm"] == "new"), "psnr"] += 5
-    found = stats.image_differences(table, "arm", "new", "old", "psnr")
+    found = stats.image_differences(table, "new", "old", "psnr")
     assert found.to_dict() == pytest.approx({"a": 2.0, "b": 7.0})
 
 

@@ -62,11 +62,11 @@ def of_scores(
         told = {"protocol": base.protocol.name, "note": f"{base.model.steps:,} steps"} if base else {}
         for treatment, control in _present(pairs, part["arm"].unique()):
             for metric in SCORES:
-                differences = stats.seed_differences(part, "arm", treatment, control, metric, within=within)
+                differences = stats.seed_differences(part, treatment, control, metric, within=within)
                 if differences.empty:
                     continue
                 both = part[part["seed"].isin(differences.index)]
-                images = stats.over_images(stats.image_differences(both, "arm", treatment, control, metric))
+                images = stats.over_images(stats.image_differences(both, treatment, control, metric))
                 arms = {"treatment": treatment, "control": control, "metric": metric} | dict(zip(GROUP, group))
                 rows.append(arms | _numbers(stats.paired(differences), images) | told)
     return _tidy(rows)

@@ -9,12 +9,10 @@ interval of the difference, taken in the claimed direction:
 - *no evidence yet*: there is no difference to judge.
 
 A margin of 0 says "better". A negative margin says "not worse by more than that" (non-inferiority): it is how a claim
-of no loss is tested, since no finite sample shows a loss of exactly nothing. Direction 0 says "no difference beyond
-the margin" (equivalence): supported by an interval inside (-margin, margin), contradicted by one wholly outside.
-So where the truth lies on the margin, each wrong verdict comes in at most 2.5 % of experiments (5 % for equivalence
-in both directions together). Welch's intervals, of arms without common seeds, are approximate with so few: 3 seeds each
-cover 0.94 to 0.97, and 4 against 2 as little as 0.90 where the 2 vary far more. Of many claims judged at once some will
-be wrong: nothing here corrects for their number.
+of no loss is tested, since no finite sample shows a loss of exactly nothing. So where the truth lies on the margin,
+each wrong verdict comes in at most 2.5 % of experiments. Welch's intervals, of arms without common seeds, are
+approximate with so few: 3 seeds each cover 0.94 to 0.97, and 4 against 2 as little as 0.90 where the 2 vary far more.
+Of many claims judged at once some will be wrong: nothing here corrects for their number.
 
 **Units.** What is repeated independently is a seed; images are not, they are the same in every arm. Differences are
 paired by seed: with a search of its own for each seed, training seeds are averaged inside it before the interval.
@@ -56,28 +54,24 @@ class Effect:
     detectable: float = math.nan
 
 
-def verdict(effect: Effect | None, direction: int, margin: float = 0.0) -> str:
-    """The rule above. direction: 1 treatment is larger, -1 smaller, 0 equal but for the (positive) margin."""
-    if direction not in (-1, 0, 1) or (direction == 0 and margin <= 0):
-        raise StatsError(f"direction must be -1, 1, or 0 with a margin above 0, got {direction} and {margin}")
-    if effect is None or math.isnan(effect.mean):
+def verdict(effect: Effect, direction: int, margin: float = 0.0) -> str:
+    """Return the verdict by the rule above. direction: 1 if the treatment is claimed larger, -1 if smaller."""
+    if direction not in (-1, 1):
+        raise StatsError(f"direction must be -1 or 1, got {direction}")
+    if math.isnan(effect.mean):
         return NO_EVIDENCE
     low, high = (-effect.high, -effect.low) if direction < 0 else (effect.low, effect.high)
-    if direction == 0:
-        inside, outside = -margin < low and high < margin, low > margin or high < -margin
-    else:
-        inside, outside = low > margin, high < margin
-    return SUPPORTS if inside else CONTRADICTS if outside else UNDECIDED
+    return SUPPORTS if low > margin else CONTRADICTS if high < margin else UNDECIDED
 
 
 def paired(differences: Sequence[float]) -> Effect:
-    """Student's t interval of per-seed differences. Raises StatsError without any."""
+    """Return Student's t interval of per-seed differences. Raises StatsError without any."""
     values = _numbers(differences, "differences")
     return _effect(float(values.mean()), _error(values), len(values) - 1, len(values))
 
 
 def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
-    """Welch's t interval, where seeds of the two arms have nothing in common. Raises StatsError without any."""
+    """Return Welch's t interval, where seeds of the two arms have nothing in common. Raises StatsError without any."""
     first, second = _numbers(treatment, "treatment"), _numbers(control, "control")
     moments = [(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else math.nan, len(v)) for v in (first, second)]
     return _welch(*moments)
@@ -86,7 +80,7 @@ def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
 def adjusted(
     treatment: Sequence[float], control: Sequence[float], by_treatment: Sequence[float], by_control: Sequence[float]
 ) -> Effect:
-    """Treatment minus control at an equal covariate, such as a latency: a line of one slope for both, shifted.
+    """Return treatment minus control at an equal covariate, such as a latency: a line of one slope for both, shifted.
 
     Analysis of covariance: least squares with Student's interval, which knows that the line is estimated too.
     by_treatment, by_control: the covariate of each value. There is no interval with fewer than four values in all, nor
@@ -112,7 +106,7 @@ def published(
     control_deviation: float,
     seeds: int = 3,
 ) -> Effect:
-    """Welch's interval from means and sample deviations over `seeds` runs of each arm.
+    """Return Welch's interval from means and sample deviations over `seeds` runs of each arm.
 
     A deviation of 0 takes that mean as exact: another system's one published number.
     """
@@ -120,7 +114,7 @@ def published(
 
 
 def borrowed(treatment: float, control: float, deviation: float, seeds: int = 3) -> Effect:
-    """Two single runs, published without a deviation; it is that of `seeds` other runs, taken to hold here too."""
+    """Return the difference of two single runs; the deviation of `seeds` other runs is taken to hold here too."""
     return _effect(treatment - control, deviation * math.sqrt(2), seeds - 1, 1)
 
 
@@ -135,7 +129,7 @@ def over_images(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def share(hits: int, count: int, chance: float = 0.0) -> Effect:
-    """How much oftener than `chance` something was seen, in percentage points (exact Clopper-Pearson interval).
+    """Return how much oftener than `chance` something was seen, in percentage points (exact Clopper-Pearson interval).
 
     One case gives no interval, like one seed.
     """
@@ -149,7 +143,7 @@ def share(hits: int, count: int, chance: float = 0.0) -> Effect:
 
 
 def smallest_share(chance: float, count: int, power: float = POWER) -> float:
-    """Smallest true share, in percentage points above chance, that `share` finds with that probability.
+    """Return the smallest true share, in percentage points above chance, that `share` finds with that probability.
 
     Infinite where so few cannot tell even "all of them" from chance.
     """
@@ -160,7 +154,7 @@ def smallest_share(chance: float, count: int, power: float = POWER) -> float:
 
 
 def smallest_effect(deviation: float, seeds: int, power: float = POWER) -> float:
-    """Smallest true effect beyond the margin that `paired` finds with that probability; NaN below two seeds.
+    """Return the smallest true effect beyond the margin that `paired` finds with that probability; NaN below two seeds.
 
     deviation: standard deviation of a per-seed difference. From the noncentral t distribution.
     """
@@ -168,24 +162,23 @@ def smallest_effect(deviation: float, seeds: int, power: float = POWER) -> float
 
 
 def seed_differences(
-    scores: pd.DataFrame, arm: str, treatment, control, metric: str, seed: str = "seed", within: Sequence[str] = ()
+    scores: pd.DataFrame, treatment: str, control: str, metric: str, within: Sequence[str] = ()
 ) -> pd.Series:
-    """treatment - control for every value of `seed` that both arms have.
+    """Return treatment - control for every seed that both arms have.
 
-    scores: tidy, a row per Run and image, as `running.collect` makes; arm: the column that tells the arms apart.
+    scores: tidy, a row per Run and image with columns arm, seed, image and the metric.
     within: columns of repeats inside a seed (training seeds of a search, draws); they are averaged, each counting
         the same, before the difference.
     Raises StatsError if the arms were scored on different images.
     """
-    images = {name: frozenset(rows["image"]) for name, rows in scores.groupby([arm, seed])}
+    images = {name: frozenset(rows["image"]) for name, rows in scores.groupby(["arm", "seed"])}
     sides = []
     for name in (treatment, control):
-        rows = scores[scores[arm] == name]
-        repeats = rows.groupby([seed, *within], dropna=False)[metric].mean()
+        rows = scores[scores["arm"] == name]
+        repeats = rows.groupby(["seed", *within], dropna=False)[metric].mean()
         sides.append(repeats.groupby(level=0).mean())
-        unlike = {images[name, value] for value in rows[seed].unique()}
-        if len(unlike) > 1:
-            raise StatsError(f"{name} must be scored on the same images with every {seed}, got different ones")
+        if len({images[name, value] for value in rows["seed"].unique()}) > 1:
+            raise StatsError(f"{name} must be scored on the same images with every seed, got different ones")
     difference = (sides[0] - sides[1]).dropna()
     for value in difference.index:
         if images[treatment, value] != images[control, value]:
@@ -193,9 +186,9 @@ def seed_differences(
     return difference
 
 
-def image_differences(scores: pd.DataFrame, arm: str, treatment, control, metric: str) -> pd.Series:
-    """treatment - control for every image, means over all that was repeated: for `over_images`."""
-    means = scores[scores[arm].isin([treatment, control])].groupby(["image", arm])[metric].mean().unstack()
+def image_differences(scores: pd.DataFrame, treatment: str, control: str, metric: str) -> pd.Series:
+    """Return treatment - control for every image, means over all that was repeated: for `over_images`."""
+    means = scores[scores["arm"].isin([treatment, control])].groupby(["image", "arm"])[metric].mean().unstack()
     return (means[treatment] - means[control]).dropna()
 
 

@@ -1,0 +1,47 @@
+"""What every ablation shows alike; each function publishes it and yields what the cell displays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from hinas_nb import figures
+from hinas_nb.evidence import ablation, arms, paper_tables
+from hinas_nb.experiment.profile import Profile
+from hinas_nb.experiment.runs import Run
+from hinas_nb.figures.style import Drawing
+from hinas_nb.reporting.outputs import Publisher
+from hinas_nb.running.store import Store
+
+
+def published_tables(
+    publisher: Publisher, scores: pd.DataFrame, tables: Mapping[str, int], what: str, budget: Profile
+) -> Iterator[Styler]:
+    """Publish the scores beside the paper's tables, laid out as printed, and what has to be known of these.
+
+    tables: their numbers, by task. what: they are about, for the captions.
+    """
+    table = ablation.beside(scores, tables.values())
+    publisher.table(table, "scores", "Means and deviations over seeds beside the published cells, in full precision")
+    for number, wide in ablation.printed(table, tables, budget.name):
+        caption = f"Table {number}: {what}; mean ± deviation, {len(budget.seeds)} seeds"
+        yield publisher.table(wide, f"table-{number}", caption).style.hide(axis="index").set_caption(caption)
+    notes = pd.concat(map(paper_tables.notes, tables.values()))
+    publisher.table(notes, "notes", "Protocol, flags and contradictions of the published tables")
+    known = "What has to be known before a published cell is used; (!) marks those that cannot be right."
+    yield notes.style.hide(axis="index").set_caption(known)
+
+
+def panels(
+    publisher: Publisher,
+    runs: Sequence[Run],
+    store: Store,
+    gains: pd.DataFrame,
+    seed: int,
+    images: Sequence[str],
+    side: int,
+) -> Iterator[Drawing]:
+    """Publish the same crop of some images under every arm; the arguments are those of `arms.panels`."""
+    for panel in arms.panels(runs, store, gains, seed, images, side):
+        picture = figures.image_panel(panel.columns, panel.square, panel.lines, panel.title, whole=0)
+        yield publisher.figure(picture, panel.name, panel.title)
