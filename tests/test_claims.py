@@ -10,7 +10,7 @@ import pytest
 import yaml
 from made_up_runs import effect, leave
 
-from hinas_nb import locations
+from hinas_nb import figures, locations
 from hinas_nb.batch import contract
 from hinas_nb.evidence import claim_file, claims, effects, paper_effects, paper_tables, stats
 from hinas_nb.experiment.profile import load_profile
@@ -194,6 +194,8 @@ def test_without_effects_there_is_no_evidence(budget):
     table = claims.readable(claims.judge(found, budget))
     assert set(table["verdict"]) == {"no evidence yet"} and set(table["ours"]) == {""}
     assert words == "No notebook of this budget has left effects behind yet."
+    numbers = claims.judge(found, budget).assign(group="all")
+    assert figures.forest_plot(numbers, ["PSNR (dB)", "SSIM"]), "what the scorecard draws"
 
 
 @pytest.mark.parametrize(

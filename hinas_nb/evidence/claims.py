@@ -57,7 +57,8 @@ def judge(found: pd.DataFrame, budget: Profile, names: Sequence[str] | None = No
     table = pd.DataFrame(rows)
     table["comparison"] = table["treatment"] + " - " + table["control"]
     where = [level(*row) for row in zip(table["task"], table["degradation"])]
-    return table.assign(label=table["comparison"] + ", " + where, images=where)
+    panels = [METRICS[name].header for name in table["metric"]]
+    return table.assign(label=table["comparison"] + ", " + where, images=where, panel=panels)
 
 
 def readable(numbers: pd.DataFrame) -> pd.DataFrame:
