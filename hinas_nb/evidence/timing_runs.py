@@ -6,7 +6,7 @@ computed, the plain one among them. Steps of a search have two phases, W (on the
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 
@@ -69,6 +69,12 @@ class Shapes:
         narrow = {} if self.base_width is None else {"base_width": self.base_width}
         return Space(**{"task": task, **narrow, **changes})
 
+    def others(self) -> list["Shapes"]:
+        """Return these shapes with other images on as many threads, and with the usual one on one thread."""
+        usual = self.image, self.threads
+        sizes = [*((image, self.threads) for image in self.other_images), (self.image, 1)]
+        return [replace(self, image=image, threads=count) for image, count in sizes if (image, count) != usual]
+
 
 PAPER = Shapes(
     paper=True, base_width=None, side=64, batches=(2, 8), sr_batch=8,
@@ -110,15 +116,17 @@ def step_ways(space: Space, batch: int, names: Sequence[str] = tuple(STEP_WAYS))
 def steps(
     what: str,
     sized: Shapes,
-    ways: Mapping[str, Mapping],
+    ways: Mapping[str, Mapping] | None = None,
     phases: Sequence[str] = tuple(PHASES),
     rounds: int | None = None,
     peak: bool = True,
 ) -> TimingConfig:
     """Return the timing of search steps, as `way, phase`.
 
-    ways: by label the settings of an `Arm`, see `step_ways`. peak: whether a matrix product is timed beside them.
+    ways: by label the settings of an `Arm`, see `step_ways`; None: all ways at the first batch.
+    peak: whether a matrix product is timed beside them.
     """
+    ways = ways or step_ways(sized.space(), sized.batches[0])
     arms = [_step(f"{label}, {phase}", sized, phase, how) for phase in phases for label, how in ways.items()]
     return _timing(what, arms, sized, rounds, peak)
 
