@@ -98,7 +98,7 @@ def test_fixed_widths_stay_fixed_by_chance_too():
 @pytest.mark.parametrize(
     "margin, seeds, p, begins",
     [
-        (0.001, 3, 0.01, "no evidence of a preference: a decoded operation leads the next by 0.001"),
+        (0.001, 3, 0.01, "no evidence of a preference: the operation that is kept leads the next by 0.001"),
         (0.1, 1, None, "undecided whether it is a preference"),
         (0.1, 2, 0.01, "undecided whether it is a preference"),
         (0.1, 3, 0.3, "no evidence of a preference"),

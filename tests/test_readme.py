@@ -74,7 +74,7 @@ def sentences() -> list[str]:
     return [
         f"{skips['found']} of the {inputs} inputs of the kept architecture are skips",
         f"(random architectures: {float(skips['random 2.5 %']):.0f} to {float(skips['random 97.5 %']):.0f})",
-        f"a decoded operation leads the next by {lead}, a tenth of an equal share",
+        f"the operation that is kept leads the next by {lead}, a tenth of an equal share",
         f"the width path by {100 * math.expm1(search['width_margin']):.1f} %",
         f"The {summaries('evaluate', every=1)[0]['images']} test images: {after['PSNR (dB)']} dB / {after['SSIM']}",
         f"from {before['PSNR (dB)']} dB / {before['SSIM']}",

@@ -29,7 +29,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     `undecided` or `no evidence`.
     """
     lead, equal = inputs["margin"].median(), 1 / operations
-    measured = f"a decoded operation leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
+    measured = f"the operation that is kept leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
     if lead < NARROW * equal:
         return f"no evidence of a preference: {measured}, so the decode is noise"
     if seeds < ENOUGH_SEEDS:

@@ -148,7 +148,7 @@ def _mark_best(axes, best: pd.DataFrame, at: str, name: str) -> None:
 
 
 def _draw_counts(axes, table: pd.DataFrame) -> pd.Series:
-    """Stack the decoded operations of every epoch as bars; returns how many inputs there are in all."""
+    """Stack the operations that each epoch would keep as bars, and return how many inputs there are in all."""
     counts = pd.DataFrame(table["operation_counts"].tolist()).fillna(0)
     bottom = pd.Series(0.0, table.index)
     for name in [name for name in OPERATION_COLOURS if name in counts and counts[name].any()]:
