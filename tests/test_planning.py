@@ -92,13 +92,12 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
     for wrong in ({"seconds": "abc"}, {"seconds": 10**400}, {"config": {"space": []}}, {"revisions": {"search": 1}}):
         rewritten(path, **({"seconds": 20.0} | wrong))
         (found,) = durations.estimates([other], Store.of(budget)).values()
-        assert (
-            found.seconds == 20.0 and len(durations._finished(Store.of(budget), 1)[0][durations.shape(other)]) == 2
-        ), "a damaged Run says nothing, nor does one of an older revision"
+        usable = durations._finished(Store.of(budget), 1)[durations.shape(other), durations.HERE]
+        assert found.seconds == 20.0 and len(usable) == 2, "nothing of a damaged Run, nor of older code beside today's"
     for text in ("{}", "[]", '{"seconds": 1', "[" * 100_000):
         (path / "run.json").write_text(text)
-        ((key, seconds),) = durations._finished(Store.of(budget), 1)[0].items()
-        assert key == durations.shape(other) and sorted(seconds) == [10.0, 30.0]
+        ((key, seconds),) = durations._finished(Store.of(budget), 1).items()
+        assert key == (durations.shape(other), durations.HERE) and sorted(seconds) == [10.0, 30.0]
 
 
 def test_runs_of_another_machine_serve_where_there_are_none_of_this(budget):
@@ -107,6 +106,15 @@ def test_runs_of_another_machine_serve_where_there_are_none_of_this(budget):
     rewritten(Store.of(budget).folder(search).path, seconds=40.0, machine={"processor": "another"})
     assert list(durations.estimates([chain(budget, 9)[0]], Store.of(budget)).values()) == [
         Estimate(40.0, "finished Runs of another machine")
+    ]
+
+
+def test_runs_of_older_code_serve_where_there_are_no_others(budget):
+    search, *_ = chain(budget)
+    finish(budget, search)
+    rewritten(Store.of(budget).folder(search).path, seconds=40.0, revisions={"search": 1})
+    assert list(durations.estimates([chain(budget, 9)[0]], Store.of(budget)).values()) == [
+        Estimate(40.0, "finished Runs of older code")
     ]
 
 

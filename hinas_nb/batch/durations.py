@@ -34,6 +34,9 @@ FREE_ENDINGS = ("lr", "lr_final", "decay")
 SIZING = ("layers", "nodes", "levels", "operations")
 #: Settings of a training that decide how fast its network restores.
 NETWORK = ("task", "genotype", "base_width", "width_factors", "scale", "fold", "noise_map")
+#: Where an estimate comes from: finished Runs, the nearest kind first. Older code takes about as long.
+HERE, ELSEWHERE, OLDER = "finished Runs", "finished Runs of another machine", "finished Runs of older code"
+BEGUN = "first records"
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,16 @@ class _FirstRecord:
 
 def estimates(configs: Iterable[RunConfig], store: Store, threads: int = 1) -> dict[str, Estimate]:
     """Return for each `shape` among the configs, which are still to be computed, what a Run of it takes."""
-    here, elsewhere = _finished(store, threads)
+    finished = _finished(store, threads)
     groups = defaultdict(list)
     for config in configs:
         groups[shape(config)].append(config)
     found = {}
     for key, group in groups.items():
         begun = [seconds for seconds in (_extrapolated(config, store) for config in group) if seconds is not None]
-        known = {"finished Runs": here[key], "first records": begun, "finished Runs of another machine": elsewhere[key]}
+        known = {HERE: finished[key, HERE], "first records": begun} | {
+            whose: finished[key, whose] for whose in (ELSEWHERE, OLDER)
+        }
         source = next((source for source, seconds in known.items() if seconds), None)
         found[key] = Estimate(median(known[source]), source) if source else Estimate(math.nan, "no Run of it yet")
     return found
@@ -132,16 +137,16 @@ def _operations(search: RunConfig | None) -> str:
     return "" if not isinstance(search, SearchConfig) or search.space.operations == OPERATIONS else ", other operations"
 
 
-def _finished(store: Store, threads: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Return seconds of finished Runs by shape: of this machine, of others; by today's code, with so many threads."""
-    here, elsewhere = defaultdict(list), defaultdict(list)
-    machine = provenance()["machine"]
+def _finished(store: Store, threads: int) -> dict[tuple[str, str], list[float]]:
+    """Return the seconds of finished Runs with so many threads, by shape and by what they are (`HERE` and so on)."""
+    found, machine = defaultdict(list), provenance()["machine"]
     for kind in RUN_KINDS.values():
         for _, run in all_finished(store.root, kind):
-            if run.threads == threads and not run.outdated:
+            if run.threads == threads:
+                whose = OLDER if run.outdated else HERE if run.machine == machine else ELSEWHERE
                 with suppress(LookupError, TypeError, AttributeError, RecursionError):  # a config of nobody here
-                    (here if run.machine == machine else elsewhere)[shape(run.config, kind)].append(run.seconds)
-    return here, elsewhere
+                    found[shape(run.config, kind), whose].append(run.seconds)
+    return found
 
 
 def _extrapolated(config: RunConfig, store: Store) -> float | None:

@@ -42,10 +42,13 @@ def duration(seconds: float) -> str:
 
 
 def _kinds(to_do: list[RunConfig], known: Known) -> Iterator[str]:
-    yield f"{'kind of Run':52} {'to do':>6} {'each':>8}  time from"
-    counts = Counter(map(shape, to_do))
-    for key, config in {shape(config): config for config in to_do}.items():
-        yield f"{durations.in_words(config):52} {counts[key]:6} {duration(known[key].seconds):>8}  {known[key].source}"
+    yield f"{'kind of Run':60} {'to do':>6} {'each':>8}  time from"
+    rows = Counter()  # shapes that differ in what the words leave out share a line where their times are the same
+    for config in to_do:
+        of_it = known[shape(config)]
+        rows[durations.in_words(config), duration(of_it.seconds), of_it.source] += 1
+    for (words, each, source), count in rows.items():
+        yield f"{words:60} {count:6} {each:>8}  {source}"
     yield ""
 
 
