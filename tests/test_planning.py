@@ -229,9 +229,9 @@ def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
     plans = [Plan("05_train", [Run(scoring)]), Plan("06_same", [Run(scoring)])]
     said = list(forecast.lines(plans, [], settings(budget, 2)))
     assert said[1:4] == [
-        "search denoise, 6 epochs, width 4                         1     60 s  finished Runs",
-        "train denoise, 40 steps, width 8                          1   60 min  first records",
-        "evaluate photos denoise-standard, width 8                 1        ?  no Run of it yet",
+        "search denoise, 6 epochs, width 4                                 1     60 s  finished Runs",
+        "train denoise, 40 steps, width 8                                  1   60 min  first records",
+        "evaluate photos denoise-standard, width 8                         1        ?  no Run of it yet",
     ]
     assert [line.split() for line in said[6:9]] == [
         ["05_train", "3", "0", "3", "3", ">", "61", "min"],

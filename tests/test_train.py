@@ -155,7 +155,7 @@ def test_a_comparator_trains_with_its_noise_map(tmp_path):
     ({"sigma_range": (50.0, 5.0)}, r"sigma_range must be \(lowest, highest\), got \(50.0, 5.0\)"),
     ({"task": "sr", "scale": 2, "noise_map": True}, "noise_map belongs to denoising, got task sr"),
     ({"task": "sr", "scale": 2, "fold": 2}, "fold belongs to denoising, got fold 2 for task sr"),
-    ({"genotype": Comparator(name="ffdnet"), "base_width": None}, "noise_map must be True for ffdnet, got False"),
+    ({"genotype": Comparator(name="ffdnet"), "noise_map": False}, "noise_map must be True for ffdnet, got False"),
     ({"genotype": Comparator(name="dncnn"), "base_width": None, "fold": 2}, "fold belongs to a genotype's network"),
     ({"validation_crop": 32, "validation_patches": 4}, "validation_patches must be None where validation_crop is 32"),
     ({"fold": 3}, "fold: Input should be 2 or 4, got 3"),
