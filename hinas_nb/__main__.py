@@ -227,7 +227,7 @@ def _say(line: str) -> None:
 
 
 def _warn(line: str) -> None:
-    """One line on stderr, whatever stands in the names it quotes."""
+    """Print one line on stderr, whatever stands in the names it quotes."""
     print(one_line(line), file=sys.stderr)
 
 
@@ -238,7 +238,7 @@ def _complain(line: str) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
-        """One line, without the usage that argparse prints before it."""
+        """Say one line, without the usage that argparse prints before it."""
         sys.exit(_complain(message))
 
 

@@ -1,4 +1,4 @@
-"""Where the collection lies: its notebooks, budgets, data sets and results.
+"""The collection's notebooks, budgets, data sets and results are found here.
 
 `HINAS_HOME` names another copy of the collection, `HINAS_RESULTS` another results folder, `HINAS_DATA` another folder
 of data sets.

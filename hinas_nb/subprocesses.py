@@ -1,4 +1,4 @@
-"""What processes of ours start with: a kernel that is surely ours, and no traces of whoever started them.
+"""Processes of ours start with a kernel that is surely ours, and with no traces of whoever started them.
 
 Nobody's Jupyter or IPython settings reach in. The folder that the processes of a batch share is removed with it; one
 that a kill of the batch left is swept away at the next start.

@@ -13,7 +13,8 @@ from unittest import mock
 
 import pytest
 
-from hinas_nb.batch import planning
+from hinas_nb.batch import contract, planning
+from hinas_nb.batch.planning import Job
 from hinas_nb.experiment import config, runs
 from hinas_nb.experiment.runs import REVISIONS, all_data, describe, kind_of, run_hash
 from hinas_nb.method.genotype import Genotype
@@ -73,8 +74,9 @@ def smoke() -> dict[str, dict]:
     found = {}
     with tempfile.TemporaryDirectory() as empty, mock.patch.dict(os.environ, {"HINAS_DATA": empty}):
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-            configs = planning.configs(path, {"profile": "smoke"})
-            found[path.stem] = [one for one in configs if not _of_this_machine(one)]
+            planned = planning.plan(Job(contract.read(path), {"profile": "smoke"}))
+            assert not planned.error, planned.error
+            found[path.stem] = [one for one in planning.needed(planned.runs) if not _of_this_machine(one)]
     return found
 
 
@@ -119,7 +121,7 @@ def freeze() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(folder)
         data = {key: store.data_hash(*source) for key, source in sorted(sources.items()) if source[0] == "photos"}
-    FROZEN.write_text(json.dumps({"data": data, "runs": hashes(planned, data)}, indent=1) + "\n")
+    FROZEN.write_text(json.dumps({"data": data, "runs": hashes(planned, data)}, indent=1, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a notebook promises, and the front door that holds it and its user to it.
+"""A notebook makes promises, and the front door holds it and its user to them.
 
 Papermill injects values without asking: a misspelt name only warns, and without its tag a cell overwrites
 what was injected. So everything is checked here first, from the source alone, before a kernel starts; each

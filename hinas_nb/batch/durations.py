@@ -1,4 +1,4 @@
-"""How long Runs will take: from finished ones of equal cost, else from their own first records.
+"""Foretell how long Runs take, from finished ones of equal cost, else from their own first records.
 
 `hinas-nb plan` asks. A first record is the one that `hinas-nb run` would make, kept in the Run's folder: the Run goes
 on from there, and nothing is computed twice.

@@ -1,4 +1,4 @@
-"""What `hinas-nb plan` prints: Runs, hours on this machine, and what each claim's design can find; a line at a time."""
+"""Write what `hinas-nb plan` prints: Runs, hours on this machine, and what each claim's design can find."""
 
 import math
 from collections import Counter

@@ -240,14 +240,14 @@ def _place(targets: dict[Path, Path]) -> None:
 
 
 def _planned(settings: Settings, folder: Path, jobs: list[Job]) -> list[Plan]:
-    """In a process of its own: see `plan`."""
+    """Plan one notebook in a process of its own; see `plan`."""
     isolate(folder, settings.threads)
     os.environ |= settings.environment
     return [planning.plan(job) for job in jobs]
 
 
 def _executed(settings: Settings, workplace: Path, job: Job) -> str | None:
-    """In a process of its own: execute one notebook below `workplace`; None, or its cell that failed and why."""
+    """Execute one notebook below `workplace`, in a process of its own; return None, or its cell that failed and why."""
     folder = workplace / job.notebook.name
     isolate(folder, settings.threads)
     os.environ |= settings.environment

@@ -1,13 +1,11 @@
-"""What a batch would compute: the Runs that each notebook asks for, without running it.
+"""Find what a batch would compute: the Runs that each notebook asks for, without running it.
 
 The experiment stands in the cell tagged `runs`, so three tagged cells are all that has to be executed.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from hinas_nb.batch import contract
 from hinas_nb.batch.contract import Notebook
 
 PLANNED_TAGS = ("imports", "parameters", "runs")
@@ -58,17 +56,6 @@ def plan(job: Job) -> Plan:
                 return Plan(name, [], f"cell {number}: runs must be a list of Run, got {got}")
             return Plan(name, runs)
     return Plan(name, [])
-
-
-def configs(path: Path, values: dict[str, Any]) -> set[Any]:
-    """Return what computing a notebook with these parameters computes: its Runs and what they rest on.
-
-    Raises NotebookError.
-    """
-    planned = plan(Job(contract.read(path), values))
-    if planned.error:
-        raise contract.NotebookError(f"{planned.notebook}: {planned.error}")
-    return needed(planned.runs)
 
 
 def needed(runs: list) -> set[Any]:

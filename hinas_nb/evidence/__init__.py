@@ -1,1 +1,1 @@
-"""What the Runs say: statistics, the paper's tables, effects, verdicts, and what is special to single notebooks."""
+"""Evidence is what the Runs say: statistics, the paper's tables, effects, verdicts, and what single notebooks need."""

@@ -100,7 +100,7 @@ def printed(table: pd.DataFrame, numbers: Mapping[str, int], budget: str) -> Ite
 
 
 def _printed(table: pd.DataFrame, budget: str) -> pd.DataFrame:
-    """A line per arm and source."""
+    """Return a line per arm and source."""
     cells: dict[tuple[str, str], dict[str, str | None]] = {}
     for row in table.to_dict("records"):
         metric = row["metric"]

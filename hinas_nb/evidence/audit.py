@@ -1,4 +1,4 @@
-"""How much of a score is the protocol: rungs between the field's standard and the released script (table 10).
+"""Measure how much of a score is the protocol: rungs from the field's standard to the released script (table 10).
 
 **What averaging is worth.** Where a pixel is restored k times from independent noise and the results are averaged,
 its squared error is b + v / k: v changes with the noise, b is fixed, what the restoration blurs away however often it

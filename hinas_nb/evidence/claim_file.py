@@ -1,4 +1,4 @@
-"""What the paper claims and where, read from `params/claims.yaml`: comparisons, and the tables they are printed in.
+"""Read from `params/claims.yaml` what the paper claims and where: comparisons, and the tables they are printed in.
 
 `paper_effects` has the numbers that the paper prints of them, `claims` the verdicts; `00_scorecard` shows them.
 """
@@ -18,7 +18,7 @@ from hinas_nb.settings import Config, ConfigError
 
 
 class Judged(Config):
-    """How a metric is judged; see the rule in `stats`."""
+    """Says how a metric is judged, by the rule in `stats`."""
 
     direction: Literal[-1, 1]
     margin: float = 0.0
@@ -38,7 +38,7 @@ class Claim(Config):
 
 
 class Table(Config):
-    """Which row of a published table is which arm."""
+    """Says which row of a published table is which arm."""
 
     rows: dict[str, str]
     others: dict[str, str] = {}

@@ -179,21 +179,21 @@ def tally(verdicts: pd.Series) -> str:
 
 
 def _degradations(known: pd.Series, budget: Profile, task: str, metric: str) -> list[float]:
-    """Those that a question is asked at: of effects, printed or ours, and of the budget; one NaN if there is none."""
+    """Return the degradations that a question is asked at: those of its effects and of the budget; else one NaN."""
     of_budget = budget.sigmas if task == "denoise" else budget.scales
     levels = {*known.dropna(), *(of_budget if METRICS[metric].kind == "score" else ())}
     return sorted(map(float, levels)) or [math.nan]
 
 
 def _beside(printed: pd.DataFrame, degradation: float, data: str) -> dict[str, Any]:
-    """The published effect to hold ours against: on this test set, else on the paper's usual one, else on any."""
+    """Return the published effect to hold ours against: on this test set, else on the usual one, else on any."""
     here = printed[printed["degradation"].isna() if math.isnan(degradation) else printed["degradation"] == degradation]
     nearest = here.assign(far=here["data"].map({data: 0, MAIN_TEST_SET: 1}).fillna(2)).sort_values("far", kind="stable")
     return next(iter(nearest.to_dict("records")), NOTHING)
 
 
 def _judged(ours: Mapping[str, Any], theirs: Mapping[str, Any], judged: Judged) -> dict[str, Any]:
-    """Both effects and the verdicts on them, named as a row has them."""
+    """Return both effects and the verdicts on them, named as a row has them."""
     names = {"difference": "", "low": "_low", "high": "_high", "data": "_data", "note": "_note"}
     row = {f"published{ending}": theirs[name] for name, ending in names.items()}
     row |= {

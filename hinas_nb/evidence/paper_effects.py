@@ -84,7 +84,7 @@ def _printed(numbers: Iterable[int], pairs: Sequence[tuple[str, str]]) -> Iterat
 
 
 def _difference(number: int, cell: dict) -> dict:
-    """The numbers and the note of the printed difference between a cell and its control (columns `..._control`)."""
+    """Return the numbers and the note of the printed difference between a cell and its control (`..._control`)."""
     flags = [flag for flag in (cell["flag"], cell["flag_control"]) if flag]
     sides = cell["value"], cell["deviation"], cell["value_control"], cell["deviation_control"]
     runs = claim_file.load().tables[number].runs
@@ -101,7 +101,7 @@ def _difference(number: int, cell: dict) -> dict:
 
 
 def _said(claim: Claim) -> Iterator[dict]:
-    """What only the text or a figure says: so many of so many networks, or the treatment's and the control's number."""
+    """Yield what only the text or a figure says: a count of networks, or the numbers of treatment and control."""
     (treatment, control), *_ = claim.compare
     for (metric, (first, second)), task in itertools.product(claim.said.items(), claim.tasks):
         if METRICS[metric].kind == "share":

@@ -1,4 +1,4 @@
-"""What the paper prints: its tables 1 to 12 as data, and parameter counts that are published elsewhere.
+"""Read what the paper prints: its tables 1 to 12 as data, and parameter counts that are published elsewhere.
 
     published.table(10)     # tidy: one row per number
     published.wide(10)      # as printed
@@ -43,7 +43,7 @@ def table(number: int) -> pd.DataFrame:
 
 
 def wide(number: int) -> pd.DataFrame:
-    """As the paper prints it, text for people; a flagged cell ends with (!). Raises ConfigError, OSError."""
+    """Return a table as the paper prints it, as text; a flagged cell ends with (!). Raises ConfigError, OSError."""
     cells, first = _cells(number), _said(number)["first"]
     cells = cells[cells["column"] != ""].drop_duplicates(["line", "column"])
     marked = (cells["flag"] != "") & ~cells["printed"].isin(EMPTY)
@@ -53,7 +53,7 @@ def wide(number: int) -> pd.DataFrame:
 
 
 def notes(number: int) -> pd.DataFrame:
-    """What has to be known before a number of the table is used. Columns: table, kind, where, note.
+    """Return what has to be known before a number of the table is used. Columns: table, kind, where, note.
 
     Raises ConfigError, OSError.
     """
@@ -72,7 +72,7 @@ def notes(number: int) -> pd.DataFrame:
 
 
 def origins(number: int) -> pd.DataFrame:
-    """How the scores of each row were made, and whether they can be compared with those of the paper's own networks.
+    """Return how the scores of each row were made, and whether they compare with those of the paper's own networks.
 
     Columns: row, scored, comparable ("own" for the rows that the protocol of the table speaks of), note.
     Raises ConfigError, OSError.
@@ -85,7 +85,7 @@ def origins(number: int) -> pd.DataFrame:
 
 
 def numbers() -> list[int]:
-    """Numbers of the tables that are there. Raises ConfigError, OSError."""
+    """Return numbers of the tables that are there. Raises ConfigError, OSError."""
     return sorted(_read("tables.csv", CELL + NUMBER, locations.home())["table"].unique().tolist())
 
 
@@ -100,7 +100,7 @@ def parameters() -> pd.DataFrame:
 
 
 def _cells(number: int) -> pd.DataFrame:
-    """The lines of a table in the file, a copy."""
+    """Return the lines of a table in the file, a copy."""
     if number not in numbers():
         raise ConfigError(f"table must be one of {' '.join(map(str, numbers()))}, got {number!r}")
     found = _read("tables.csv", CELL + NUMBER, locations.home())
@@ -108,7 +108,7 @@ def _cells(number: int) -> pd.DataFrame:
 
 
 def _said(number: int) -> dict[str, Any]:
-    """What `tables.yaml` says of a table."""
+    """Return what `tables.yaml` says of a table."""
     path = _folder(locations.home()) / "tables.yaml"
     known = files.read_yaml(path)
     if f"table {number}" not in known:
@@ -117,7 +117,7 @@ def _said(number: int) -> dict[str, Any]:
 
 
 def _source(said: dict[str, Any], row: str) -> dict[str, str]:
-    """How a row was made that the protocol of the table does not speak of; empty for the paper's own."""
+    """Return how a row was made that the table's protocol does not speak of; empty for the paper's own."""
     found = next((one for one in said.get("sources", []) if row in one["rows"]), {})
     return {name: value for name, value in found.items() if name != "rows"}
 

@@ -1,4 +1,4 @@
-"""What an experiment can find, before anything is spent: the smallest true effect that each claim's design detects.
+"""Say what an experiment can find before anything is spent: the smallest true effect that each design detects.
 
 `hinas-nb plan` prints it. A deviation has to be assumed: that of the effects that a notebook left behind, where they
 are of enough seeds, else what the paper prints for the two arms, else for its whole method.
@@ -41,7 +41,7 @@ def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.
 
 
 def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
-    """The smallest effect of a question, and where its deviation is from."""
+    """Return the smallest effect of a question, and where its deviation is from."""
     seeds, kind = len(budget.seeds), METRICS[row["metric"]].kind
     if kind == "share":
         by_chance = effects.chance(row["metric"], budget.search(row["task"]).space)
@@ -55,7 +55,7 @@ def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
 
 
 def _printed_deviation(row: Mapping[str, Any]) -> tuple[float, str]:
-    """From the two arms' printed deviations, as if seeds of both had nothing in common, which is cautious."""
+    """Return the deviation that the two arms' printed ones give if their seeds share nothing, which is cautious."""
     for number in claim_file.load().claims[row["name"]].tables:
         cells = _nearest(number, row)
         here = cells[(cells["degradation"] == row["degradation"]) & (cells["deviation"] > 0)]
@@ -68,7 +68,7 @@ def _printed_deviation(row: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def _nearest(number: int, row: Mapping[str, Any]) -> pd.DataFrame:
-    """The cells of a table for a question's task and metric: those of its degradation first, of its images first."""
+    """Return a table's cells for a question's task and metric: its degradation first, then its images."""
     cells = paper_effects.cells(number)
     cells = cells[(cells["task"] == row["task"]) & (cells["metric"] == row["metric"])]
     images = cells["data"].map({row["data"]: 0, claims.MAIN_TEST_SET: 1}).fillna(2)

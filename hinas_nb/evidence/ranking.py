@@ -26,7 +26,7 @@ TAIL = 0.025  # on each side of a 95 % interval, and of what is told from chance
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two rankings are.
+    """Says how alike two rankings are.
 
     low, high: 95 % percentile bootstrap over the architectures; NaN below `FEWEST` of them.
     p: two-sided, of rankings that have nothing in common. needed: the smallest tau told from chance with so many
@@ -42,7 +42,7 @@ class Agreement:
 
     @property
     def verdict(self) -> str:
-        """Whether the one ranking predicts the other: supports, contradicts or undecided."""
+        """Return whether the one ranking predicts the other: supports, contradicts or undecided."""
         if not self.p < 2 * TAIL:
             return "undecided"
         return "supports" if self.tau > 0 else "contradicts"
@@ -70,7 +70,7 @@ def agreement(predicted: Sequence[float], actual: Sequence[float], draws: int = 
 
 
 def needed_tau(count: int) -> float:
-    """The smallest tau that rankings without anything in common reach in at most 2.5 % of cases; inf if none is.
+    """Return the smallest tau that rankings without anything in common reach in at most 2.5 % of cases; inf if none is.
 
     From the exact distribution of pairs ordered alike in a random permutation.
     """
@@ -91,7 +91,7 @@ def _taus(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def scored_by(search: SearchConfig, store: Store) -> pd.DataFrame:
-    """The random architectures that a finished search with `candidates` scored with its shared weights.
+    """Return the random architectures that a finished search with `candidates` scored with its shared weights.
 
     Columns: genotype, psnr (dB) and ssim on V, in the order of `search.candidate`. Raises FileContentError.
     """

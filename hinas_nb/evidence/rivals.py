@@ -51,7 +51,7 @@ def title(comparator: Comparator) -> str:
 
 
 def trained(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
-    """The trainings that are compared, by title: HiNAS, and for as long all others whose pace the budget knows.
+    """Return the trainings that are compared, by title: HiNAS, and for as long all others whose pace the budget knows.
 
     level: sigma or scale. All have the headline's budget. Raises ConfigError.
     """
@@ -64,13 +64,13 @@ def trained(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
 
 
 def parsed(label: str) -> Comparator:
-    """The inverse of `Comparator.label`."""
+    """Return the inverse of `Comparator.label`."""
     name, _, width = label.partition("-")
     return Comparator(name=name, width=int(width) if width else None)
 
 
 def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
-    """What the trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
+    """Return what trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
     found = []
     for arm, config in configs.items():
         run = store.folder(config).note()
@@ -80,7 +80,7 @@ def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
 
 
 def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
-    """What `figures.equal_time_plot` takes: what is trained and the filters, each against HiNAS.
+    """Return what `figures.equal_time_plot` takes: each trained network and filter against HiNAS.
 
     scores: of one data set at one level, with the labels of `labelled`. taken: `spent` of the trainings there.
     """
@@ -114,7 +114,7 @@ def filters() -> dict[str, str]:
 
 
 def compared(budget: Profile, task: Task) -> dict[str, Comparator]:
-    """All that is timed and counted beside HiNAS, by title: the rows of the tables, the anchors, the trained ones."""
+    """Return what is timed and counted beside HiNAS, by title: rows of the tables, the anchors, the trained ones."""
     names = [name for name, entry in TABLE.items() if task in entry.tasks]
     if task == "denoise" and not find_spec("bm3d"):
         names.remove("bm3d")
@@ -123,7 +123,7 @@ def compared(budget: Profile, task: Task) -> dict[str, Comparator]:
 
 
 def restorations(budget: Profile, task: Task, scale: int | None = None) -> TimingConfig:
-    """Seconds an image of everyone, in turns; a network of `SLOW` restores a part of it, see `measured`.
+    """Return the timing of an image by everyone, in turns; one of `SLOW` restores a part of it, see `measured`.
 
     An sr image is `scale` times smaller, so that all results have the size that denoisers are timed at.
     """
@@ -144,12 +144,12 @@ def restorations(budget: Profile, task: Task, scale: int | None = None) -> Timin
 
 
 def as_published(task: Task) -> Genotype:
-    """A cell of conv_3 and sep_3 in all layers: 257,769 (denoise), 239,140 (x2) parameters; table 10: 0.22-0.34 M."""
+    """Return conv_3 and sep_3 in all layers: 257,769 (denoise), 239,140 (x2) parameters; table 10: 0.22-0.34 M."""
     return timing_runs.GENOTYPE if task == "denoise" else Genotype((0, 1), (timing_runs.GENOTYPE.cells[0][:3],) * 2)
 
 
 def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
-    """What `restorations` found, for the image that HiNAS restores; of a part of it, by its pixels.
+    """Return what `restorations` found, for the image that HiNAS restores; of a part of it, by its pixels.
 
     Columns: network, seconds, seconds low and high (quartiles of the rounds), times HiNAS (how many times as long it
     takes), times low and high (the range of few rounds; 95 % for the median from six on), part (whether one was timed),
@@ -205,7 +205,7 @@ def size_effects(budget: Profile, task: Task, scale: int | None, found: Sequence
 
 
 def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) -> dict[str, nn.Module]:
-    """All networks that are timed, by title, without weights (on the meta device): to be counted.
+    """Return all networks that are timed, by title, without weights (on the meta device): to be counted.
 
     found: what the search found; its network has the width that this budget trains.
     """
@@ -220,7 +220,7 @@ def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) ->
 
 
 def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, height: int, width: int) -> pd.DataFrame:
-    """Parameters and multiply-adds by network: live, and of ours as the release counts.
+    """Return parameters and multiply-adds by network: live, and of ours as the release counts.
 
     Columns: network, parameters, released (NaN but of ours), multiply-adds (of one image of these input pixels).
     """

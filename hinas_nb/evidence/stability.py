@@ -1,4 +1,4 @@
-"""How far a decoded genotype can be trusted: its margins, other seeds, and what random genotypes would show.
+"""Tell how far a decoded genotype can be trusted: its margins, other seeds, and what random genotypes would show.
 
 Section 3.1 keeps the largest alphas however narrowly they lead, so a decode of nearly equal alphas looks like
 any other. Notebooks `03_search_denoising` and `04_search_super_resolution` print this beside each decode.
@@ -23,7 +23,7 @@ SHARED = "inputs two seeds share, operation included (%)"
 
 
 def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: int) -> str:
-    """Whether the search prefers anything, in one clause.
+    """Say in one clause whether the search prefers anything.
 
     inputs: `decoded_inputs` of every seed; chance: `against_chance`. The clause begins with `supports`,
     `undecided` or `no evidence`.
@@ -42,7 +42,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
 
 
 def picked(records: Sequence[Mapping]) -> Mapping:
-    """The epoch the early stop decoded: the last that was the best on V so far (section 3.3)."""
+    """Return the epoch the early stop decoded: the last that was the best on V so far (section 3.3)."""
     return next((record for record in reversed(records) if record["best"]), records[-1])
 
 
@@ -70,7 +70,7 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
 
 
 def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]:
-    """The epoch from which on skips have taken over (None: they have not), and how many chance gives at most.
+    """Return the epoch from which on skips have taken over (None: they have not), and how many chance gives at most.
 
     Taken over: a genotype has more skips than 97.5 % of random ones of the space.
     """
@@ -88,7 +88,7 @@ def changed(before: Genotype, after: Genotype) -> int:
 
 
 def differences(before: Genotype, after: Genotype) -> pd.DataFrame:
-    """Every input of `after` that `before` does not have, and the one it stands for: layer, edge, before, after."""
+    """Return every input of `after` that `before` has not, and the one it stands for: layer, edge, before, after."""
     rows = []
     for layer, cells in enumerate(zip(before.cells, after.cells), 1):
         for node, (had, has) in enumerate(zip(*cells)):
@@ -104,7 +104,7 @@ def differences(before: Genotype, after: Genotype) -> pd.DataFrame:
 
 
 def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
-    """Every input of the record's genotype: weight, runner-up, how far it leads, and the weight of `none`."""
+    """Return every input of the record's genotype: weight, runner-up, how far it leads, and the weight of `none`."""
     genotype = Genotype.from_json(record["genotype"])
     order = edges(genotype.nodes)
     names = edge_names(len(order))

@@ -28,7 +28,7 @@ def rows(task: Task) -> dict[str, str]:
 
 
 def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame:
-    """A line for each system (and scale), the published first and in their order; cells are `PSNR (dB) / SSIM`.
+    """Return a line for each system (and scale), the published first and in their order; cells are `PSNR (dB) / SSIM`.
 
     scores: as `running.collect` gives them, with the labels of `labelled`; levels that the table has not are left out.
     """
@@ -150,7 +150,7 @@ def short(value: float) -> str:
 
 
 def leads(scores: pd.DataFrame) -> pd.DataFrame:
-    """What HiNAS gains over the best other of each image (in PSNR), as `ablation.image_changes` of one arm."""
+    """Return what HiNAS gains over each image's best other (in PSNR), as `ablation.image_changes` of one arm."""
     key = [*ablation.GROUP, "image"]
     wide = scores.pivot_table(METRICS, key, "arm", sort=False)
     best = wide["psnr"].drop(columns=HINAS).idxmax(axis=1)
@@ -173,13 +173,13 @@ def _absent(arm: str, task: Task, ran: set[str], budget: Profile) -> str:
 
 
 def _shown(arm: str, task: Task) -> str:
-    """A system as the paper calls it, and what stands for it here."""
+    """Return a system as the paper calls it, and what stands for it here."""
     row = rows(task).get(arm, arm)
     return row if row == arm else f"{row}; here {arm}"
 
 
 def _protocols(number: int) -> dict[str, str]:
-    """By system, how the published row was scored, as far as it is known."""
+    """Return, by system, how the published row was scored, as far as it is known."""
     origins, names = paper_tables.origins(number), {row: name for name, row in rows(_cells(number)[1]).items()}
     found = origins["scored"].where(origins["scored"] != "", origins["note"])
     return {names.get(row, row): text for row, text in zip(origins["row"], found)}

@@ -1,4 +1,4 @@
-"""What notebook `24_speed` times, in groups of arms that are compared with each other, and tables of what was measured.
+"""Name what notebook `24_speed` times, in groups of arms that are compared, and tabulate what was measured.
 
 `benchmark` measures and `cost` counts. An *arm* is one thing that is timed; a *way* is how a step or an image is
 computed, the plain one among them. Steps of a search have two phases, W (on the weights) and A (on alpha and beta).
@@ -49,7 +49,7 @@ PASSES = {"weights": 3, "architecture": 2, "training step": 3, "restoration": 1}
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is timed, and how often. Sides in pixels; base_width None: as published."""
+    """Says what is timed, and how often. Sides in pixels; base_width None: as published."""
 
     paper: bool
     base_width: int | None
@@ -317,7 +317,7 @@ def _step(label: str, sized: Shapes, phase: str, how: Mapping) -> Arm:
 
 
 def _derived(label: str, subject: str, sized: Shapes, **how) -> Arm:
-    """The derived network at one image, or at one batch of training."""
+    """Return the derived network at one image, or at one batch of training."""
     batch, side = sized.training
     height, width = sized.image if subject == "restoration" else (side, side)
     size = {"batch": 1 if subject == "restoration" else batch, "height": height, "width_px": width}

@@ -28,12 +28,12 @@ MULTIPLY_ADD = 2  # floating-point operations
 
 
 def table_number(task: Task, level: float) -> int:
-    """The table that has the accuracies of figure 14 at this sigma or scale."""
+    """Return the table that has the accuracies of figure 14 at this sigma or scale."""
     return 10 if task == "denoise" else 11 if level == 3 else 12
 
 
 def pareto(costs: Sequence[float], scores: Sequence[float]) -> np.ndarray:
-    """Whether no other point costs at most as much, scores at least as high, and differs. NaN is on no front."""
+    """Return whether no other point costs at most as much, scores at least as high, and differs; NaN is on no front."""
     costs, scores = np.asarray(costs, float), np.asarray(scores, float)
     known = np.isfinite(costs) & np.isfinite(scores)
     front, best = np.zeros(len(costs), bool), -math.inf
@@ -47,7 +47,7 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> np.ndarray:
 
 
 def printed(task: Task, level: float) -> pd.DataFrame:
-    """The rows of the published table. Columns: published as, published PSNR (dB), published SSIM, published (s),
+    """Return the published table's rows. Columns: published as, published PSNR (dB), published SSIM, published (s),
     published (M parameters; the upper end of a range), doubt ("" or why its score is drawn hollow).
 
     Doubtful are flagged cells, and rows whose scores were made in a way known to be another. Raises ConfigError.
@@ -87,7 +87,7 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def systems(task: Task, level: float, times: pd.DataFrame, counts: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
-    """One row per network, all that is known of it: published, then our scores, size and time; the fastest first.
+    """Return a row per network with all that is known of it: published, our scores, size and time; fastest first.
 
     times: `comparison.measured`; counts: `comparison.sizes`, of the same image; ours: `means`.
     Published scores of HiNAS stand with the network of published size, our own with the network that was found.
@@ -107,7 +107,7 @@ def systems(task: Task, level: float, times: pd.DataFrame, counts: pd.DataFrame,
 
 
 def points(known: pd.DataFrame, panel: str, by: str, published_scores: bool) -> pd.DataFrame:
-    """The networks of one panel that have both, a row per metric, for `figures.trade_off_plot`.
+    """Return the networks of one panel that have both, a row per metric, for `figures.trade_off_plot`.
 
     known: of `systems`; by: its column that is the cost. Columns: level, panel, metric, system (as in `systems`),
     network (as the panel names it), x, x_low, x_high, y, y_low, y_high, parameters (millions), part, doubt, front.
@@ -141,7 +141,7 @@ def rates(known: pd.DataFrame, panel: str) -> pd.DataFrame:
 
 
 def left_out(known: pd.DataFrame, by: str, published_scores: bool) -> list[str]:
-    """Those with a score but without that cost, by the name the panel would have."""
+    """Return the systems with a score but without that cost, by the name the panel would have."""
     names = [f"published {name}" if published_scores else name for name in METRICS.values()]
     rows = known[known[names].notna().any(axis=1) & known[by].isna()]
     return rows["published as" if published_scores else "network"].tolist()
@@ -155,14 +155,14 @@ def with_fronts(known: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_front(shown: pd.DataFrame, panel: str, network: str) -> str:
-    """In words: `on the front in PSNR and SSIM`, `on the front in SSIM only`, or `on no front`."""
+    """Return `on the front in PSNR and SSIM`, `on the front in SSIM only`, or `on no front`."""
     own = shown[(shown["panel"] == panel) & (shown["network"] == network) & shown["front"]]
     only = " only" if len(own) < len(METRICS) else ""
     return f"on the front in {listed(own['metric'].str.upper())}{only}" if len(own) else "on no front"
 
 
 def front_in_words(shown: pd.DataFrame, panel: str, network: str) -> str:
-    """The front from the cheapest on, and who beats a network: `PSNR: A and B; SSIM: B (C is beaten in SSIM by B)`."""
+    """Return the front, cheapest first, and who beats one, as `PSNR: A and B; SSIM: B (C is beaten in SSIM by B)`."""
     own = shown[(shown["panel"] == panel) & shown["front"]].sort_values("x", kind="stable")
     fronts = {metric.upper(): listed(rows["network"]) for metric, rows in own.groupby("metric", sort=True)}
     same = len(set(fronts.values())) == 1
@@ -187,7 +187,7 @@ def beaten_by(shown: pd.DataFrame, panel: str, metric: str, network: str) -> lis
 
 
 class Parting(NamedTuple):
-    """Where time and multiply-adds part, among networks that have both."""
+    """Says where time and multiply-adds part, among networks that have both."""
 
     networks: int
     kendall: float  # rank correlation of seconds and multiply-adds: 1 where more arithmetic always takes longer
@@ -237,7 +237,7 @@ def parting(known: pd.DataFrame) -> Parting:
 
 
 def agreement(known: pd.DataFrame) -> tuple[int, float]:
-    """How many networks have a published time and ours, and the rank correlation (Kendall) of the two."""
+    """Return how many networks have a published time and ours, and the rank correlation (Kendall) of the two."""
     rows = known[known["published (s)"].notna() & known["seconds"].notna()]
     return len(rows), float(kendalltau(rows["published (s)"], rows["seconds"]).statistic)
 

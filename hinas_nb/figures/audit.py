@@ -1,4 +1,4 @@
-"""What a protocol does to a score: where tiles lie, the way from one score to another, averaging foretold and measured.
+"""Draw what a protocol does to a score: where tiles lie, the way between two scores, averaging foretold and measured.
 
 Drawn in notebook `23_protocol_audit`.
 """

@@ -1,4 +1,4 @@
-"""What panels of several figures have in common: named rows, logarithmic ticks, names beside marks, frames."""
+"""Axes have here what several figures share: named rows, logarithmic ticks, names beside marks, frames."""
 
 from collections.abc import Collection, Sequence
 from itertools import product

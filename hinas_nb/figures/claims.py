@@ -1,4 +1,4 @@
-"""What was claimed beside what was found: every difference with its interval, coloured by verdict.
+"""Draw what was claimed beside what was found: every difference with its interval, coloured by verdict.
 
 Drawn in notebook `00_scorecard`; the table is that of `claims.judge`. All ablations show `verdict_table`.
 """

@@ -1,4 +1,4 @@
-"""What shared weights say of architectures that are then trained alone; notebook `15_search_stability`."""
+"""Draw what shared weights say of architectures that are then trained alone; notebook `15_search_stability`."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What things cost: bars beside a baseline, growth in log-log, foretold memory beside measured.
+"""Draw what things cost: bars beside a baseline, growth in log-log, foretold memory beside measured.
 
 Drawn in notebook `24_speed`.
 """

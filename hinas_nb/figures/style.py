@@ -1,4 +1,4 @@
-"""How every figure looks, shows itself in a notebook, and is saved; seen in every notebook."""
+"""Every figure gets its look here, shows itself in a notebook and is saved; seen in every notebook."""
 
 import base64
 import io
@@ -137,7 +137,7 @@ class Picture(Figure):
 
 
 class Drawing(Protocol):
-    """What `save` can save: a `Picture` or a `Graph`."""
+    """Can be saved by `save`: a `Picture` or a `Graph`."""
 
     def svg(self) -> bytes: ...
 

@@ -1,4 +1,4 @@
-"""What searches and trainings did, epoch by epoch or step by step (sections 3.3 and 4.1).
+"""Draw what searches and trainings did, epoch by epoch or step by step (sections 3.3 and 4.1).
 
 Drawn in notebooks 03, 04, 05 and `15_search_stability`. Records are what `search.search` and `train.train` yield
 (dataclasses, dicts, or a DataFrame), epochs counted from 1.

@@ -1,4 +1,4 @@
-"""From softmaxed logits to a genotype: strongest inputs per node, most probable width path (section 3.1, 3.2).
+"""Decode softmaxed logits to a genotype: strongest inputs per node, most probable width path (sections 3.1, 3.2).
 
 How narrow a decision was is part of the result: `decide` returns its margins, shown in `03_search_denoising`.
 """

@@ -42,7 +42,7 @@ class Kind:
 
     @property
     def radius(self) -> int:
-        """How many pixels the operation sees beyond its own, on each side."""
+        """Return how many pixels the operation sees beyond its own, on each side."""
         return self.padding * (2 if self.separable else 1) + (MAX_OFFSET if self.deformable else 0)
 
 

@@ -1,4 +1,4 @@
-"""What training minimises: eq. 7, fidelity + lambda * log10(1 / SSIM); its course is in `03_search_denoising`."""
+"""Training minimises eq. 7, fidelity + lambda * log10(1 / SSIM); its course is in `03_search_denoising`."""
 
 import math
 from typing import Literal

@@ -214,7 +214,7 @@ class _Layer(nn.Module):
 
 
 class _Head(nn.Module):
-    """As released: per level two branches, then two convolutions over all levels (the paper: "two layers").
+    """Restores from all levels: two branches each, then two convolutions (as released; the paper: "two layers").
 
     The branches take a cell's output as it is: no activation stands in front of them.
     """

@@ -1,1 +1,1 @@
-"""What people read: saved tables and figures, executed notebooks as pages, the report."""
+"""People read what is made here: saved tables and figures, executed notebooks as pages, the report."""

@@ -1,4 +1,4 @@
-"""What every ablation shows alike; each function publishes it and yields what the cell displays."""
+"""Publish what every ablation shows alike; each function yields what the cell displays."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

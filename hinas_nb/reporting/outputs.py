@@ -1,4 +1,4 @@
-"""What a notebook hands to the report page: figures, tables and its answer.
+"""Keep what a notebook hands to the report page: figures, tables and its answer.
 
     publisher = Publisher(profile, "05_train_and_restore")
     publisher.figure(picture, "panel", "The network removes noise and keeps edges")
@@ -60,7 +60,7 @@ class Publisher:
         return table
 
     def answer(self, question: str, answer: str) -> str:
-        """The notebook's question and its computed answer, one sentence each; returns the answer."""
+        """Keep the notebook's question and its computed answer, one sentence each; returns the answer."""
         self._page |= {"question": question, "answer": answer}
         self._write()
         return answer

@@ -51,7 +51,7 @@ def _whole(provenance: dict) -> dict:
 
 
 class _Answer(BaseModel):
-    """What a notebook's `Publisher` left."""
+    """Holds what a notebook's `Publisher` left."""
 
     model_config = ConfigDict(strict=True)
 

@@ -1,4 +1,4 @@
-"""What turns a restored image into numbers: protocols, PSNR and SSIM, and the loop over a test set.
+"""A restored image becomes numbers here: protocols, PSNR and SSIM, and the loop over a test set.
 
 It stands on `method` and `data`.
 """

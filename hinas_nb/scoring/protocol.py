@@ -60,7 +60,7 @@ def get(name: str, sigma: float | None = None, scale: int | None = None) -> Prot
 
 
 class Protocol(Config):
-    """How images are degraded and scored; `describe()` says what departs from the standard of the task."""
+    """Says how images are degraded and scored; `describe()` says what departs from the standard of the task."""
 
     task: Literal["denoise", "sr"]
     sigma: Positive | None = None  # denoise: standard deviation of the noise, 0-255 grey levels

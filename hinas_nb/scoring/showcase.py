@@ -17,7 +17,7 @@ from hinas_nb.scoring.units import METRICS
 
 @dataclass(frozen=True)
 class Showcase:
-    """What `figures.image_panel` takes: (name, image) columns and a line under each; and the restored score."""
+    """Holds what `figures.image_panel` takes: (name, image) columns and a line under each; and the restored score."""
 
     columns: list[tuple[str, Tensor]]
     lines: list[str]

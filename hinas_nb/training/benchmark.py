@@ -188,7 +188,7 @@ def _told(net, image: Tensor) -> Tensor:
 
 @contextmanager
 def _process(arm: Arm, threads: int, device: str):
-    """A process that waits for its turn; yields a function that calls it: seconds, peak MiB and, if told, parts."""
+    """Start a process that waits for its turn; yields a function that calls it: seconds, peak MiB and parts if told."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)

@@ -1,4 +1,4 @@
-"""What the device decides: the precision networks compute in, how batches get there, whether torch.compile works."""
+"""The device decides the precision networks compute in, how batches get there, and whether torch.compile works."""
 
 import os
 import platform

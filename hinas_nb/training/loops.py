@@ -1,4 +1,4 @@
-"""What the search and the training loop share: one step, the scores on V, and the course of the learning rate."""
+"""The search and the training loop share one step, the scores on V, and the course of the learning rate."""
 
 import math
 

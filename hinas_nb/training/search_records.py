@@ -1,4 +1,4 @@
-"""What a search tells of an epoch: the network it would decode now, by what margins, and what that network costs."""
+"""A search tells of each epoch the network it would decode now, by what margins, and what that network costs."""
 
 import math
 from collections import Counter

@@ -38,7 +38,7 @@ class SeparableKernels(NamedTuple):
 
 
 class FirstHalf(NamedTuple):
-    """What a `Separable` keeps of its first half for the backward pass."""
+    """Holds what a `Separable` keeps of its first half for the backward pass."""
 
     centred: Pixels
     inverse: Float[Tensor, " channels"]  # 1 / standard deviations
