@@ -75,8 +75,30 @@ def test_a_filter_runs_where_its_package_is(monkeypatch):
     assert rivals.filters() == {"Non-local means": "nlm", "Wavelet": "wavelet"}
     assert "BM3D" not in rivals.compared(load_profile("smoke"), "denoise")
     monkeypatch.setattr(rivals, "find_spec", lambda name: object())
-    assert rivals.filters()["BM3D"] == "bm3d"
+    assert rivals.filters()["BM3D"] == "bm3d" and "WNNM" not in rivals.filters()
     assert "BM3D" in rivals.compared(load_profile("smoke"), "denoise")
+
+
+def test_what_takes_minutes_is_scored_on_every_fifth_image_and_not_at_smoke(monkeypatch):
+    monkeypatch.setattr(rivals, "find_spec", lambda name: object())
+    found = rivals.anchors(load_profile("laptop"), 50)
+    assert [(name, one.model, one.every, one.data) for name, one in found.items()] == [
+        ("WNNM", "wnnm", 5, "BSDS500"),
+        ("BM3D", "bm3d", 5, "BSDS500"),
+    ]
+    assert rivals.anchors(load_profile("smoke"), 50) == {}
+
+
+def test_no_row_of_table_10_is_published_only_for_lack_of_code(budget):
+    table = system_tables.accuracy(10, scores("denoise", 50.0, HiNAS=25.0), budget)
+    assert not table.eq(system_tables.PUBLISHED_ONLY).any(axis=None)
+
+
+def test_each_row_says_on_how_many_images(budget):
+    own = scores("denoise", 50.0, HiNAS=25.0, WNNM=25.0)
+    table = system_tables.accuracy(10, own[(own["arm"] == HINAS) | (own["image"] == "a")], budget).set_index("system")
+    assert table.loc["HiNAS", "our protocol (images)"] == "denoise-standard (BSDS500: 2)"
+    assert table.loc["WNNM", "our protocol (images)"] == "denoise-standard (BSDS500: 1)"
 
 
 def test_runs_say_what_they_are_of(budget):
@@ -249,7 +271,7 @@ def test_ours_stands_beside_the_same_images(budget):
     assert columns[place - 1] == "BSDS500, sigma 50: published"
     ours = table["BSDS500, sigma 50: ours, smoke"]
     assert ours["HiNAS"] == "25.50 / 0.7050" and table.loc["HiNAS", columns[place - 1]] == "26.81 / 0.7649"
-    assert ours["N3Net"] == "not trained at smoke" and ours["WNNM"] == "published only"
+    assert ours["N3Net"] == "not trained at smoke" and ours["WNNM"] == "not run at smoke"
     assert ours["RED; here RED30"] == "not trained at smoke" and ours["BM3D"] == "not installed"
     assert list(table.index[-2:]) == ["DnCNN", "Noisy"], "ours alone come last"
     assert table.loc["DnCNN", "published protocol"] == system_tables.OURS_ALONE

@@ -20,6 +20,7 @@ from hinas_nb.experiment.profile import OURS, Profile
 from hinas_nb.experiment.runs import Run
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.running.store import Store
+from hinas_nb.scoring import protocol
 from hinas_nb.scoring.units import METRICS
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
@@ -27,12 +28,14 @@ from hinas_nb.training import benchmark
 HINAS = "HiNAS"
 #: The degraded image itself, as the tables call it.
 INPUT = {"denoise": "Noisy", "sr": "bicubic"}
+MINUTES, FIFTH = "wnnm", 5  # takes minutes an image, and is scored on each image of so many
 #: The network of one cell throughout, whose size is in the published range: what stands for the published speed.
 AS_PUBLISHED = "HiNAS of published size"
 #: Rows of tables 10-12 that can be built here, by name of `comparators.TABLE`. EDSR and VDSR have no published time.
 ROWS = {
     "denoise": {
-        "bm3d": "BM3D", "red30": "RED", "memnet": "MemNet", "nlrn": "NLRN", "dbsn": "DBSN", "n3net": "N3Net",
+        "bm3d": "BM3D", "wnnm": "WNNM", "red30": "RED", "memnet": "MemNet", "nlrn": "NLRN", "ecae": "E-CAE",
+        "dbsn": "DBSN", "durnp": "DuRN-P", "n3net": "N3Net",
     },
     "sr": {
         "edsr": "EDSR", "rdn": "RDN", "rcan": "RCAN", "san": "SAN", "fsrcnn": "FSRCNN(KD)", "vdsr": "VDSR",
@@ -41,7 +44,7 @@ ROWS = {
 }  # fmt: skip
 #: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes. For NLRN, N3Net and
 #: SAN, which look far around each pixel, seconds by pixels are too few: at the edges of a part less is in sight.
-SLOW = {"nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96}
+SLOW = {"wnnm": 64, "nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96}
 
 
 def title(comparator: Comparator) -> str:
@@ -101,16 +104,30 @@ def labelled(scored: Mapping[str, EvaluateConfig]) -> list[Run]:
     """Evaluations by title as Runs with the labels of `ablation`; seed 0 is that of their search and training."""
     runs = []
     for name, config in scored.items():
-        protocol = config.protocol
-        where = {"task": protocol.task, "data": config.data, "degradation": protocol.sigma or protocol.scale}
+        rule = config.protocol
+        where = {"task": rule.task, "data": config.data, "degradation": rule.sigma or rule.scale}
         runs.append(Run(config, where | {"arm": name, "seed": 0}))
     return runs
 
 
 def filters() -> dict[str, str]:
-    """Denoisers without training that can run here, by title: what a config's `model` takes."""
-    found = {TABLE[name].title: name for name in comparators.TRAINING_FREE}
+    """Denoisers without training that can run here in seconds, by title: what a config's `model` takes."""
+    found = {TABLE[name].title: name for name in comparators.TRAINING_FREE if name != MINUTES}
     return {shown: name for shown, name in found.items() if name != "bm3d" or find_spec("bm3d")}
+
+
+def anchors(budget: Profile, sigma: float) -> dict[str, EvaluateConfig]:
+    """Return the scores of WNNM on every fifth test image, and those of BM3D where they are there or can be made.
+
+    They move with the images and the protocol alone. Budgets of tiny images have none: WNNM takes minutes an image.
+    """
+    if not timing_runs.shapes(budget.search("denoise").space.base_width).paper:
+        return {}
+    rule = protocol.get("denoise-standard", sigma=sigma)
+    found = {TABLE[name].title: budget.evaluate(name, protocol=rule, every=FIFTH) for name in (MINUTES, "bm3d")}
+    store = Store.of(budget)
+    return {shown: one for shown, one in found.items()
+            if one.model != "bm3d" or find_spec("bm3d") or store.folder(one).done}  # fmt: skip
 
 
 def compared(budget: Profile, task: Task) -> dict[str, Comparator]:

@@ -50,7 +50,7 @@ def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame
     columns = list(dict.fromkeys(column for found in heads.values() for column in found))
     columns += [] if len(own) else [f"ours, {budget.name}"]
     protocols, ran = _protocols(number), set(scores["arm"])
-    tested = [f"{data}: {images}" for data, images in own.groupby("data", sort=False)["image"].nunique().items()]
+    tested = own.groupby(["arm", "data"], sort=False)["image"].nunique()
     table = []
     for level, arm in sorted(lines, key=lambda key: key[0]):
         line = {column: " / ".join(texts) for column, texts in lines[level, arm].items()}
@@ -62,7 +62,8 @@ def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame
         )
         row["published protocol"] = protocols.get(arm, OURS_ALONE)
         mine = any("ours" in column for column in line)
-        row["our protocol (images)"] = f"{task}-standard ({', '.join(tested)})" if mine else ""
+        images = [f"{data}: {count}" for data, count in tested[arm].items()] if mine else []
+        row["our protocol (images)"] = f"{task}-standard ({', '.join(images)})" if mine else ""
         table.append(row)
     return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
 
@@ -168,7 +169,7 @@ def _absent(arm: str, task: Task, ran: set[str], budget: Profile) -> str:
     if arm in ran:
         return f"not run at {budget.name}"
     if arm in FILTERS:
-        return "not installed"
+        return f"not run at {budget.name}" if arm == TABLE[rivals.MINUTES].title else "not installed"
     return f"not trained at {budget.name}" if arm in rows(task) else PUBLISHED_ONLY
 
 

@@ -36,7 +36,7 @@ Crop = Annotated[int, Field(ge=16)]
 SigmaRange = tuple[NonNegative, Positive]  # lowest and highest, grey levels (0-255)
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 #: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
-Untrained = Literal["input", "nlm", "wavelet", "bm3d"]
+Untrained = Literal["input", "nlm", "wavelet", "bm3d", "wnnm"]
 
 
 class Space(Config):
