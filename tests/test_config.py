@@ -45,6 +45,11 @@ def train(**changes) -> TrainConfig:
             lambda: SearchConfig(strategy="random", beta_decay=50),
             "beta_decay belongs to strategy gradient, got 50 for random",
         ),
+        (
+            lambda: SearchConfig(strategy="random", second_order=True),
+            "second_order belongs to strategy gradient, got it for random",
+        ),
+        (lambda: Space(partial=4), "partial must divide all widths (10, 15, 20), got 4"),
         (lambda: Epoch(search=SearchConfig(), epoch=101), "epoch must be in [1, epochs=100], got 101"),
         (lambda: Loss(ssim_weight=-1), "ssim_weight: Input should be greater than or equal to 0, got -1"),
         (lambda: train(genotype=3), "genotype: Input should be a dictionary or an instance of Genotype, got 3"),

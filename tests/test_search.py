@@ -7,11 +7,15 @@ import torch
 from pictures_for_tests import image_set
 
 from hinas_nb.experiment.config import SearchConfig, Space
+from hinas_nb.method.decode import decode
 from hinas_nb.method.genotype import Genotype, random_in
 from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.method.operations import seeded
 from hinas_nb.method.supercell import plain_supernet
+from hinas_nb.method.supernet import Supernet
 from hinas_nb.running.store import RunFolder
 from hinas_nb.speed import cost
+from hinas_nb.training import unrolled
 from hinas_nb.training.loops import score
 from hinas_nb.training.search import _State, candidate, search, weight_lr
 
@@ -223,6 +227,56 @@ def test_beta_decay_adds_its_gradient_and_leaves_the_loss():
     assert torch.allclose(gradient, 50 * 3 / 4 / edges * logits.softmax(-1))
     assert decayed.architecture_step(3 * steps) == plain.architecture_step(3 * steps)
     assert not torch.equal(decayed.net.architecture.op_logits, plain.net.architecture.op_logits)
+
+
+def test_second_order_is_the_gradient_through_the_step_of_the_weights(monkeypatch):
+    """Against autograd twice, in float64; the step is clipped, and finite differences are finer than published."""
+    monkeypatch.setattr(unrolled, "EPSILON", 1e-7)  # the published 0.01 crosses kinks of a net as tiny as this
+    space = Space(layers=1, nodes=2, base_width=2, operations=("conv_3", "sep_3", "skip", "none"))
+    with seeded(0):
+        net = plain_supernet(Supernet(space)).double().train()
+    weights, logits = net.network_parameters(), list(net.architecture.parameters())
+    x, y, other_x, other_y = torch.rand(4, 2, 1, 9, 8, generator=torch.Generator().manual_seed(0)).double()
+    on_w, on_a = (lambda: (net(x) - y).square().mean()), (lambda: (net(other_x) - other_y).square().mean())
+    value, ours = unrolled.gradients(on_w, on_a, weights, logits, rate=0.3, clip=0.5)
+    step = torch.autograd.grad(on_w(), weights, create_graph=True, materialize_grads=True)
+    length = float(torch.cat([one.detach().flatten() for one in step]).norm())
+    assert length > 0.5, "it must be clipped"
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    ahead = {names[id(w)]: w - 0.3 * 0.5 / length * by for w, by in zip(weights, step)}
+    loss = (torch.func.functional_call(net, ahead, (other_x,)) - other_y).square().mean()
+    exact = torch.autograd.grad(loss, logits, retain_graph=True, materialize_grads=True)
+    still = {name: weight.detach() for name, weight in ahead.items()}
+    loss_there = (torch.func.functional_call(net, still, (other_x,)) - other_y).square().mean()
+    first = torch.autograd.grad(loss_there, logits, materialize_grads=True)
+    assert float(value) == pytest.approx(float(loss.detach()))
+    missed, second = (sum(float((a - b).square().sum()) ** 0.5 for a, b in zip(exact, them)) for them in (ours, first))
+    assert second > 0.01 and missed < 1e-6 * second
+
+
+def test_a_second_order_step_leaves_the_weights_and_moves_alphas_elsewhere():
+    plain, ahead = state(), state(second_order=True)
+    before = [parameter.detach().clone() for parameter in ahead.weight_parameters]
+    losses = [one.architecture_step(0) for one in (plain, ahead)]
+    assert all(torch.equal(a, b) for a, b in zip(before, ahead.weight_parameters))
+    assert losses[0] != losses[1]
+    assert not torch.equal(plain.net.architecture.op_logits, ahead.net.architecture.op_logits)
+
+
+def test_a_search_with_partial_channels_moves_its_edges_and_decodes_the_products(tmp_path):
+    _, place = run(tmp_path, space={"base_width": 4, "partial": 2}, epochs=3)
+    assert Genotype.from_json(place.read_text("genotype.json"), "denoise").nodes == 2
+    search_state = state(space={"base_width": 4, "partial": 2})
+    search_state.architecture_step(0)
+    edges = search_state.net.architecture.edge_logits
+    assert edges.shape == (3, 5) and edges.abs().max() > 0
+    weights = search_state.net.op_weights().detach()
+    sums = weights.sum(-1)
+    assert torch.allclose(sums[:, :2].sum(-1), torch.ones(3)) and torch.allclose(sums[:, 2:].sum(-1), torch.ones(3))
+    with torch.no_grad():
+        edges[:, 4] = 9.0  # of node 1's three inputs the last
+        edges[:, 2] = 5.0
+    assert all({source for _, source in cell[1]} == {0, 2} for cell in decode(search_state.net).cells)
 
 
 def test_random_architectures_obey_the_space():

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from hinas_nb.experiment.config import Space
 from hinas_nb.method.fast import SuperCell
 from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, edges, random_genotype
 from hinas_nb.method.network import Cell
-from hinas_nb.method.supercell import plain_super_cell
+from hinas_nb.method.supercell import PartialSuperCell, plain_super_cell, plain_supernet
+from hinas_nb.method.supernet import Supernet
 
 
 def inputs(width, size=(9, 7), dtype=torch.float64, seed=0, batch=2):
@@ -238,3 +240,33 @@ def test_one_value_a_channel_is_refused_in_training():
     cell = SuperCell(1, 3).double()
     with pytest.raises(ValueError, match="batch norm must see more than 1 value per channel"):
         cell(*inputs(3, (1, 1), batch=1), soft_weights(cell))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_partial_channels_are_operated_on_and_the_others_pass_by(parts):
+    """At 1 it is the plain super-cell; a node is the shuffled sum over its edges, written out."""
+    cell = PartialSuperCell(1, 8, ("conv_3", "skip", "none"), parts).double()
+    features = [one.detach() for one in inputs(8)]
+    weights = soft_weights(cell).detach()
+    expected = 0
+    for feature, row, (convolution, _, _) in zip(features, weights, cell.edges):
+        through, past = feature[:, : 8 // parts], feature[:, 8 // parts :]
+        mixed = row[0] * convolution(through) + row[1] * through
+        joined = torch.cat([mixed, row.sum() * past], dim=1)
+        expected = expected + joined.unflatten(1, (parts, -1)).transpose(1, 2).flatten(1, 2)
+    assert torch.allclose(cell(*features, weights), expected, rtol=0, atol=1e-12)
+
+
+def test_a_supernet_of_one_part_is_the_plain_one():
+    """For the same weights of the operations; those of the edges are what it has more."""
+    space = Space(layers=2, nodes=2, base_width=3)
+    plain = plain_supernet(Supernet(space)).double().eval()
+    whole = Supernet(space.but(partial=1)).double().eval()
+    assert set(whole.state_dict()) - set(plain.state_dict()) == {"architecture.edge_logits"}
+    whole.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.rand(1, 1, 9, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    alphas = plain.op_weights()
+    with torch.no_grad():
+        assert relative(whole(image, alphas), plain(image, alphas)) < 1e-12
+    shares = torch.tensor([2.0, 2.0, 3.0, 3.0, 3.0])[:, None].double()
+    assert torch.allclose(whole.op_weights() * shares, alphas), "equal edges share a node equally"

@@ -54,6 +54,7 @@ class Space(Config):
     sharing: bool = True  # cell sharing: eq. 5, off: eq. 6
     scale: Scale | None = None  # sr only; one x4 search serves all scales
     fold: Fold | None = None  # denoise only: so many x so many pixels become the channels of one; None: no folding
+    partial: Count | None = None  # PC-DARTS: one channel of so many goes through the operations, edges have weights
 
     @classmethod
     def _defaults(cls, values):
@@ -74,6 +75,8 @@ class Space(Config):
         _check_scale(self.task, self.scale)
         _check_fold(self.task, self.fold)
         _check_widths(self.base_width, self.width_factors)
+        whole = all(width % (self.partial or 1) == 0 for width in self.widths)
+        _require(whole, f"partial must divide all widths {self.widths}", self.partial)
         if self.levels is not None:
             _require(len(self.levels) == self.layers, f"levels must hold layers={self.layers} values", self.levels)
             _check_levels(self.levels, self.width_factors)
@@ -178,6 +181,7 @@ class SearchConfig(_Learning):
     latency: LatencyConfig | None = None  # where the milliseconds of a latency term come from; None: no such term
     latency_weight: Positive | None = None  # of the expected milliseconds, in units of those at equal alphas and betas
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
+    second_order: bool = False  # DARTS: alphas' gradient after the weights' next step, in four passes in place of one
     checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
 
     @classmethod
@@ -206,9 +210,11 @@ class SearchConfig(_Learning):
             _require(
                 not self.beta_decay, "beta_decay belongs to strategy gradient", f"{self.beta_decay or 0:g} for random"
             )
+            _require(not self.second_order, "second_order belongs to strategy gradient", "it for random")
         given = f"weight {self.latency_weight} and {'a table' if self.latency else 'no table'}"
         _require(bool(self.latency) == bool(self.latency_weight), "latency and latency_weight belong together", given)
         if self.latency:
+            _require(not self.space.partial, "latency must be off where space.partial is set", "both")
             same = self.latency.space.but(**_MILLISECONDS) == self.space.but(**_MILLISECONDS)
             _require(same, "latency must be of the searched space", f"one of {self.latency.space}")
         return self

@@ -5,6 +5,7 @@ the same numbers sooner: tests hold it to this one in values and gradients, and 
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -35,12 +36,30 @@ class SuperCell(nn.Module):
         candidates = dict(zip(edges(self.nodes), self.edges))
         for node in range(self.nodes):
             # eq. 1: a node is the sum of its edges; eq. 2: an edge is the alpha-weighted sum of its candidates.
-            total = 0
-            for source in range(2 + node):
-                for alpha, candidate in zip(alphas[node, source], candidates[node, source]):
-                    total = total + alpha * candidate(features[source])
-            features.append(total)
+            leaving = [(features[source], alphas[node, source], candidates[node, source]) for source in range(2 + node)]
+            features.append(sum(self.edge(*one) for one in leaving))
         return torch.cat(features[2:], dim=1)
+
+    def edge(self, feature: Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> Feature:
+        """Return the alpha-weighted sum of one edge's candidates (eq. 2)."""
+        return sum(weight * candidate(feature) for weight, candidate in zip(weights, candidates))
+
+
+class PartialSuperCell(SuperCell):
+    """The super-cell of PC-DARTS (Xu et al., ICLR 2020): one channel of `parts` goes through the operations.
+
+    The others pass by, times the weight of their edge, which is the sum of its row of alphas. Channels are shuffled
+    after each edge, so that the next one's operations meet others.
+    """
+
+    def __init__(self, nodes: int, width: int, operations: tuple[str, ...], parts: int):
+        super().__init__(nodes, width // parts, operations)
+        self.parts = parts
+
+    def edge(self, feature: Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> Feature:
+        through, past = feature.tensor_split([self.width], dim=1)
+        joined = torch.cat([super().edge(through, weights, candidates), weights.sum() * past], dim=1)
+        return F.channel_shuffle(joined, self.parts)
 
 
 def plain_supernet(net: nn.Module) -> nn.Module:
@@ -49,7 +68,8 @@ def plain_supernet(net: nn.Module) -> nn.Module:
     plain.memory_format = torch.contiguous_format
     for layer in plain.layers:
         for key, cell in layer.cells.items():
-            layer.cells[key] = plain_super_cell(cell)
+            if isinstance(cell, fast.SuperCell):
+                layer.cells[key] = plain_super_cell(cell)
     return plain
 
 

@@ -18,6 +18,7 @@ from hinas_nb.method.fast import ActivatedBatchNorm2d, SuperCell, repetition
 from hinas_nb.method.genotype import SLOPE, edges
 from hinas_nb.method.network import CHANNELS, STEM, add_residual, folded
 from hinas_nb.method.operations import activation, conv_norm, separable
+from hinas_nb.method.supercell import PartialSuperCell
 
 HEAD_DILATION = 16
 Move = tuple[int, int]  # (from level, to level)
@@ -86,8 +87,16 @@ class Supernet(nn.Module):
         return add_residual(image, self.head(outputs), self.scale, self.space.residual, self.fold)
 
     def op_weights(self) -> Float[Tensor, "layers edges operations"]:
-        """Return the softmaxed alphas; without layer-wise sharing the one set is repeated for every layer."""
+        """Return the softmaxed alphas; without layer-wise sharing the one set is repeated for every layer.
+
+        With partial channels they are times the edges' weights, which sum to 1 over a node's inputs (PC-DARTS): an
+        edge passes on, and decoding ranks, the products.
+        """
         weights = torch.softmax(self.architecture.op_logits, dim=-1)
+        if self.space.partial:
+            inputs = [2 + node for node in range(self.space.nodes)]
+            of_nodes = self.architecture.edge_logits.split(inputs, dim=-1)
+            weights = weights * torch.cat([one.softmax(dim=-1) for one in of_nodes], dim=-1)[..., None]
         return weights.expand(self.space.layers, -1, -1)
 
     def width_weights(self) -> WidthWeights:
@@ -132,12 +141,14 @@ class Supernet(nn.Module):
 
 
 class Architecture(nn.Module):
-    """Alpha and beta as logits, all zero at the start."""
+    """Alpha and beta as logits, and with partial channels those of the edges; all zero at the start."""
 
     def __init__(self, space):
         super().__init__()
         layers = space.layers if space.layerwise else 1
         self.op_logits = nn.Parameter(torch.zeros(layers, len(edges(space.nodes)), len(space.operations)))
+        if space.partial:
+            self.edge_logits = nn.Parameter(torch.zeros(layers, len(edges(space.nodes))))
         steps = ladder(space)
         self.width_logits = nn.ModuleList(
             nn.ParameterList(
@@ -182,8 +193,9 @@ class _Layer(nn.Module):
         )
         keys = [str(level) for level in levels] if space.sharing else [_key(*move) for move in self.moves]
         # `supercell.SuperCell` takes the same arguments and gives the same numbers, more slowly.
+        made = partial(PartialSuperCell, parts=space.partial) if space.partial else SuperCell
         self.cells = nn.ModuleDict(
-            {key: SuperCell(nodes, widths[int(key.split("_")[-1])], space.operations) for key in keys}
+            {key: made(nodes, widths[int(key.split("_")[-1])], space.operations) for key in keys}
         )
 
     def forward(self, outputs: dict, inputs: dict, alphas: Tensor, betas: dict) -> tuple[dict, dict]:

@@ -36,18 +36,28 @@ def step(
     network: maps degraded images to restored ones. parameters: those of the optimizer, in the order of their module.
     remedy: what an error tells about the step. Raises ValueError where the loss is not finite.
     """
-    degraded, clean = (to_device(images, device) for images in pair)
     optimizer.zero_grad(set_to_none=True)
+    value = loss(network, pair, config, device)
+    (value if penalty is None else value + penalty).backward()
+    return take(optimizer, parameters, value, remedy)
+
+
+def loss(network, pair: tuple[Patches, Patches], config, device: torch.device) -> Tensor:
+    """Return eq. 7 for a (degraded, clean) batch."""
+    degraded, clean = (to_device(images, device) for images in pair)
     with autocast(device, config.precision):
         restored = network(degraded)
-    loss = restoration_loss(restored, clean, config.loss.fidelity, config.loss.ssim_weight)
-    (loss if penalty is None else loss + penalty).backward()
+    return restoration_loss(restored, clean, config.loss.fidelity, config.loss.ssim_weight)
+
+
+def take(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], value: Tensor, remedy: str = "") -> float:
+    """Clip the gradients that are there and take the step; return the loss. Raises ValueError if it is not finite."""
     nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
     optimizer.step()
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise ValueError(f"loss must stay finite, got {value}{remedy}")
-    return value
+    found = float(value.detach())
+    if not math.isfinite(found):
+        raise ValueError(f"loss must stay finite, got {found}{remedy}")
+    return found
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +21,12 @@ from hinas_nb.method.operations import frozen, near_identity, seeded
 from hinas_nb.method.supernet import Supernet
 from hinas_nb.provenance import peak_memory_mib
 from hinas_nb.speed import latency
-from hinas_nb.training import loops
+from hinas_nb.training import loops, unrolled
 from hinas_nb.training.checkpoints import Nowhere, pack, unpack
 from hinas_nb.training.loops import score, validate
 from hinas_nb.training.search_records import SearchRecord, decoded_now, mean
+
+REMEDY = "; lower weight_lr or raise warmup_epochs"  # where a loss is not finite
 
 
 def search(
@@ -144,10 +146,12 @@ class _State:
 
     def architecture_step(self, step: int) -> float:
         """Take one Adam step on A and return its loss, without penalties; the weights get no gradient."""
+        penalties = [one for one in (self._beta_decay(step), self._latency()) if one is not None]
+        penalty = sum(penalties) if penalties else None
+        if self.config.second_order:
+            return self._second_order_step(step, penalty)
         with frozen(self.weight_parameters):
             pair = self.architecture_pairs.batch(step)
-            penalties = [one for one in (self._beta_decay(step), self._latency()) if one is not None]
-            penalty = sum(penalties) if penalties else None
             return self._step(pair, self.architecture_optimizer, self.architecture_parameters, penalty=penalty)
 
     def scored_candidates(self) -> list[dict]:
@@ -177,8 +181,26 @@ class _State:
 
     def _step(self, pair, optimizer, parameters: list[nn.Parameter], *weights, penalty: Tensor | None = None) -> float:
         network = lambda image: self.net(image, *weights)  # noqa: E731
-        remedy = "; lower weight_lr or raise warmup_epochs"
-        return loops.step(network, pair, optimizer, parameters, self.config, self.device, penalty, remedy)
+        return loops.step(network, pair, optimizer, parameters, self.config, self.device, penalty, REMEDY)
+
+    def _second_order_step(self, step: int, penalty: Tensor | None) -> float:
+        """Take the step on A by the loss that the weights would have after their next step; see `unrolled`.
+
+        The passes at other weights count in the running statistics of the batch norms too.
+        """
+        rate = weight_lr(self.config, step, self.weight_pairs.steps_per_epoch)
+        losses = [
+            partial(loops.loss, self.net, pairs.batch(step), self.config, self.device)
+            for pairs in (self.weight_pairs, self.architecture_pairs)
+        ]
+        own = self.architecture_parameters
+        value, found = unrolled.gradients(*losses, self.weight_parameters, own, rate, loops.CLIP_NORM)
+        self.architecture_optimizer.zero_grad(set_to_none=True)
+        if penalty is not None:
+            penalty.backward()
+        for parameter, gradient in zip(own, found):
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return loops.take(self.architecture_optimizer, own, value, REMEDY)
 
     def _beta_decay(self, step: int) -> Tensor | None:
         """Return Ye et al.'s penalty (CVPR 2022): the edges' mean log-sum-exp of alpha, times a weight that grows.
