@@ -1,6 +1,6 @@
 # make reproduce   search, train, restore and report on the embedded photographs; the page is results/smoke/index.html
 # make test        the theorem tests        make test-numbers   the numerical ones, rounded as elsewhere
-# make lab         JupyterLab on the notebooks
+# make lab         JupyterLab on the notebooks      make site    pages of what is committed, in site/
 # make lint        what CI asks of the sources      make format   puts most of it right
 # make lock        resolves requirements.lock anew  make clean    removes .venv and caches, never results
 #
@@ -25,7 +25,7 @@ NUMBERS := comparators data_batches data_degrade decode deformable denoisers eva
 ROUNDED := MKL_CBWR=AVX2 ATEN_CPU_CAPABILITY=default
 LONG := compiled or exported or lower_the_loss or lowers_the_loss or trained_scored
 
-.PHONY: reproduce test test-numbers lab lint format lock clean
+.PHONY: reproduce test test-numbers lab site lint format lock clean
 .DELETE_ON_ERROR:
 
 reproduce: $(INSTALLED)
@@ -43,6 +43,9 @@ test-numbers: $(INSTALLED)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks
+
+site: $(INSTALLED)
+	$(BIN)/python -m hinas_nb.reporting.site
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

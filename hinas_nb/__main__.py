@@ -16,6 +16,7 @@ from hinas_nb.batch import contract
 from hinas_nb.files import one_line, printable
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
+LONG = 3 * 3600  # seconds of computing that are begun only when asked for
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,7 +72,7 @@ def _list(options) -> int:
 def _run(options) -> int:
     settings, jobs = _prepared(options)
     from hinas_nb import files
-    from hinas_nb.batch import front_door
+    from hinas_nb.batch import forecast, front_door
 
     plans = front_door.plan(jobs, settings)
     front_door.check_data(plans, settings)
@@ -81,6 +82,11 @@ def _run(options) -> int:
     files.sweep(settings.folder)
     failed = {plan.notebook: plan.error for plan in plans if plan.error}
     _say(f"{_many(len(jobs), 'notebook')}, {_many(sum(len(plan.runs) for plan in plans), 'Run')} asked for")
+    cost, seconds = forecast.until_done(plans, settings)
+    if cost:
+        _say(cost)
+    if seconds > LONG and not options.yes:
+        _confirm(f"this takes hours ({forecast.duration(seconds)})")
     runs_failed = front_door.compute(plans, settings)
     for outcome in front_door.execute([job for job in jobs if job.notebook.name not in failed], settings):
         _say(f"{'FAILED' if outcome.error else 'done  '} {outcome.notebook} ({outcome.seconds:.0f} s)")
@@ -215,6 +221,14 @@ def _prepared(options):
     return settings, jobs
 
 
+def _confirm(what: str) -> None:
+    """Ask whether to go on. Raises ValueError where nobody can answer, or says no."""
+    if not sys.stdin.isatty():
+        raise ValueError(f"{what}: --yes begins it")
+    if input(f"{what}. Begin? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ValueError(f"{what}, and was not begun")
+
+
 _INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
@@ -275,6 +289,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "run":
             command.add_argument("--name", help="keep the results apart from the profile's, under this name")
+            command.add_argument("--yes", action="store_true", help="begin without asking, however long it takes")
         else:
             measure = "for so long, begin Runs of unknown time, one of each kind; their first records are kept"
             command.add_argument("--measure", type=_at_least_one, default=0, metavar="SECONDS", help=measure)

@@ -275,6 +275,7 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
         "figures/01_good__a.txt",
         "tables/01_good__a.txt",
         "html/01_good.html",
+        "executed/01_good.ipynb",
         "notebooks/01_good.ipynb",
         "notebooks/02_bad.failed.ipynb",
     }
@@ -300,6 +301,7 @@ def test_good_and_bad_notebooks(home, capsys, monkeypatch):
         "figures/01_good__b.txt",
         "tables/01_good__b.txt",
         "html/01_good.html",
+        "executed/01_good.ipynb",
         "notebooks/01_good.ipynb",
     }
 

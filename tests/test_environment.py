@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
 DECLARED = [*CORE, *itertools.chain.from_iterable(EXTRAS.values())]
-UNLOCKED = ("classical",)  # a licence not everybody can accept
+UNLOCKED = ("classical", "site")  # a licence not everybody can accept; what only `make site` needs
 LOCKED = CORE + [requirement for name, lines in EXTRAS.items() if name not in UNLOCKED for requirement in lines]
 
 

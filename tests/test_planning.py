@@ -240,7 +240,7 @@ def test_the_forecast_names_what_it_does_not_know(budget, monkeypatch):
     ]
     assert said[9] == (
         "All Runs to do, 2 at a time, 1 thread each: 61 min on this machine (61 min of computing); "
-        "without 1 of unknown time: --measure SECONDS begins Runs to learn more"
+        "without 1 of unknown time: hinas-nb plan --measure SECONDS begins Runs to learn more"
     )
 
 
@@ -249,7 +249,7 @@ def test_in_an_empty_store_no_time_is_told_and_nothing_is_computed(budget):
     assert [line.split()[-1] for line in said[6:8]] == ["?", "?"]
     assert said[8] == (
         "All Runs to do, one after another, 1 thread each: nobody knows how long; "
-        "--measure SECONDS begins Runs to learn more"
+        "hinas-nb plan --measure SECONDS begins Runs to learn more"
     )
     assert not list(Store.of(budget).root.glob("*/*"))
 

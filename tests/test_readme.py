@@ -4,13 +4,16 @@ import csv
 import json
 import math
 import re
+import shlex
 from pathlib import Path
 
-from hinas_nb import comparators
+from hinas_nb import __main__, comparators
+from hinas_nb.batch import contract
 
 ROOT = Path(__file__).parents[1]
 LAPTOP = ROOT / "results" / "laptop"
-README = " ".join((ROOT / "README.md").read_text().split())
+TEXT = (ROOT / "README.md").read_text()
+README = " ".join(TEXT.split())
 FOUND = re.search(r"## What was found so far (.*?) ## ", README)[1]
 #: What is no finding: notebooks, the level of intervals, the paper's sections, the setting.
 SETTINGS = r"\(`\d\d`\)|notebook `\d\d`|\b95 %|section \d\.\d|sigma 50|BSDS500|revision 1"
@@ -118,8 +121,9 @@ def test_the_caption_of_the_picture_is_that_of_the_tables():
 
 
 def test_shares_of_a_step_are_those_of_the_table():
-    """A quarter and a third, as the README says in words."""
-    assert "depthwise convolutions take a quarter and batch norms' sums a third of the plain supernet's" in README
+    """A quarter and a third, as `docs/speed.md` says in words."""
+    told = " ".join((ROOT / "docs" / "speed.md").read_text().split())
+    assert "depthwise convolutions take a quarter and batch norms' sums a third of the plain supernet's" in told
     for part, share in {"depthwise convolutions": 1 / 4, "batch norms' sums": 1 / 3}.items():
         ours, plain = [
             numbers("24_speed__parts", "seconds an image", way=f"{way}, batch 2", phase="W", part=part)[0]
@@ -133,3 +137,27 @@ def test_the_collapse_is_told_as_it_was():
     before, first = table("03_search_denoising__history")[3:5]
     assert not before["loss on A"] and first["loss on A"], "the first epoch in which alphas move"
     assert int(before["skips"]) == 0 and int(first["skips"]) > 8 and "it collapses at epoch 5" in answer(SEARCHED)
+
+
+def test_every_command_is_one():
+    """What they do is tested elsewhere, and by CI; here, that they are spelt as what is tested."""
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", TEXT, re.M | re.S) for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for program, *arguments in commands:
+        assert program in ("make", "hinas-nb", "source")
+        if program == "make":
+            assert arguments[0] in targets
+        if program == "hinas-nb":
+            options = __main__._parser().parse_args(arguments)
+            assert contract.find(getattr(options, "notebooks", ["all"]), ROOT / "notebooks")
+    assert {tuple(command[:2]) for command in commands} >= {("make", "reproduce"), ("hinas-nb", "restore")}
+
+
+def test_the_table_links_each_notebook_to_its_executed_copy():
+    rows = re.findall(r"^\| \[`(\w+)`\]\((.+?)\) \|.*\| (?:\[executed\]\((.+?)\))? ?\|$", TEXT, re.M)
+    copies = {path.stem: f"results/laptop/executed/{path.name}" for path in (LAPTOP / "executed").glob("*.ipynb")}
+    names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {name for name, *_ in rows} == names
+    for name, source, copy in rows:
+        assert source == f"notebooks/{name}.ipynb" and copy == copies.get(name, "")

@@ -22,13 +22,13 @@ NOTEBOOK = "05_train_and_restore"
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.delenv("HINAS_CHANGED", raising=False)
-    monkeypatch.setenv("HINAS_PUBLISH", str(tmp_path / "smoke"))  # as the batch does, but at once
+    monkeypatch.setenv("HINAS_PUBLISH", str(tmp_path / "laptop"))  # as the batch does, but at once
     monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
-    return tmp_path / "smoke"
+    return tmp_path / "laptop"
 
 
 def publish() -> Publisher:
-    publisher = Publisher("smoke", NOTEBOOK)
+    publisher = Publisher("laptop", NOTEBOOK)
     picture = Picture(2, 1)
     picture.subplots().plot([1, 2])
     assert publisher.figure(picture, "curve", "PSNR <rises> & stays") is picture
@@ -54,7 +54,7 @@ def test_what_is_published_is_on_the_page(folder):
     assert re.search(image, page)
     assert f'href="html/{NOTEBOOK}.html"' in page and f'href="tables/{NOTEBOOK}__verdicts.tex"' in page
     assert '<td class="n" title="0.123456789">0.1235</td>' in page and "<td>a_b &amp; c</td>" in page
-    assert "scores mean nothing" in page  # what the budget's file says of it
+    assert "Real numbers on 2 CPU cores" in page  # what the budget's file says of it
     assert '<span class="badge supports">supports</span>' in page
     assert '<span class="badge contradicts">contradicts</span>: by 0.3 dB.' in page
     assert "<dt>torch</dt>" in page and torch.__version__.split("+")[0] in page
@@ -79,7 +79,7 @@ def test_files_of_a_published_table_and_figure(folder):
 
 def test_a_new_publisher_forgets_what_an_older_run_said(folder):
     publish()
-    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Yes.")
+    Publisher("laptop", NOTEBOOK).answer("Does it work?", "Yes.")
     page = report.write(folder).read_text()
     assert "<img" not in page and "Yes." in page and "by 0.3 dB" not in page
 
@@ -95,7 +95,7 @@ def test_what_is_run_by_hand_is_no_result_of_the_profile(folder, monkeypatch):
     publish()
     reference = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     monkeypatch.delenv("HINAS_PUBLISH")
-    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Otherwise.")
+    Publisher("laptop", NOTEBOOK).answer("Does it work?", "Otherwise.")
     assert {path: path.read_bytes() for path in reference} == reference
     answer = json.loads((folder / "variants" / "by-hand" / "answers" / f"{NOTEBOOK}.json").read_text())
     assert (answer["answer"], answer["changed"]) == ("Otherwise.", "run by hand")
@@ -106,12 +106,12 @@ def test_a_variant_says_what_was_changed_and_stands_beside_the_reference(folder,
     variant = folder / "variants" / "every-1-abcdef"
     monkeypatch.setenv("HINAS_PUBLISH", str(variant))
     monkeypatch.setenv("HINAS_CHANGED", "every=1, name=<b>")
-    Publisher("smoke", NOTEBOOK).answer("Does it work?", "Yes, on every image.")
+    Publisher("laptop", NOTEBOOK).answer("Does it work?", "Yes, on every image.")
     page, other = report.write(folder).read_text(), (variant / "index.html").read_text()
     assert f'href="variants/every-1-abcdef/index.html#{NOTEBOOK}"' in page
     for text in (page, other):
         assert "every=1, name=&lt;b&gt;" in text and "Yes, on every image." in text and "by 0.3 dB." in text
-    assert "smoke budget" in page and "every-1-abcdef, a variant of the smoke budget" in other
+    assert "laptop budget" in page and "every-1-abcdef, a variant of the laptop budget" in other
     assert other.count(f'href="../../index.html#{NOTEBOOK}"') == 1
     assert page.count("<figure") == 1 and "<figure" not in other, "each page has its own figures"
 
@@ -126,13 +126,13 @@ def test_a_profile_may_have_variants_only(folder, monkeypatch):
 def test_names_that_are_no_file_names_are_refused(folder, name, monkeypatch):
     monkeypatch.delenv("HINAS_PUBLISH")
     with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):
-        Publisher("smoke", name)
+        Publisher("laptop", name)
     with pytest.raises(ValueError, match="a published name must be letters and digits joined by"):
-        Publisher("smoke", NOTEBOOK).table(pd.DataFrame(), name, "")
+        Publisher("laptop", NOTEBOOK).table(pd.DataFrame(), name, "")
 
 
 def test_a_broad_figure_takes_the_row(folder):
-    publisher = Publisher("smoke", NOTEBOOK)
+    publisher = Publisher("laptop", NOTEBOOK)
     for name, width in (("square", 2), ("panel", 6)):
         publisher.figure(Picture(width, 2), name, name)
     page = report.write(folder).read_text()
@@ -144,7 +144,7 @@ def test_a_broad_figure_takes_the_row(folder):
 
 def test_numbers_stand_under_each_other_only_where_all_are_numbers(folder):
     table = pd.DataFrame({"count": ["12", "302,330"], "size": [3.32e26, 12345.6]})
-    Publisher("smoke", NOTEBOOK).table(table, "sizes", "Sizes")
+    Publisher("laptop", NOTEBOOK).table(table, "sizes", "Sizes")
     page = report.write(folder).read_text()
     assert '<td title="12">12</td>' in page and "<td>302,330</td>" in page
     assert '<td class="n" title="3.32e+26">3.32e+26</td>' in page and ">12346</td>" in page
@@ -154,6 +154,44 @@ def test_a_failed_run_is_shown_as_such(folder):
     files.write_atomic(folder / "notebooks" / f"{NOTEBOOK}.failed.ipynb", b"{}")
     page = report.write(folder).read_text()
     assert "The last run failed" in page and f'href="notebooks/{NOTEBOOK}.failed.ipynb"' in page
+
+
+def published(folder, notebook: str, **page) -> None:
+    files.write_atomic(folder / "answers" / f"{notebook}.json", json.dumps(page).encode())
+
+
+def test_of_smoke_it_says_what_works_and_what_laptop_found(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    smoke, laptop = tmp_path / "smoke", tmp_path / "results" / "laptop"
+    for notebook in ("03_search_denoising", NOTEBOOK):
+        published(smoke, notebook, question="Does it?", answer="-0.2 [-71.9, +71.5] dB")
+    published(laptop, NOTEBOOK, answer="+0.3 [+0.2, +0.4] dB", revisions={"search": 1})
+    files.write_atomic(smoke / "notebooks" / "03_search_denoising.failed.ipynb", b"{}")
+    page = report.write(smoke).read_text()
+    assert "71.9" not in page and "+0.3 [+0.2, +0.4] dB" in page and "As of search revision 1" in page
+    assert "Not computed yet at the laptop budget" in page
+    assert page.count('class="works">works') == page.count('class="failed">does not work') == 2
+
+
+def test_verdicts_are_counted_but_not_those_of_smoke(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HINAS_HOME", str(tmp_path))
+    table = "on the paper's evidence,verdict\nsupports,undecided\nsupports,contradicts\n"
+    for name in ("laptop", "smoke"):
+        published(tmp_path / name, NOTEBOOK, answer="Yes.")
+        files.write_atomic(tmp_path / name / "tables" / "00_scorecard__verdicts.csv", table.encode())
+    ours, smoke = (report.write(tmp_path / name).read_text() for name in ("laptop", "smoke"))
+    for page in (ours, smoke):
+        assert '<li class="supports"><b>2</b> supports</li>' in page
+    assert '<li class="contradicts"><b>1</b> contradicts</li>' in ours and '<li class="contradicts">' not in smoke
+
+
+def test_what_was_found_is_seen_first(folder):
+    publisher = Publisher("laptop", NOTEBOOK)
+    for name in ("curve", "panel-median"):
+        publisher.figure(Picture(2, 1), name, name)
+    page = report.write(folder).read_text()
+    assert page.index("05_train_and_restore__panel-median.svg") < page.index("05_train_and_restore__curve.svg")
+    assert page.index("__panel-median.svg") < page.index('id="notebooks"')
 
 
 def test_runs_and_their_cost_are_listed(folder):
@@ -186,7 +224,7 @@ def test_what_was_published_under_older_revisions_is_marked(folder):
 
 
 def test_a_long_table_is_folded_and_cut(folder):
-    Publisher("smoke", NOTEBOOK).table(pd.DataFrame({"image": range(1000)}), "scores", "Scores")
+    Publisher("laptop", NOTEBOOK).table(pd.DataFrame({"image": range(1000)}), "scores", "Scores")
     page = report.write(folder).read_text()
     assert "(first 300 of 1000 rows)" in page and page.count("<tr>") == 301
     assert "<details><summary>Scores" in page
@@ -195,9 +233,9 @@ def test_a_long_table_is_folded_and_cut(folder):
 def test_nothing_to_report_is_one_line(folder, capsys):
     with pytest.raises(ReportError) as error:
         report.write(folder)
-    line = f"{folder} must hold results to report, got none: hinas-nb run all --profile smoke"
+    line = f"{folder} must hold results to report, got none: hinas-nb run all --profile laptop"
     assert str(error.value) == line
-    assert __main__.main(["report"]) == 2
+    assert __main__.main(["report", "--profile", "laptop"]) == 2
     assert capsys.readouterr().err == f"hinas-nb: {line}\n"
 
 

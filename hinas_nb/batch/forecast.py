@@ -10,6 +10,7 @@ from hinas_nb.batch.durations import Estimate, shape
 from hinas_nb.batch.planning import Job, Plan, needed
 from hinas_nb.experiment.runs import RunConfig
 from hinas_nb.running.pool import missing
+from hinas_nb.running.progress import duration
 
 Known: TypeAlias = dict[str, Estimate]  # by shape
 
@@ -32,13 +33,17 @@ def lines(plans: list[Plan], jobs: list[Job], settings, measure: float = 0) -> I
     yield from _claims(jobs, settings)
 
 
-def duration(seconds: float) -> str:
-    """Write `40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
-    if math.isnan(seconds):
-        return "?"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+def until_done(plans: list[Plan], settings) -> tuple[str, float]:
+    """Return a line that says how long the Runs to do take together, empty where there are none; and the seconds.
+
+    Runs whose time is unknown count nothing.
+    """
+    store = settings.store()
+    to_do = missing([run for plan in plans for run in plan.runs], store)
+    if not to_do:
+        return "", 0.0
+    known = durations.estimates(to_do, store, settings.threads)
+    return _until(to_do, known, settings), _spent(to_do, known, settings.workers)[1]
 
 
 def _kinds(to_do: list[RunConfig], known: Known) -> Iterator[str]:
@@ -73,7 +78,7 @@ def _until(to_do: list[RunConfig], known: Known, settings) -> str:
     workers = f"{settings.workers} at a time" if settings.workers > 1 else "one after another"
     how = f"All Runs to do, {workers}, {settings.threads} thread{'s' if settings.threads > 1 else ''} each"
     unknown = sum(math.isnan(known[shape(config)].seconds) for config in to_do)
-    advice = "--measure SECONDS begins Runs to learn more"
+    advice = "hinas-nb plan --measure SECONDS begins Runs to learn more"
     if unknown == len(to_do):
         return f"{how}: nobody knows how long; {advice}"
     computing, until = _spent(to_do, known, settings.workers)

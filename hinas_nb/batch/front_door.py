@@ -197,6 +197,7 @@ def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | 
             # The notebook itself last: what is called executed has its figures and its page.
             published = {path: place / path.relative_to(made / "published") for path in _files(made / "published")}
             page = {made / "executed.html": place / "html" / f"{name}.html"}
+            page |= {made / "executed.shared.ipynb": place / "executed" / f"{name}.ipynb"}
             with _taking_turns(place):
                 _place(published | page | {executed: notebooks / f"{name}.ipynb"})
                 for kind in ("figures", "tables"):

@@ -31,6 +31,7 @@ def tile_map(image, tiles: Sequence[tuple[slice, slice]], looks, shown: int = 0,
         raise FigureError(f"looks must be counted for each pixel of {picture.shape}, got {counts.shape}")
     height, width = counts.shape
     figure = Picture(8.6, 8.6 / 2.25 * height / width + 0.9, title)
+    figure.kept_back = True
     left, right = figure.subplots(1, 2)
     left.imshow(picture, cmap="gray", vmin=0, vmax=1)
     for (rows, columns), colour in zip(tiles[shown : shown + 2], (ACCENT, SERIES[1])):

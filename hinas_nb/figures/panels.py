@@ -22,6 +22,7 @@ def image_panel(
     scores: Sequence[str] | None = None,
     title: str | None = None,
     whole: int = -1,
+    embedded: bool = False,
 ) -> Picture:
     """Draw the same crop of every image, beside one whole image with the box it was cut from.
 
@@ -29,6 +30,7 @@ def image_panel(
         (1 x C x H x W or C x H x W); values in [0, 1], shown clipped.
     crop: (top, left, height, width) in pixels; None shows whole images.
     scores: one line per image, written under its name. whole: the column that is shown whole.
+    embedded: the photographs are those that are installed along, free to pass on.
     Raises FigureError on unequal sizes, a crop outside the image or a missing score.
     """
     names = [name for name, _ in columns]
@@ -49,6 +51,7 @@ def image_panel(
     per_row = -(-len(images) // rows)
     ratios = [rows * size[1] / size[0]] * bool(crop) + [width / height] * per_row
     figure = Picture(_HEIGHT * sum(ratios) + 0.3, (_HEIGHT + 0.5) * rows + (0.35 if title else 0), title)
+    figure.kept_back = not embedded
     grid = figure.add_gridspec(rows, len(ratios), width_ratios=ratios)
     if crop:
         axes = figure.add_subplot(grid[:, 0])

@@ -40,6 +40,7 @@ CHANGED = "#D7263D"
 INK, MUTED, PALE, PAPER = "#222222", "#8A8A8A", "#C9C9C9", "#F6F6F4"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#777777")
 SMALL = 7.5  # points of words beside marks
+KEPT_BACK = "kept_back"  # marks output with photographs that are not ours to pass on
 _LETTERS_PER_INCH = 10.5  # of a title
 
 _THEME = (
@@ -86,7 +87,12 @@ class FigureError(ValueError):
 
 
 class Picture(Figure):
-    """A matplotlib figure outside pyplot: notebooks show it at the end of a cell, nothing has to close it."""
+    """A matplotlib figure outside pyplot: notebooks show it at the end of a cell, nothing has to close it.
+
+    kept_back: it shows photographs that are not ours to pass on; copies of the notebook leave it out.
+    """
+
+    kept_back = False
 
     @themed
     def __init__(self, width: float, height: float, title: str | None = None):
@@ -127,7 +133,8 @@ class Picture(Figure):
         pixels = struct.unpack(">II", image[16:24])  # width and height in the PNG's header
         width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in pixels)
         content = {"image/png": base64.b64encode(image).decode(), "text/plain": repr(self)}
-        return content, {"image/png": {"width": width, "height": height}}
+        marked = {KEPT_BACK: True} if self.kept_back else {}
+        return content, {"image/png": {"width": width, "height": height}} | marked
 
     @themed
     def _rendered(self, kind: str, **options) -> bytes:

@@ -14,6 +14,8 @@ from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from hinas_nb.reporting import copies
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Nothing is fetched and nothing runs: pictures, fonts and films are in the page or not at all.
 POLICY = "default-src 'none'; img-src data:; font-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -35,7 +37,7 @@ FOLDED = """{% extends "lab/index.html.j2" %}
 
 
 def finish(executed: Path, page: Path, name: str, published: Path) -> None:
-    """Write an executed notebook as it is kept, in its place, and its HTML page.
+    """Write an executed notebook as it is kept, in its place, its HTML page, and beside that its copy to pass on.
 
     published: the folder where the notebook's `Publisher` left its answer, if it gave one.
     """
@@ -49,6 +51,7 @@ def finish(executed: Path, page: Path, name: str, published: Path) -> None:
             cell.metadata["jupyter"] = {"source_hidden": True}
     nbformat.write(notebook, executed)
     page.write_text(html(notebook, name), encoding="utf-8")
+    nbformat.write(copies.shared(notebook), page.with_suffix(".shared.ipynb"))
 
 
 def _answer(first: nbformat.NotebookNode, answer: str) -> None:

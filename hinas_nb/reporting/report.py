@@ -20,6 +20,7 @@ from hinas_nb import files, locations
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
 from hinas_nb.running import notes, status
+from hinas_nb.running.progress import duration
 from hinas_nb.running.store import Store
 from hinas_nb.settings import ConfigError
 
@@ -28,6 +29,11 @@ SHOWN_ROWS = 300
 LARGE_DRAWING = 1_000_000  # bytes; panels of photographs are smaller as bitmaps, drawings sharper as vectors
 BROAD = 2  # width by height; a broader figure takes the whole row, or its words would be too small to read
 VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
+TRIAL = "smoke"  # the budget that shows only that everything works
+COMMITTED = "laptop"  # the budget whose answers come with the collection
+SCORECARD = "tables/00_scorecard__verdicts.csv"
+#: What is seen first: the architecture that was found, and a picture that its network restored.
+FOUND = (("03_search_denoising", "genotype"), ("05_train_and_restore", "panel-median"))
 
 
 class ReportError(ValueError):
@@ -50,7 +56,7 @@ def _whole(provenance: dict) -> dict:
     return provenance
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
     """Holds what a notebook's `Publisher` left."""
 
     model_config = ConfigDict(strict=True)
@@ -79,7 +85,12 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
     cost = status.status(Store(folder / "runs")) if (folder / "runs").is_dir() else pd.DataFrame()
     machine = next((answer.provenance["machine"] for answer in answers if answer.provenance), None)
     rows = [["" if pd.isna(value) else str(value) for value in row] for row in cost.itertuples(index=False)]
-    page = _template().render(
+    trial = (reference or folder).name == TRIAL
+    page = template("report").render(
+        trial=trial,
+        short=folder.name,
+        found=list(filter(None, (shown(folder, *figure) for figure in FOUND))),
+        verdicts=_verdicts(folder, trial),
         budget=f"{folder.name}, a variant of the {reference.name} budget" if reference else f"{folder.name} budget",
         where=f"{machine['processor']}, {machine['cores']} cores" if machine else "a machine nobody noted",
         made=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),
@@ -88,7 +99,7 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
         facts=[
             (len(answers), "notebooks"),
             (len(cost), "Runs"),
-            (_duration(cost["seconds"].sum()) if len(cost) else "", "of computing"),
+            (duration(cost["seconds"].sum()) if len(cost) else "", "of computing"),
             (sum(len(answer.figures) for answer in answers), "figures"),
         ],
         notebooks=notebooks,
@@ -105,13 +116,14 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
     return target
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return the template of a page."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["verdict"] = lambda text: next((one for one in VERDICTS if text.startswith(one)), "")
-    return environment.get_template("report.html.j2")
+    return environment.get_template(f"{name}.html.j2")
 
 
 def _about(folder: Path) -> str:
@@ -123,13 +135,14 @@ def _about(folder: Path) -> str:
 
 def _notebook(folder: Path, name: str, reference: Path | None) -> dict[str, Any]:
     """Return what the page shows of a notebook; `beside` is the answer of the budget as it is, for a variant."""
-    answer = _answer(folder, name)
+    answer = answer_of(folder, name)
     links = {
         "read the executed notebook": f"html/{name}.html",
         "as .ipynb": f"notebooks/{name}.ipynb",
         "the failed run": f"notebooks/{name}.failed.ipynb",
     }
-    figures = (_figure(folder, f"{name}__{key}", text) for key, text in answer.figures.items())
+    figures = (shown(folder, name, key) for key in answer.figures)
+    committed = answer_of(_committed(), name)
     tables = (_published(folder, f"{name}__{key}", text) for key, text in answer.tables.items())
     return {
         "name": name,
@@ -137,26 +150,48 @@ def _notebook(folder: Path, name: str, reference: Path | None) -> dict[str, Any]
         "answer": answer,
         "outdated": notes.outdated(answer.revisions),
         "failed": (folder / links["the failed run"]).exists(),
-        "beside": _answer(reference, name).answer if reference and name in _names(reference) else None,
+        "committed": committed if committed.answer else None,
+        "committed_outdated": notes.outdated(committed.revisions),
+        "beside": answer_of(reference, name).answer if reference and name in _names(reference) else None,
         "links": [(text, path) for text, path in links.items() if (folder / path).exists()],
         "figures": list(filter(None, figures)),
         "tables": list(filter(None, tables)),
     }
 
 
-def _answer(folder: Path, name: str) -> _Answer:
+def _committed() -> Path:
+    return locations.home() / "results" / COMMITTED
+
+
+def _verdicts(folder: Path, trial: bool) -> list[tuple[str, dict[str, int]]]:
+    """Count the verdicts of the scorecard: whose they are, and how many of each kind."""
+    numbers, own = folder / SCORECARD, _committed() if trial else folder
+    columns = [("On the paper's own numbers", numbers, "on the paper's evidence")]
+    columns += [(f"On what was computed here, {own.name} budget", own / SCORECARD, "verdict")]
+    return [(whose, tally(pd.read_csv(path)[name])) for whose, path, name in columns if path.exists()]
+
+
+def tally(verdicts: pd.Series) -> dict[str, int]:
+    """Return how many verdicts there are of each kind, in the order of `VERDICTS`."""
+    return {word: count for word in VERDICTS if (count := int(verdicts.astype(str).str.startswith(word).sum()))}
+
+
+def answer_of(folder: Path, name: str) -> Answer:
+    """Return what a notebook published into a profile's folder, empty where it did not. Raises ReportError."""
     path = folder / "answers" / f"{name}.json"
     if not path.exists():
-        return _Answer(revisions={})
+        return Answer(revisions={})
     try:
-        return _Answer.model_validate_json(path.read_bytes())
+        return Answer.model_validate_json(path.read_bytes())
     except ValueError:
         raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
 
 
-def _figure(folder: Path, stem: str, caption: str) -> dict[str, Any] | None:
+def shown(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """Return what a page shows of a published figure, None where there is none."""
+    caption, stem = answer_of(folder, name).figures.get(key), f"{name}__{key}"
     paths = {kind: f"figures/{stem}.{kind}" for kind in ("svg", "png") if (folder / f"figures/{stem}.{kind}").exists()}
-    if not paths:
+    if caption is None or not paths:
         return None
     sharp = "svg" in paths and (folder / paths["svg"]).stat().st_size < LARGE_DRAWING
     width, height = _size(folder / paths["png"]) if "png" in paths else (0, 0)
@@ -231,9 +266,3 @@ def _provenance(notebooks: Iterable[dict]) -> list[tuple[list[str], dict[str, An
         commit = f"{known['commit'][:12]}{changed}" if known["commit"] else "none"
         found.append((names, {"commit": commit, **known["machine"], **known["versions"]}))
     return found
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -23,6 +23,7 @@ from hinas_nb.data.images import image_files
 from hinas_nb.experiment.runs import Run, RunConfig, all_data, describe, kind_of, own_data
 from hinas_nb.files import error_line, printable
 from hinas_nb.running.compute import compute
+from hinas_nb.running.progress import progress
 from hinas_nb.running.store import RunFolder, Store
 from hinas_nb.running.workers import Here, Local
 
@@ -30,6 +31,7 @@ WAVES = ("latency", "search", "train", "evaluate", "timing")  # kinds of Runs, i
 ALONE = ("latency", "timing")  # kinds that no other Run may disturb; their configs say with how many `threads`
 ENGINES = ("local", "ray")
 TRIES = 3  # of a Run whose worker is lost
+LIVE, LOGGED = 5, 300  # seconds until it is told how far Runs are: on a terminal or in a notebook, and in a log
 VISIBLE = 60  # seconds until what one machine wrote must be seen by another: file systems remember what was absent
 
 
@@ -193,8 +195,8 @@ def _schedule(
                 settle(key, f"not run: its {kind_of(failures[failed].config)} {failed[:16]} failed")
             else:
                 running[engine.submit(configs[key])] = key
-        shown.working([configs[key] for key in running.values()])
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        shown.working([configs[key] for key in running.values()], store)
+        for future in wait(running, timeout=shown.every, return_when=FIRST_COMPLETED).done:
             key, note = running.pop(future), None
             try:
                 reason, note = future.result()
@@ -222,16 +224,27 @@ def _unseen(folder: RunFolder) -> str | None:
 
 
 class _Progress:
-    """Shows a bar, or in a log, which a bar would flood, a line for each Run."""
+    """Shows a bar with how far the running Runs are; in a log, which a bar would flood, a line now and then.
+
+    every: seconds until it is told again.
+    """
 
     def __init__(self, total: int, wanted: bool):
         live = sys.stdout.isatty() or "ipykernel" in sys.modules
         hidden = not (total and wanted and live)
         self._bar = tqdm(total=total, desc="Runs", unit="Run", file=sys.stdout, mininterval=1, disable=hidden)
         self._total, self._settled, self._lines = total, 0, wanted and not live
+        self.every, self._told = LIVE if live else LOGGED, time.monotonic()
 
-    def working(self, configs: list[RunConfig]) -> None:
-        self._bar.set_postfix_str(shorten(", ".join(map(describe, configs)), 120, placeholder=" ..."))
+    def working(self, configs: list[RunConfig], store: Store) -> None:
+        if self._lines and time.monotonic() < self._told + self.every:
+            return
+        self._told = time.monotonic()
+        far = {describe(config): progress(store.folder(config).path) for config in configs}
+        told = [f"{what}, {done}" if done else what for what, done in far.items()]
+        self._bar.set_postfix_str(shorten("; ".join(told), 120, placeholder=" ..."))
+        for line in told if self._lines else ():
+            self.say(f"under way: {line}")
 
     def settled(self, config: RunConfig, failure: Failure | None) -> None:
         self._settled += 1

@@ -12,13 +12,14 @@ from hinas_nb.experiment.profile import Profile, load_profile
 from hinas_nb.experiment.runs import RUN_KINDS
 from hinas_nb.running import notes
 from hinas_nb.running.compute import COSTS
+from hinas_nb.running.progress import progress
 from hinas_nb.running.store import CHECKPOINT, Store
 
 
 def status(store: Store) -> pandas.DataFrame:
-    """Tell of every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), seconds,
-    peak_memory_mib, started (UTC), outdated (older revisions that it rests on), what, departs (in what it differs from
-    the profile), reason.
+    """Tell of every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), progress (of one
+    not done: `epoch 5 of 20, 12 min left`), seconds, peak_memory_mib, started (UTC), outdated (older revisions that it
+    rests on), what, departs (in what it differs from the profile), reason.
 
     Where a lock may not be looked at, the state is "running or interrupted".
     """
@@ -26,12 +27,13 @@ def status(store: Store) -> pandas.DataFrame:
     for kind in RUN_KINDS.values():
         folders = [folder for folder in sorted((store.root / kind).glob("*")) if folder.is_dir()]
         rows += [_state(folder) | {"departs": said} for folder, said in zip(folders, _departs(kind, folders, store))]
-    columns = ["kind", "hash", "state", *COSTS, "started", "outdated", "what", "departs", "reason"]
+    columns = ["kind", "hash", "state", "progress", *COSTS, "started", "outdated", "what", "departs", "reason"]
     return pandas.DataFrame(rows, columns=columns)
 
 
 def _state(folder: Path) -> dict:
-    row = {"kind": folder.parent.name, "hash": folder.name, "what": "", "started": "", "reason": "", "outdated": ""}
+    row = dict.fromkeys(("what", "progress", "started", "reason", "outdated"), "")
+    row |= {"kind": folder.parent.name, "hash": folder.name}
     try:
         done = notes.finished(folder)
         if done:
@@ -40,6 +42,7 @@ def _state(folder: Path) -> dict:
         if (folder / "start.json").exists():
             start = notes.read(folder / "start.json", notes.Start)
             row |= {"what": start.what, "started": start.started}
+        row["progress"] = progress(folder)
         held = _held(folder / ".lock")
         if held:
             return row | {"state": "running"} | _cost_so_far(folder)

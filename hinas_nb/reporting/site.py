@@ -1,0 +1,121 @@
+"""The static site, for whoever only looks (`make site`): a front page, the committed executed notebooks, the reference.
+
+All of it is made of what is committed, loads nothing and needs no server. Notebooks are rendered by nbconvert, as the
+report's are; the reference by pdoc, which reads the docstrings.
+"""
+
+import re
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from torch import Tensor
+
+from hinas_nb import data, files, locations
+from hinas_nb.evidence import claims
+from hinas_nb.experiment.profile import load_profile
+from hinas_nb.reporting import pages, report
+from hinas_nb.reporting.wipe import wipe
+from hinas_nb.running import notes
+from hinas_nb.scoring import protocol, showcase
+from hinas_nb.use import networks, restore
+
+PHOTOGRAPH, SIGMA = "chelsea", 50.0  # of the embedded test photographs; noise in grey levels (0-255)
+TRADE_OFF = ("22_trade_off", "time-denoise")
+BACK = '<p style="margin: .8rem 1rem; font: 15px sans-serif"><a href="../index.html">HiNAS, the front page</a></p>'
+
+
+def write(target: Path, budget: str = report.COMMITTED) -> Path:
+    """Write the site into an empty or new folder, from the results of a budget; returns its front page.
+
+    Raises ReportError, RestoreError, StoreError, OSError, and ModuleNotFoundError without pdoc.
+    """
+    import pdoc
+
+    folder = locations.results() / budget
+    names = [path.stem for path in sorted((folder / "executed").glob("*.ipynb"))]
+    for name in names:
+        page = pages.html(nbformat.read(folder / "executed" / f"{name}.ipynb", as_version=4), name)
+        page = re.sub(r"<body[^>]*>", lambda found: found[0] + BACK, page, count=1)
+        files.write_atomic(target / "notebooks" / f"{name}.html", page.encode())
+    pdoc.render.configure(template_directory=Path(__file__).parent / "reference", docformat="google")
+    pdoc.pdoc("hinas_nb", output_directory=target / "api")
+    page = report.template("site").render(
+        wipe=_wiped(locations.results()),
+        found=_figure(folder, target, report.FOUND[0]),
+        trade_off=_figure(folder, target, TRADE_OFF),
+        claims=_claims(budget),
+        notebooks=[_notebook(folder, path.stem, path.stem in names) for path in _notebooks()],
+        budget=budget,
+    )
+    files.write_atomic(target / "index.html", page.encode())
+    return target / "index.html"
+
+
+def _notebooks() -> list[Path]:
+    return sorted((locations.home() / "notebooks").glob("*.ipynb"))
+
+
+def _wiped(results: Path) -> dict[str, str]:
+    """Restore a photograph by the best network there is, in grey; return the wipe and what is to be said of it."""
+    run = networks.best(networks.trained_runs(results), "denoise", SIGMA, None, results)
+    network = networks.load(run.path / networks.WEIGHTS, "denoise", None, "torch", "cpu")
+    rule = protocol.get("denoise-standard", sigma=SIGMA)
+    how = partial(restore.restore_image, network, sigma=SIGMA)
+    shown = showcase.compare(how, data.load("photos", "test"), PHOTOGRAPH, rule)
+    _, noisy, restored = (_pixels(image) for _, image in shown.columns)
+    before, after = shown.lines[1:]
+    said = f"{PHOTOGRAPH}, with noise of sigma {SIGMA:g} ({before}), and restored ({after}) by Run {run}"
+    return {"html": wipe(noisy, restored, ("noisy", "restored")), "said": said}
+
+
+def _pixels(image: Tensor):
+    return image.squeeze().clamp(0, 1).numpy()
+
+
+def _figure(folder: Path, target: Path, name: tuple[str, str]) -> dict[str, Any] | None:
+    """Copy a published figure into the site; None where there is none."""
+    shown = report.shown(folder, *name)
+    for path in shown["files"].values() if shown else ():
+        files.write_atomic(target / path, (folder / path).read_bytes())
+    return shown
+
+
+def _claims(budget: str) -> list[dict[str, Any]]:
+    """Return every claim with its verdicts counted, on the paper's evidence and on ours."""
+    profile = load_profile(budget)
+    numbers = claims.judge(claims.gathered(profile)[0], profile)
+    return [
+        {
+            "says": rows["says"].iloc[0],
+            "place": rows["place"].iloc[0],
+            "paper": report.tally(rows["published_verdict"]),
+            "ours": report.tally(rows["verdict"]),
+        }
+        for _, rows in numbers.groupby("name", sort=False)
+    ]
+
+
+def _notebook(folder: Path, name: str, executed: bool) -> dict[str, Any]:
+    answer = report.answer_of(folder, name)
+    source = nbformat.read(locations.home() / "notebooks" / f"{name}.ipynb", as_version=4).cells[0].source
+    question = re.search(r"\*\*Question\.\*\*(.*?)\n\s*\n", source, re.DOTALL)
+    return {
+        "title": name.replace("_", " "),
+        "page": f"notebooks/{name}.html" if executed else "",
+        "question": " ".join(question[1].split()) if question else "",
+        "answer": answer.answer,
+        "outdated": notes.outdated(answer.revisions) if answer.answer else "",
+    }
+
+
+if __name__ == "__main__":
+    where = locations.home() / "site"
+    shutil.rmtree(where, ignore_errors=True)
+    try:
+        print(f"Open in a browser: {write(where)}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed: {sys.executable} -m pip install {error.name}")

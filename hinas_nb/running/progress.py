@@ -1,0 +1,40 @@
+"""How far a Run is that is under way, from what stands in its folder; `hinas-nb status` and long batches say it."""
+
+import json
+import math
+from pathlib import Path
+
+from hinas_nb import files
+
+#: What a record counts, and the setting that says how many there will be; of images nobody knows beforehand.
+COUNTED = {
+    "search": ("epoch", "epochs"),
+    "train": ("step", "steps"),
+    "timing": ("round", "rounds"),
+    "latency": ("round", "rounds"),
+}
+
+
+def progress(folder: Path) -> str:
+    """Say how far a Run is, `epoch 5 of 20, 12 min left`; empty where nothing tells it."""
+    try:
+        config = files.read_json(folder / "start.json")["config"]
+        records = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+        if folder.parent.name not in COUNTED:
+            return f"{len(records)} images"
+        word, setting = COUNTED[folder.parent.name]
+        last = json.loads(records[-1])
+        done, total = last[word], config[setting]
+        left = last.get("seconds", math.nan) * len(records) * (total - done) / done
+        return f"{word} {done:,} of {total:,}, {duration(left)} left"
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
+        return ""
+
+
+def duration(seconds: float) -> str:
+    """Write `40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
+    if math.isnan(seconds):
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
