@@ -89,6 +89,13 @@ def test_make_installs_the_lock_under_the_constraints():
     assert "install --quiet -c constraints.txt -r requirements.lock" in (ROOT / "Makefile").read_text()
 
 
+def test_a_dev_container_is_made_as_everywhere():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    program, target, *_ = container["postCreateCommand"].split()
+    makefile = (ROOT / "Makefile").read_text()
+    assert program == "make" and f"INSTALLED := {target}\n" in makefile.replace("$(BIN)", ".venv")
+
+
 def test_every_import_is_a_declared_dependency():
     declared = {canonicalize_name(requirement.name) for requirement in DECLARED}
     distributions = packages_distributions()

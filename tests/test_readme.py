@@ -16,7 +16,7 @@ TEXT = (ROOT / "README.md").read_text()
 README = " ".join(TEXT.split())
 FOUND = re.search(r"## What was found so far (.*?) ## ", README)[1]
 #: What is no finding: notebooks, the level of intervals, the paper's sections, the setting.
-SETTINGS = r"\(`\d\d`\)|notebook `\d\d`|\b95 %|section \d\.\d|sigma 50|BSDS500|revision 1"
+SETTINGS = r"\(`\d\d`\)|notebook `\d\d`|\b95 %|section \d\.\d|sigma 50|BSDS500|revision 1|!\[.*?\]\(.*?\)"
 
 
 def table(name: str, **where: str) -> list[dict]:

@@ -33,16 +33,13 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
 
     Raises ReportError, RestoreError, StoreError, OSError, and ModuleNotFoundError without pdoc.
     """
-    import pdoc
-
     folder = locations.results() / budget
     names = [path.stem for path in sorted((folder / "executed").glob("*.ipynb"))]
     for name in names:
         page = pages.html(nbformat.read(folder / "executed" / f"{name}.ipynb", as_version=4), name)
         page = re.sub(r"<body[^>]*>", lambda found: found[0] + BACK, page, count=1)
         files.write_atomic(target / "notebooks" / f"{name}.html", page.encode())
-    pdoc.render.configure(template_directory=Path(__file__).parent / "reference", docformat="google")
-    pdoc.pdoc("hinas_nb", output_directory=target / "api")
+    _reference(target / "api")
     page = report.template("site").render(
         wipe=_wiped(locations.results()),
         found=_figure(folder, target, report.FOUND[0]),
@@ -53,6 +50,13 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
     )
     files.write_atomic(target / "index.html", page.encode())
     return target / "index.html"
+
+
+def _reference(target: Path) -> None:
+    import pdoc
+
+    pdoc.render.configure(template_directory=Path(__file__).parent / "reference")
+    pdoc.pdoc("hinas_nb", output_directory=target)
 
 
 def _notebooks() -> list[Path]:

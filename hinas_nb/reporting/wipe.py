@@ -8,7 +8,7 @@ import html
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 QUALITY = 92  # of the JPEGs inside, in percent
 STYLE = """<style>
@@ -45,3 +45,14 @@ def _address(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def opened(picture: str | bytes, side: int) -> np.ndarray:
+    """Return the middle of a picture file, by its path or content, as (height, width, 3) in [0, 1], upright.
+
+    side: the longest, in pixels. Raises OSError for what is no picture.
+    """
+    with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
+    return (pixels[top : top + side, left : left + side] / 255).astype(np.float32)
