@@ -25,7 +25,8 @@ from hinas_nb.use import networks, restore
 
 PHOTOGRAPH, SIGMA = "chelsea", 50.0  # of the embedded test photographs; noise in grey levels (0-255)
 TRADE_OFF = ("22_trade_off", "time-denoise")
-BACK = '<p style="margin: .8rem 1rem; font: 15px sans-serif"><a href="../index.html">HiNAS, the front page</a></p>'
+BACK = """<p style="margin: .8rem 1rem; font: 15px sans-serif">
+<a style="color: #a3127f" href="../index.html">HiNAS, the front page</a></p>"""
 
 
 def write(target: Path, budget: str = report.COMMITTED) -> Path:
@@ -44,7 +45,7 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
         wipe=_wiped(locations.results()),
         found=_figure(folder, target, report.FOUND[0]),
         trade_off=_figure(folder, target, TRADE_OFF),
-        claims=_claims(budget),
+        **_verdicts(budget),
         notebooks=[_notebook(folder, path.stem, path.stem in names) for path in _notebooks()],
         budget=budget,
     )
@@ -88,19 +89,18 @@ def _figure(folder: Path, target: Path, name: tuple[str, str]) -> dict[str, Any]
     return shown
 
 
-def _claims(budget: str) -> list[dict[str, Any]]:
-    """Return every claim with its verdicts counted, on the paper's evidence and on ours."""
+def _verdicts(budget: str) -> dict[str, Any]:
+    """Count the verdicts on the paper's evidence and on ours: of all `claims`, each by itself, and in all."""
     profile = load_profile(budget)
     numbers = claims.judge(claims.gathered(profile)[0], profile)
-    return [
-        {
-            "says": rows["says"].iloc[0],
-            "place": rows["place"].iloc[0],
-            "paper": report.tally(rows["published_verdict"]),
-            "ours": report.tally(rows["verdict"]),
-        }
+    kinds = {"On the paper's own numbers": "published_verdict", f"Computed here, {budget} budget": "verdict"}
+    one_by_one = [
+        {column: rows[column].iloc[0] for column in ("says", "place")}
+        | {column: report.tally(rows[column]) for column in kinds.values()}
         for _, rows in numbers.groupby("name", sort=False)
     ]
+    in_all = [(whose, report.tally(numbers[column])) for whose, column in kinds.items()]
+    return {"claims": one_by_one, "verdicts": in_all}
 
 
 def _notebook(folder: Path, name: str, executed: bool) -> dict[str, Any]:
