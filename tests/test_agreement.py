@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hinas_nb.evidence import stability
-from hinas_nb.experiment.config import Space
+from hinas_nb.experiment.config import SearchConfig, Space
 from hinas_nb.method.decode import decide
 from hinas_nb.method.genotype import OPERATIONS, Genotype
 
@@ -109,3 +109,33 @@ def test_a_verdict_needs_margins_seeds_and_agreement(margin, seeds, p, begins):
     chance = pd.DataFrame([{"found": 50.0, "random": 10.0, "p": p}], index=[stability.SHARED])
     inputs = pd.DataFrame({"margin": [margin] * 3})
     assert stability.verdict(inputs, chance, seeds, operations=7).startswith(begins)
+
+
+def test_recipes_change_one_thing_each_and_all_of_it_at_last():
+    search = SearchConfig(epochs=10, warmup_epochs=3, validate_from=8)
+    recipes = stability.recipes(search)
+    changed_to = {name: search.but(**recipe) for name, recipe in recipes.items()}
+    published = changed_to["published"]
+    assert published == search.but(warmup_epochs=2, weight_lr=0.025)
+    differ = {
+        name: {field for field in type(one).model_fields if getattr(one, field) != getattr(published, field)}
+        for name, one in changed_to.items()
+    }
+    alone = [fields for name, fields in differ.items() if name not in ("published", "all")]
+    assert all(alone) and sum(map(len, alone)) == len(set().union(*alone)), "each changes what no other does"
+    assert differ["all"] == set().union(*alone) and differ["published"] == set()
+
+
+def test_a_recipe_is_told_by_its_collapses_and_its_last_epochs():
+    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
+    rows = []
+    for arm, seeds in {"published": (8, 8), "all": (8, 1)}.items():
+        for seed, last in enumerate(seeds):
+            for epoch, count in ((1, 0), (2, last)):
+                shown = {"receptive_radius": 5 + epoch, "searched_share": 0.1 * epoch}
+                rows.append(record(skips, epoch) | {"arm": arm, "seed": seed, "skip_count": count} | shown)
+    table = stability.by_recipe(pd.DataFrame(rows), SPACE)
+    assert table["recipe"].tolist() == ["published", "all"] and table["collapsed"].tolist() == [2, 1]
+    assert table["collapses from"].tolist() == [2, 2] and table["skips"].tolist() == [8, 4.5]
+    assert table["radius (pixels)"].tolist() == [7, 7] and table["searched share"].tolist() == [0.2, 0.2]
+    assert stability.fewest(table) == "collapsed published 2, all 1"

@@ -48,3 +48,14 @@ def test_gaps_are_refused():
         figures.ranking_plot(pd.DataFrame({"supernet": ["a"], "architecture": [0], "shared": [1.0], "alone": [None]}))
     with pytest.raises(figures.FigureError, match="at least one epoch, got none"):
         figures.searches_plot(searches().iloc[:0])
+
+
+def test_every_recipe_is_a_line_of_means_over_its_seeds():
+    rows = searches()
+    figure = figures.recipes_plot(rows, 4.5, "claim")
+    skips, scores = figure.axes
+    assert [line.get_ydata().tolist() for line in skips.lines[:2]] == [[1, 2, 3, 4, 5, 6]] * 2
+    assert skips.lines[2].get_ydata()[0] == 4.5
+    assert [len(line.get_xdata()) for line in scores.lines] == [6, 6]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["plain", "decayed", "at most by chance"]

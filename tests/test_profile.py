@@ -50,6 +50,17 @@ def test_laptop_super_resolution_never_trains_on_b100():
     assert profile.evaluate(train, data="B100").data == "B100"
 
 
+@pytest.mark.parametrize("name", ["smoke", "laptop"])
+def test_the_best_network_and_its_rivals_are_trained_for_as_long(name):
+    profile = load_profile(name)
+    best = profile.denoise.best
+    ours = profile.train("denoise", profile.search("denoise"), steps=best.final, **best.train)
+    other = profile.train_as_long("denoise", Comparator(name="dncnn"), pace=best.pace, steps=best.final)
+    assert (ours.fold, ours.steps) == (2, best.final)
+    seconds = [ours.steps * best.pace["hinas"], other.steps * best.pace["dncnn"]]
+    assert abs(seconds[0] - seconds[1]) <= other.validate_every * best.pace["dncnn"]
+
+
 def test_changes_reach_the_part_that_has_them():
     profile = load_profile("smoke")
     search = profile.search("denoise", layerwise=False, ssim_weight=0, epochs=9)

@@ -6,6 +6,7 @@ import pytest
 
 from hinas_nb.data import DataError
 from hinas_nb.experiment.config import (
+    Arm,
     Comparator,
     Drawn,
     EvaluateConfig,
@@ -13,12 +14,14 @@ from hinas_nb.experiment.config import (
     SearchConfig,
     Selected,
     Space,
+    TimingConfig,
     TrainConfig,
 )
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run, kind_of, run_hash
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running import compute
 from hinas_nb.running.compute import genotype_of
 from hinas_nb.running.pool import execute, missing
 from hinas_nb.running.store import Store
@@ -132,3 +135,19 @@ def test_a_draw_needs_the_space_of_a_search():
     with pytest.raises(ConfigError, match="found must rest on a search"):
         Drawn(found=given)
     assert Drawn(found=Selected(trainings=(TRAIN,))).space == Space()
+
+
+def test_a_network_that_halving_chose_is_timed(tmp_path):
+    """The timing waits for the trainings that choose, and times what they chose."""
+    store = Store(tmp_path)
+    search = SearchConfig(**PHOTOS)
+    chosen, other = (TRAIN.but(genotype=genotype(number)) for number in (1, 2))
+    for training, psnr in ((chosen, 25.0), (other, 24.0)):
+        folder = store.folder(training)
+        folder.begin("cpu", 1)
+        folder.append_records([{"validation_psnr": psnr, "validation_ssim": 0.5}])
+        folder.finish({})
+    arm = Arm(label="one", subject="restoration", network=Selected(trainings=(other, chosen)), base_width=2)
+    timing = TimingConfig(what="chosen", arms=(arm, arm.but(label="found", network=search)))
+    assert timing.producers == (other, chosen, search)
+    assert compute._known(arm, timing, store) == genotype(1)

@@ -29,7 +29,7 @@ def timed(trainings: Trainings, height: int, width_px: int, rounds: int = 6, thr
     engine = "onnx" if find_spec("onnxruntime") and find_spec("onnxscript") else "eager"
     arms = [
         Arm(
-            label=label(*key), subject="restoration", network=one.producers[0] if one.producers else one.genotype,
+            label=label(*key), subject="restoration", network=one.genotype,
             base_width=one.base_width, fold=one.fold, engine=engine, height=height, width_px=width_px,
         )
         for key, one in trainings.items()

@@ -6,18 +6,23 @@ any other. Notebooks `03_search_denoising` and `04_search_super_resolution` prin
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from statistics import mean
+from statistics import mean, median
 
 import pandas as pd
 
 from hinas_nb import data
-from hinas_nb.experiment.config import Space
+from hinas_nb.experiment.config import SearchConfig, Space
 from hinas_nb.figures.op_weights import edge_names, source_name
 from hinas_nb.method.genotype import Genotype, edges, random_in
 
 #: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
 NARROW = 0.1
 ENOUGH_SEEDS = 3
+#: What `by_recipe` says of a last epoch, by field of its record.
+_ENDS = {
+    "validation_psnr": "V (dB)", "skip_count": "skips", "op_margin": "mean lead of alpha",
+    "receptive_radius": "radius (pixels)", "searched_share": "searched share",
+}  # fmt: skip
 #: The statistic the verdict is about.
 SHARED = "inputs two seeds share, operation included (%)"
 
@@ -63,6 +68,8 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
             "entropy of alpha (nats)": [record["op_entropy"] for record in records],
             "mean lead of alpha": [record["op_margin"] for record in records],
             "skips": [record["skip_count"] for record in records],
+            "radius (pixels)": [record.get("receptive_radius") for record in records],
+            "searched share": [record.get("searched_share") for record in records],
             "unlike the epoch before": [changed(a, b) for a, b in zip([genotypes[0], *genotypes], genotypes)],
             "unlike the picked one": [changed(chosen, genotype) for genotype in genotypes],
         }
@@ -79,6 +86,43 @@ def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]
     calm = [record["epoch"] for record in records if record["skip_count"] <= most]
     onset = max(calm, default=0) + 1
     return (onset if onset <= records[-1]["epoch"] else None), most
+
+
+def recipes(search: SearchConfig) -> dict[str, dict]:
+    """Return the ways to search at this budget, by name, as changes of a search: published, changed once, and all."""
+    epochs = search.epochs
+    published = {
+        "near_identity": False, "weight_optimizer": None, "weight_lr": 0.025, "warmup_epochs": epochs // 5,
+        "architecture_lr": 1e-3, "architecture_weight_decay": 1e-3,
+    }  # fmt: skip
+    changes: dict[str, dict] = {
+        "near identity": {"near_identity": True},
+        "AdamW": {"weight_optimizer": "adamw", "weight_lr": 2e-3},
+        "long warm-up": {"warmup_epochs": 3 * epochs // 5},
+        "fast alphas": {"architecture_lr": 0.02, "architecture_weight_decay": 0.0},
+    }
+    every = {name: value for change in changes.values() for name, value in change.items()}
+    return {"published": published, **{name: published | change for name, change in changes.items()}, "all": every}
+
+
+def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
+    """Return a row per recipe: how many of its searches collapse, from which epoch on (median), and how they end.
+
+    epochs: a row per search and epoch with labels `arm` and `seed`. The rest are means of the last epoch over seeds.
+    """
+    rows = []
+    for recipe, searches in epochs.groupby("arm", sort=False):
+        onsets = [collapse(one.to_dict("records"), space)[0] for _, one in searches.groupby("seed")]
+        seen = [onset for onset in onsets if onset is not None]
+        row = {"recipe": recipe, "collapsed": len(seen), "collapses from": median(seen) if seen else None}
+        last = searches[searches["epoch"] == searches["epoch"].max()].mean(numeric_only=True)
+        rows.append(row | {title: last[name] for name, title in _ENDS.items()})
+    return pd.DataFrame(rows)
+
+
+def fewest(table: pd.DataFrame) -> str:
+    """Return how many searches of each recipe collapse, in words; table: of `by_recipe`."""
+    return "collapsed " + ", ".join(f"{row['recipe']} {row['collapsed']}" for row in table.to_dict("records"))
 
 
 def changed(before: Genotype, after: Genotype) -> int:

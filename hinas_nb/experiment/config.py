@@ -7,6 +7,7 @@ which are the published settings.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -451,7 +452,7 @@ class Arm(Config):
     subject: Literal["search step", "training step", "training batch", "restoration", "matrix product"]
     space: Space | None = None  # of a search step
     phase: Literal["weights", "architecture"] | None = None  # of a search step
-    network: Genotype | SearchConfig | Comparator | None = None  # of the others; of a search: what it finds
+    network: Genotype | SearchConfig | Selected | Comparator | None = None  # of the others; or what makes a genotype
     task: Task = "denoise"
     scale: Scale | None = None  # sr only
     base_width: Count | None = None  # of a genotype's network; None: as published
@@ -495,9 +496,11 @@ class TimingConfig(Config):
         return self
 
     @property
-    def producers(self) -> tuple[SearchConfig, ...]:
-        """Return the different searches whose networks are timed."""
-        return tuple(dict.fromkeys(arm.network for arm in self.arms if isinstance(arm.network, SearchConfig)))
+    def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
+        """Return the different Runs that the genotypes of the timed networks come from."""
+        networks = [arm.network for arm in self.arms]
+        found = [(one,) if isinstance(one, SearchConfig) else getattr(one, "trainings", ()) for one in networks]
+        return tuple(dict.fromkeys(itertools.chain(*found)))
 
 
 def _ancestors(config: TrainConfig | SearchConfig) -> Iterator[TrainConfig | SearchConfig]:

@@ -8,6 +8,7 @@ denoise:              # and sr:
   evaluate: {data: photos}
   headline:           # where one network stands for the method (notebooks 05, 20-23), in addition
     train: {steps: 200}
+  best: {rounds: [40, 80], final: 200}  # notebook 06
 """
 
 from collections.abc import Mapping
@@ -50,6 +51,15 @@ class Headline(Config):
     evaluate: dict[str, Any] = {}
 
 
+class Best(Config):
+    """Holds how notebook `06_best_for_three_hours` trains: what successive halving chooses, and then for long."""
+
+    train: dict[str, Any] = {}  # beyond the settings of the ablations' trainings
+    rounds: tuple[Count, Count] = (10_000, 40_000)  # steps of what every search found, and of the best few
+    final: Count = 400_000  # steps
+    pace: dict[str, Positive] = {}  # seconds of a training step by network, as below
+
+
 class Budget(Config):
     """Holds the settings of the Runs of one task, as far as they differ from the defaults of their configs."""
 
@@ -57,6 +67,7 @@ class Budget(Config):
     train: dict[str, Any] = {}
     evaluate: dict[str, Any] = {}
     headline: Headline = Headline()
+    best: Best = Best()
     pace: dict[str, Positive] = {}  # seconds of a training step by network, on one thread; only ratios matter
 
 
@@ -95,9 +106,14 @@ class Profile(Config):
             settings = {name: value for name, value in settings.items() if name not in OF_A_GENOTYPE}
         return _built(TrainConfig, fixed, settings, changes)
 
-    def train_as_long(self, task: Task, other: Comparator, headline: bool = False, **changes) -> TrainConfig:
-        """Return the training of another network that takes as long as the derived one's, by the file's paces."""
-        pace = self._budget(task).pace
+    def train_as_long(
+        self, task: Task, other: Comparator, headline: bool = False, pace: Mapping[str, float] | None = None, **changes
+    ) -> TrainConfig:
+        """Return the training of another network that takes as long as the derived one's, by the file's paces.
+
+        pace: seconds of a step by network, None: those of the task. `steps`, among the changes, are the derived one's.
+        """
+        pace = pace or self._budget(task).pace
         missing = [name for name in (OURS, other.label) if name not in pace]
         if missing:
             rule = f"pace of {missing[0]} must stand in {task}.pace of profile {self.name} (seconds of a training step)"
@@ -250,6 +266,7 @@ def _check(profile: Profile) -> None:
     for headline in (False, True):
         for sigma in profile.sigmas:
             training = profile.train("denoise", profile.search("denoise"), headline, sigma=sigma)
+            profile.train("denoise", training.genotype, **profile.denoise.best.train)
             profile.evaluate(training, headline)
         for scale in profile.scales:
             profile.evaluate(profile.train("sr", profile.search("sr"), headline, scale=scale), headline)

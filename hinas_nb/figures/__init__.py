@@ -18,5 +18,5 @@ from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, part
 from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture, save
 from hinas_nb.figures.system_tables import equal_time_plot, speed_claims_plot
 from hinas_nb.figures.trade_off import front_plot, rate_plot, trade_off_plot
-from hinas_nb.figures.training import search_curves, searches_plot, training_curves
+from hinas_nb.figures.training import recipes_plot, search_curves, searches_plot, training_curves
 from hinas_nb.figures.widths import sharing_diagram, width_rows, width_trellis

@@ -4,6 +4,7 @@ Drawn in notebooks 03, 04, 05 and `15_search_stability`. Records are what `searc
 (dataclasses, dicts, or a DataFrame), epochs counted from 1.
 """
 
+import itertools
 from math import log
 
 import pandas as pd
@@ -97,6 +98,26 @@ def searches_plot(
         _epoch_axis(axes, table, warmup_epochs)
     axes.plot([], [], color="white", label="picked by the early stop", **star)
     figure.legend_below(3 if len(colours) > 2 else 5)
+    return figure
+
+
+@themed
+def recipes_plot(table: pd.DataFrame, most_skips: float, title: str | None = None) -> Picture:
+    """Draw skips and the score on V over the epochs of every recipe, means over seeds.
+
+    table: one row per search and epoch with `arm` (the recipe) and `seed`. most_skips: what chance gives at most.
+    """
+    figure = Picture(9, 3.6, title)
+    skips, scores = figure.subplots(1, 2)
+    means = table.groupby(["arm", "epoch"], sort=False)[["skip_count", "validation_psnr"]].mean().reset_index()
+    for (recipe, rows), colour in zip(means.groupby("arm", sort=False), itertools.cycle(SERIES)):
+        look = {"color": colour, "marker": "o", "ms": 3, "lw": 1.4, "label": recipe}
+        skips.plot(rows["epoch"], rows["skip_count"], **look)
+        scores.plot(rows["epoch"], rows["validation_psnr"].astype(float), **look)
+    skips.axhline(most_skips, color=MUTED, ls=":", lw=1, label="at most by chance")
+    skips.set(title="skips", xlabel="epoch", ylabel="inputs of a genotype")
+    scores.set(title="score on V", xlabel="epoch", ylabel=METRICS["psnr"].with_unit("PSNR"))
+    figure.legend_below(4)
     return figure
 
 

@@ -14,6 +14,7 @@ import torch
 
 from hinas_nb import data, files
 from hinas_nb.experiment.config import (
+    Arm,
     Comparator,
     Drawn,
     Epoch,
@@ -204,11 +205,15 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
 def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     from hinas_nb.training import benchmark
 
-    for search in config.producers:
-        found = _found(_done(search, store, f"{describe(config)} needs"), search.task)
-        arms = [arm.but(network=found) if arm.network == search else arm for arm in config.arms]
-        config = config.but(arms=tuple(arms))
+    config = config.but(arms=tuple(arm.but(network=_known(arm, config, store)) for arm in config.arms))
     yield from _rounds(folder, lambda first: benchmark.benchmark(config, first, device))
+
+
+def _known(arm: Arm, config: TimingConfig, store: Store) -> Any:
+    """Return what an arm times, a genotype in place of what makes one."""
+    if isinstance(arm.network, SearchConfig):
+        return _found(_done(arm.network, store, f"{describe(config)} needs"), arm.task)
+    return _selected(arm.network, store) if isinstance(arm.network, Selected) else arm.network
 
 
 def _latency(config: LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:

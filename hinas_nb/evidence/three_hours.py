@@ -1,0 +1,90 @@
+"""What three hours on two cores buy: the account of the Runs, the rounds of the halving, scores and milliseconds.
+
+Notebook `06_best_for_three_hours` searches, chooses by successive halving on V, trains what it kept, and compares it
+with what the same hours make of other networks.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from hinas_nb.evidence import fronts
+from hinas_nb.experiment.config import EvaluateConfig, TimingConfig, TrainConfig
+from hinas_nb.experiment.profile import Profile
+from hinas_nb.experiment.runs import Run, RunConfig
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import protocol
+from hinas_nb.training import benchmark
+
+ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
+
+
+def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Sequence[float]) -> list[Run]:
+    """Return the scoring of every model at every noise level, under the standard protocol.
+
+    models: by title, as `Profile.evaluate` takes them. Labels are task, data, degradation, arm and seed.
+    """
+    runs = []
+    for sigma in sigmas:
+        rule = protocol.get("denoise-standard", sigma=float(sigma))
+        for title, model in models.items():
+            base = budget.evaluate(model, protocol=rule)
+            also = [base.but(data=name, every=1) for name in ALSO.get(base.data, ())]
+            runs += [Run(one, _labels(one, title, sigma)) for one in (base, *also)]
+    return runs
+
+
+def _labels(config: EvaluateConfig, arm: str, sigma: float) -> dict:
+    return {"task": "denoise", "data": config.data, "degradation": sigma, "arm": arm, "seed": 0}
+
+
+def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
+    """Return what every stage took: its Runs, and hours of one core (seconds of a Run times its threads)."""
+    rows = []
+    for stage, configs in stages.items():
+        notes = [store.folder(config).note() for config in configs]
+        rows.append(
+            {"stage": stage, "Runs": len(notes), "core hours": sum(one.seconds * one.threads for one in notes) / 3600}
+        )
+    return pd.DataFrame(rows)
+
+
+def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
+    """Return the best score on V (dB) of every short training, with its number of steps."""
+    return pd.DataFrame(
+        [
+            {"round": name, "number": number, "steps": one.steps, "PSNR on V (dB)": _best(store.folder(one).records())}
+            for name, configs in rounds.items()
+            for number, one in enumerate(configs)
+        ]
+    )
+
+
+def _best(records: Sequence[Mapping]) -> float:
+    return max(record["validation_psnr"] for record in records)
+
+
+def points(timing: TimingConfig, psnr: Mapping[str, float], store: Store) -> pd.DataFrame:
+    """Return milliseconds an image (median of the rounds) and PSNR (dB) by network, as `figures.front_plot` takes it.
+
+    psnr: by title of a network. kind: that title.
+    """
+    seconds = benchmark.table(store.folder(timing).records()).set_index("arm")["seconds"]
+    titles = [title for title in psnr if fronts.label(title, 0) in seconds]
+    rows = [{"kind": one, "ms": 1000 * seconds[fronts.label(one, 0)], "psnr": psnr[one]} for one in titles]
+    return pd.DataFrame(rows)
+
+
+def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float) -> str:
+    """Return the answer: what the found network scores above each other one, and its milliseconds beside theirs."""
+    first = lead[lead["data"] == lead["data"].iloc[0]]
+    clauses = [
+        f"{row['control']} {row['difference']:+.2f} [{row['images_low']:+.2f}, {row['images_high']:+.2f}] dB"
+        for row in first.to_dict("records")
+    ]
+    times = points.set_index("kind")["ms"]
+    beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
+    return (
+        f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
+        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside})."
+    )
