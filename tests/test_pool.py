@@ -125,6 +125,31 @@ def test_a_log_has_a_line_for_each_run_and_a_terminal_a_bar(store, computed, cap
     assert capsys.readouterr().out == "", "not asked for, or nothing to do"
 
 
+def test_a_log_is_told_now_and_then_what_is_under_way(store, monkeypatch):
+    """The Run goes on only when it was told of."""
+    told, lines = threading.Event(), []
+
+    def computing(config, store, **_):
+        folder = store.folder(config)
+        folder.begin("cpu", 1)
+        folder.append_records([{"image": "a"}])
+        told.wait(60)
+        folder.finish({})
+        return []
+
+    def say(shown, line):
+        lines.append(line)
+        if "images" in line:
+            told.set()
+
+    monkeypatch.setattr(pool, "compute", computing)
+    monkeypatch.setattr(pool, "Local", Threads)
+    monkeypatch.setattr(pool, "LOGGED", 0.05)
+    monkeypatch.setattr(pool._Progress, "say", say)
+    assert execute([Run(NOISY)], store) == [] and told.is_set()
+    assert "under way: evaluate photos test denoise-standard sigma 50 of input, 1 images" in lines
+
+
 def test_what_another_machine_wrote_may_show_later_but_must_show(store, computed, monkeypatch):
     finish = store.folder(NOISY).finish
     monkeypatch.setattr(type(store.folder(NOISY)), "finish", lambda folder, summary: None)
