@@ -20,9 +20,10 @@ WHERE = Path(__file__).with_name("comparators.json")
 
 
 def built(name: str, width: int | None = None) -> Restorer:
-    """For denoising where it can, else for x3."""
-    task = comparators.TABLE[name].tasks[0]
-    return comparators.build(name, task, 3 if task == "sr" else None, width=width)
+    """For denoising where it can, else for x3, or the first scale that it is published for."""
+    entry = comparators.TABLE[name]
+    task, scale = entry.tasks[0], 3 if 3 in entry.scales else entry.scales[0]
+    return comparators.build(name, task, scale if task == "sr" else None, width=width)
 
 
 def structure(network: nn.Module) -> list[str]:

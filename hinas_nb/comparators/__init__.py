@@ -34,6 +34,7 @@ class Entry:
     multiple: of which its width must be one, because it divides its channels.
     revision: raised when its numbers change: Runs made with it before are not served; 0 leaves their hashes alone.
     noise_map: whether it is told sigma, as a second channel of its input.
+    scales: which it is published for (sr only).
     """
 
     title: str
@@ -45,6 +46,7 @@ class Entry:
     multiple: int = 1
     revision: int = 0
     noise_map: bool = False
+    scales: tuple[int, ...] = SCALES
 
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last. Comments say who counted.
@@ -116,6 +118,37 @@ TABLE = {
     ),
     "imdn": Entry("IMDN", "imdn.IMDN", ("sr",), {2: 694_000, 3: 703_000, 4: 715_000}, multiple=4),  # Hui et al. 2019
     "san": Entry("SAN", "san.SAN", ("sr",), dict.fromkeys(SCALES, 15_700_000), revision=1),  # Dai et al. 2019
+    "span": Entry("SPAN", "span.SPAN", ("sr",), {4: 151_000}),  # NTIRE 2024
+    "rfanet": Entry("RFANet", "rfanet.RFANet", ("sr",), dict.fromkeys(SCALES, 11_000_000)),  # Liu et al. 2020
+    "srmd": Entry(
+        "SRMDNF",
+        "srmd.SRMDNF",
+        ("sr",),
+        {2: 1_510_000},  # Zhang et al. 2018
+        "ours (x3, x4) have a larger last convolution than that of x2, whose size tables 11 and 12 print for all",
+    ),
+    "dbpn": Entry(
+        "D-DBPN",
+        "dbpn.DBPN",
+        ("sr",),
+        {2: 5_953_526, 4: 10_426_358},  # from the authors' code
+        "ours are those of its authors' code; table 12 prints 10.05 M for x2 and 10.00 M for x4",
+        scales=(2, 4),
+    ),
+    "falsr_a": Entry("FALSR-A", "falsr.FALSRA", ("sr",), {2: 1_021_000}, multiple=8, scales=(2,)),  # Chu et al. 2020
+    "falsr_b": Entry("FALSR-B", "falsr.FALSRB", ("sr",), {2: 326_000}, multiple=8, scales=(2,)),
+    "falsr_c": Entry(
+        "FALSR-C",
+        "falsr.FALSRC",
+        ("sr",),
+        {2: 408_000},
+        "the published 408 K and 93.7 G are those of the released network without the second cell's 64 channels at the "
+        "end (408,137); we have the released one",
+        multiple=8,
+        scales=(2,),
+    ),
+    "moremnas": Entry("MoreMNAS-D", "moremnas.MoreMNASD", ("sr",), {2: 664_000}, multiple=8, scales=(2,)),  # 2019
+    "spsr": Entry("SPSR", "spsr.SPSR", ("sr",), {4: 24_800_000}, multiple=2, scales=(4,)),  # table 12
     "nlm": Entry("Non-local means", "classical.NonLocalMeans", ("denoise",), trainable=False),
     "wavelet": Entry("Wavelet", "classical.Wavelet", ("denoise",), trainable=False),
     "bm3d": Entry("BM3D", "classical.BM3D", ("denoise",), trainable=False),
@@ -134,10 +167,8 @@ def build(
     width: channels of its hidden layers (networks only), None: as published.
     Raises ValueError.
     """
-    check(name, task, width)
+    check(name, task, width, scale)
     entry = TABLE[name]
-    if scale not in (SCALES if task == "sr" else (None,)):
-        raise ValueError(f"scale must be 2, 3 or 4 for sr and None for denoise, got {scale!r} for {task}")
     if (sigma is None) == (not entry.trainable) or (sigma is not None and sigma <= 0):
         rule = "None for a network (its training sets it)" if entry.trainable else "above 0 (grey levels)"
         raise ValueError(f"sigma must be {rule}, got {sigma} for {name}")
@@ -149,14 +180,20 @@ def build(
     return found
 
 
-def check(name: str, task: str, width: int | None = None, trained: bool = False) -> None:
-    """Raise ValueError for a comparator that is not there, or not for this task or width, or (trained) no network."""
+def check(name: str, task: str, width: int | None = None, scale: int | None = None, trained: bool = False) -> None:
+    """Raise ValueError for a comparator that is not there, or none for this task, width or scale.
+
+    trained: the training-free ones are refused as well.
+    """
     known = TRAINABLE if trained else tuple(TABLE)
     if name not in known:
         raise ValueError(f"comparator must be one of {' '.join(known)}, got {name!r}")
     entry = TABLE[name]
     if task not in entry.tasks:
         raise ValueError(f"comparator must be one for task {task}, got {name} for {' '.join(entry.tasks)}")
+    if scale not in (entry.scales if task == "sr" else (None,)):
+        listed = " or ".join(filter(None, [", ".join(map(str, entry.scales[:-1])), str(entry.scales[-1])]))
+        raise ValueError(f"scale must be {listed} for sr and None for denoise, got {scale!r} for {task} ({name})")
     if width is not None and (not entry.trainable or not isinstance(width, int) or width < 1):
         rule = "a whole number of at least 1" if entry.trainable else "None where nothing is trained"
         raise ValueError(f"width must be {rule}, got {width!r} for {name}")
@@ -174,7 +211,7 @@ def load(path: Path, device: "torch.device | str" = "cpu") -> "DerivedNetwork | 
     def rebuilt(metadata: dict) -> "DerivedNetwork | Restorer":
         if "comparator" not in metadata:
             return network.rebuilt(metadata)
-        check(metadata["comparator"], metadata["task"], metadata["width"], trained=True)
+        check(metadata["comparator"], metadata["task"], metadata["width"], metadata["scale"], trained=True)
         return build(metadata["comparator"], metadata["task"], metadata["scale"], None, metadata["width"])
 
     return network.load_as(rebuilt, path, device)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hinas_nb.comparators.base import Image, Restorer
-from hinas_nb.comparators.layers import Gate, conv, pooled
+from hinas_nb.comparators.layers import Gate, conv, pooled, to_image
 
 SLOPE = 0.05
 
@@ -30,7 +30,7 @@ class IMDN(Restorer):
         self.shallow = conv(3, width)
         self.blocks = nn.ModuleList(_MultiDistillation(width) for _ in range(blocks))
         self.join = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE), conv(width, width))
-        self.output = nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
+        self.output = to_image(width, scale)
 
     def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
         features = [self.shallow(low)]

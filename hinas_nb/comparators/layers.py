@@ -17,16 +17,18 @@ class Frame(Restorer):
     """Makes shallow features, `deep` ones of them, and enlarges these by pixel shuffle to the image, as EDSR does.
 
     The mean colour is taken off before and put back after; there is no bicubic skip.
-    deep: maps (batch, width, h, w) to the same shape.
+    deep: maps (batch, width, h, w) to the same shape. shallow: maps (batch, 3, h, w) to that; None: a 3x3 convolution.
+    direct: the convolution before the pixel shuffle makes the colours, as in later networks, and none follows.
     """
 
     task = "sr"
 
-    def __init__(self, scale: int, width: int, deep: nn.Module):
+    def __init__(self, scale: int, width: int, deep: nn.Module, shallow: nn.Module | None = None, direct: bool = False):
         super().__init__()
         self.scale = scale
-        self.shallow, self.deep = conv(3, width), deep
-        self.enlarge, self.output = enlarge(width, scale), conv(width, 3)
+        self.shallow, self.deep = shallow or conv(3, width), deep
+        self.enlarge = to_image(width, scale) if direct else enlarge(width, scale)
+        self.output = nn.Identity() if direct else conv(width, 3)
 
     def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
         mean = low.new_tensor(MEAN).view(1, 3, 1, 1)
@@ -78,6 +80,11 @@ def enlarge(width: int, scale: int) -> nn.Sequential:
     """Return convolution and pixel shuffle, for x4 twice by 2; maps (batch, width, h, w) to `scale` times the size."""
     steps = (2, 2) if scale == 4 else (scale,)
     return nn.Sequential(*(layer for step in steps for layer in (conv(width, width * step**2), nn.PixelShuffle(step))))
+
+
+def to_image(width: int, scale: int) -> nn.Sequential:
+    """Return a convolution and pixel shuffle to three colours, `scale` times as large."""
+    return nn.Sequential(conv(width, 3 * scale**2), nn.PixelShuffle(scale))
 
 
 def deconv(inputs: int, outputs: int, kernel: int, scale: int, deviation: float) -> nn.ConvTranspose2d:

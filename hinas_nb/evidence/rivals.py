@@ -39,12 +39,14 @@ ROWS = {
     },
     "sr": {
         "edsr": "EDSR", "rdn": "RDN", "rcan": "RCAN", "san": "SAN", "fsrcnn": "FSRCNN(KD)", "vdsr": "VDSR",
-        "lapsrn": "LapSRN", "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN",
+        "lapsrn": "LapSRN", "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN", "srmd": "SRMD", "dbpn": "DBPN",
+        "rfanet": "RFANet", "spsr": "SPSR", "falsr_b": "FALSR-B",
     },
 }  # fmt: skip
 #: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes. For NLRN, N3Net and
 #: SAN, which look far around each pixel, seconds by pixels are too few: at the edges of a part less is in sight.
-SLOW = {"wnnm": 64, "nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96}
+SLOW = {"wnnm": 64, "nlrn": 64, "n3net": 96, "dbsn": 128, "red30": 128, "edsr": 96, "rdn": 96, "rcan": 96, "san": 96,
+        "rfanet": 96, "dbpn": 96, "spsr": 96}  # fmt: skip
 
 
 def title(comparator: Comparator) -> str:
@@ -130,9 +132,12 @@ def anchors(budget: Profile, sigma: float) -> dict[str, EvaluateConfig]:
             if one.model != "bm3d" or find_spec("bm3d") or store.folder(one).done}  # fmt: skip
 
 
-def compared(budget: Profile, task: Task) -> dict[str, Comparator]:
-    """Return what is timed and counted beside HiNAS, by title: rows of the tables, the anchors, the trained ones."""
-    names = [name for name, entry in TABLE.items() if task in entry.tasks]
+def compared(budget: Profile, task: Task, scale: int | None = None) -> dict[str, Comparator]:
+    """Return what is timed and counted beside HiNAS, by title: rows of the tables, the anchors, the trained ones.
+
+    scale: leaves those out that are not published for it; None: all of the task.
+    """
+    names = [name for name, entry in TABLE.items() if task in entry.tasks and scale in (None, *entry.scales)]
     if task == "denoise" and not find_spec("bm3d"):
         names.remove("bm3d")
     narrowed = [parsed(label) for label in getattr(budget, task).pace if label not in (OURS, *names)]
@@ -152,7 +157,7 @@ def restorations(budget: Profile, task: Task, scale: int | None = None) -> Timin
     whole = {"height": height, "width_px": width}
     arms = [Arm(label=HINAS, network=search, **where, **whole)]
     arms.append(Arm(label=AS_PUBLISHED, network=as_published(task), **(where | {"base_width": None}), **whole))
-    for name, one in compared(budget, task).items():
+    for name, one in compared(budget, task, scale).items():
         side = SLOW.get(one.name, math.inf) // (scale or 1)
         part = {"height": int(min(height, side)), "width_px": int(min(width, side))}
         arms.append(Arm(label=name, network=one, **where, **part))
@@ -230,7 +235,7 @@ def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) ->
     with torch.device("meta"):
         built = {HINAS: cost.network(found, task, width, scale)}
         built[AS_PUBLISHED] = cost.network(as_published(task), task, scale=scale)
-        for name, one in compared(budget, task).items():
+        for name, one in compared(budget, task, scale).items():
             if one.name in comparators.TRAINABLE:
                 built[name] = cost.network(one, task, scale=scale)
     return built
@@ -244,7 +249,9 @@ def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, heig
     rows = []
     for name, network in networks.items():
         released = getattr(network, "parameters_released", math.nan)
-        count = cost.multiply_adds(network, network.channels, height, width)
+        with torch.device("meta"):
+            ready = network.to("meta").folded()  # SPAN has more layers while it is trained
+        count = cost.multiply_adds(ready, network.channels, height, width)
         rows.append({"network": name, "parameters": network.parameters_live, "released": released,
                      "multiply-adds": count})  # fmt: skip
     return pd.DataFrame(rows)

@@ -398,7 +398,7 @@ class TrainConfig(_Learning):
             _require(self.base_width, "base_width must be at least 1 for a genotype's network", self.base_width)
             _check_fold(self.task, self.fold)
             return _check_widths(self.base_width, self.width_factors)
-        comparators.check(self.genotype.name, self.task, self.genotype.width, trained=True)
+        comparators.check(self.genotype.name, self.task, self.genotype.width, self.scale, trained=True)
         name, told = self.genotype.name, comparators.TABLE[self.genotype.name].noise_map
         _require(self.noise_map == told, f"noise_map must be {told} for {name}", self.noise_map)
         for setting, needed in OF_A_GENOTYPE.items():

@@ -1,0 +1,39 @@
+"""SRMDNF (Zhang et al., "Learning a single convolutional super-resolution network for multiple degradations", CVPR 2018).
+
+The picture and a code of its degradation, the same 15 numbers at every pixel, go through twelve 3x3 convolutions of 128
+channels, with batch norm and ReLU after all but the last, whose output pixel shuffle makes the image. SRMDNF is the
+one for pictures without noise, whose scores for bicubic down-sampling tables 11 and 12 print; SRMD has one map more.
+
+1,511,948 (x2), 1,529,243 (x3) and 1,553,456 (x4) parameters; 1.51 M (x2) published.
+Chosen here: torch's first weights; no biases before batch norms (with these folded in, as in the code, 1,510,540 for
+x2); as pictures here are all degraded by bicubic down-sampling, the code of its kernel is one constant, and as that of
+its authors is not published, each of the 15 numbers is 1.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.layers import conv, to_image
+
+CODE = 15  # principal components of a blur kernel
+
+
+class SRMDNF(Restorer):
+    """Enlarges colour pictures of one known degradation."""
+
+    task = "sr"
+
+    def __init__(self, scale: int, width: int = 128, depth: int = 12):
+        super().__init__()
+        self.scale = scale
+        widths = [3 + CODE, *[width] * (depth - 1)]
+        pairs = zip(widths, widths[1:])
+        inner = (layer for a, b in pairs for layer in (conv(a, b, bias=False), nn.BatchNorm2d(b), nn.ReLU()))
+        self.layers = nn.Sequential(*inner, *to_image(width, scale))
+        self.halo = depth
+
+    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+        code = low.new_ones(len(low), CODE, *low.shape[2:])
+        return self.layers(torch.cat([low, code], dim=1))
