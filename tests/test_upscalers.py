@@ -1,6 +1,7 @@
 """The super-resolution comparators: sizes, counts by hand, training, tiles, and what each paper describes."""
 
 import functools
+import re
 from importlib import import_module
 
 import pytest
@@ -24,13 +25,14 @@ from hinas_nb.comparators.rdn import RDN
 from hinas_nb.comparators.rfanet import RFANet
 from hinas_nb.comparators.san import SAN, _covariance, _NonLocal, _square_root
 from hinas_nb.comparators.span import SPAN
-from hinas_nb.comparators.spsr import SPSR
+from hinas_nb.comparators.spsr import SPSR, _gradient
 from hinas_nb.comparators.srmd import SRMDNF
 from hinas_nb.comparators.vdsr import VDSR
 from hinas_nb.experiment.config import Comparator
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run
 from hinas_nb.method.network import upsample
+from hinas_nb.running import compute
 from hinas_nb.running.collect import collect
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import evaluate, protocol
@@ -54,7 +56,7 @@ NARROW = {
     "falsr_b": lambda scale: FALSRB(scale, width=8),
     "falsr_c": lambda scale: FALSRC(scale, width=8),
     "moremnas": lambda scale: MoreMNASD(scale, width=8),
-    "spsr": lambda scale: SPSR(scale, width=8, blocks=5, every=1),
+    "spsr": lambda scale: SPSR(scale, width=2, blocks=4, every=1),
 }
 LUMINANCE = ("fsrcnn", "vdsr", "lapsrn", "memnet", "idn", "falsr_a", "falsr_b", "falsr_c", "moremnas")
 GLOBAL = ("rcan", "imdn", "san")
@@ -275,7 +277,7 @@ def reach(network: torch.nn.Module, scale: int) -> int:
     return max(middle - int(rows[0]), int(rows[-1]) - middle)
 
 
-@local
+@pytest.mark.parametrize(("name", "scale"), [(name, s) for name in LOCAL if name != "spsr" for s in TABLE[name].scales])
 def test_halo_is_the_receptive_field(name, scale):
     """To the pixel, but for an edge that bicubic up-sampling or the shrinking to x3 does not need at each scale."""
     network = narrow(name, scale)
@@ -325,7 +327,87 @@ def test_one_is_trained_scored_and_loaded(tmp_path):
         assert torch.allclose(evaluate.infer(network, low), network.folded()(low), rtol=0, atol=1e-5)
 
 
+# --- distillation
+
+
+def fsrcnn(width: int, **changes):
+    profile = load_profile("smoke", {"train.steps": 40, "train.validate_every": 40, "train.batch": 2})
+    return profile.train("sr", Comparator(name="fsrcnn", width=width), scale=2, optimizer="adamw", **changes)
+
+
+def test_a_student_comes_nearer_to_its_teacher(tmp_path):
+    store, teacher = Store(tmp_path / "runs"), fsrcnn(8, seed=1, steps=8, validate_every=8)
+    alone, taught = fsrcnn(4), fsrcnn(4, teacher=teacher, teacher_weight=100)
+    assert taught.producers == (teacher,) and alone.producers == ()
+    made = []
+    for config in (teacher, alone, taught):
+        list(compute.compute(config, store))
+        made.append(load(store.folder(config).path / "weights.safetensors"))
+    low = torch.rand(1, 3, 20, 20)
+    with torch.no_grad():
+        wanted, *others = (network(low) for network in made)
+    far, near = ((other - wanted).abs().mean() for other in others)
+    assert near < 0.7 * far
+
+
+def test_a_training_without_a_teacher_is_the_one_of_before():
+    assert not {"teacher", "teacher_weight"} & fsrcnn(4).identity().keys()
+    assert fsrcnn(4, teacher=fsrcnn(8)).teacher_weight == 1
+    assert fsrcnn(4, teacher=fsrcnn(8)).identity()["teacher"]["genotype"] == {
+        "kind": "Comparator",
+        "name": "fsrcnn",
+        "width": 8,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (lambda: {"teacher_weight": 2}, "teacher and teacher_weight belong together, got weight 2.0 and no teacher"),
+        (lambda: {"teacher": fsrcnn(8).but(scale=3)}, "teacher must have scale 2, got 3"),
+        (
+            lambda: {"teacher": load_profile("smoke").train("sr", load_profile("smoke").search("sr"), scale=2)},
+            "teacher must be a comparator's training, for another comparator's, got one of a genotype",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_one_line(changes, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fsrcnn(4, **changes())
+
+
+def test_a_network_of_one_scale_is_not_built_for_another():
+    said = "scale must be 2 or 4 for sr and None for denoise, got 3 for sr (dbpn)"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load_profile("smoke").train("sr", Comparator(name="dbpn"), scale=3)
+
+
 # --- what single papers describe
+
+
+@torch.no_grad()
+def test_span_s_convolutions_are_one_each_when_folded():
+    network = narrow("span", 3)
+    low = torch.rand(1, 3, 7, 9, dtype=torch.float64)
+    ready = network.folded()
+    assert torch.allclose(ready(low), network(low), rtol=0, atol=1e-12)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in ready.modules()) == 1 + 3 * 2 + 1 + 1 + 1
+
+
+@torch.no_grad()
+def test_a_back_projection_of_what_it_can_undo_adds_nothing():
+    """If going there and back loses nothing, there is nothing to correct."""
+    up = narrow("dbpn", 2).ups[1]
+    up.there, up.back = torch.nn.Upsample(scale_factor=2), torch.nn.AvgPool2d(2)
+    features = torch.rand(1, 8, 5, 4, dtype=torch.float64)
+    nothing = up.correction(torch.zeros_like(features))
+    assert torch.allclose(up(features), up.there(features) + nothing, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_spsr_s_gradient_is_that_of_a_ramp():
+    ramp = 0.3 * torch.arange(6.0)[:, None] + 0.4 * torch.arange(7.0)
+    assert torch.allclose(_gradient(ramp[None, None])[..., 1:-1, 1:-1], torch.tensor(1.0), atol=1e-5)
 
 
 def test_three_quarters_is_matlabs_bicubic():

@@ -2,7 +2,9 @@
 
 On the luminance at low resolution: 5x5 to 56 features, 1x1 to 12, four 3x3, 1x1 back to 56, PReLU after each, and a
 9x9 transposed convolution that makes the image; no skip. One network per scale. Table 11 and 12's FSRCNN (KD) is the
-same network trained by distillation (Lee et al. 2020).
+same network trained by distillation (Lee et al., ECCV 2020), from a teacher that sees the large picture. Departs: a
+`teacher` of `TrainConfig` is a wider network that was trained before and sees what the student sees, and its output
+alone is imitated (He et al., ICIP 2020, without their affinity of features).
 
 12,809 parameters at every scale against 12,464 published; `comparators.TABLE` says why.
 Chosen here: one slope per channel; the 9x9 kernel is centred on its pixel as far as whole pixels allow; the kernel of

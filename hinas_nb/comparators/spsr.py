@@ -46,7 +46,8 @@ class SPSR(Restorer):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.weight.data.mul_(0.1)
-        self.halo = 1 + 15 * blocks + 1 + FAR
+        by_branch = (15 * every * stage + 16 * (STAGES + 1 - stage) for stage in range(1, STAGES + 1))
+        self.halo = 1 + max(15 * blocks, *by_branch) + 1 + FAR
 
     def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
         shallow, edges = self.shallow(low), self.gradient(_gradient(low))

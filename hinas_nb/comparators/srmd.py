@@ -1,4 +1,4 @@
-"""SRMDNF (Zhang et al., "Learning a single convolutional super-resolution network for multiple degradations", CVPR 2018).
+"""SRMDNF (Zhang et al., "Learning a single convolutional super-resolution network for multiple degradations", 2018).
 
 The picture and a code of its degradation, the same 15 numbers at every pixel, go through twelve 3x3 convolutions of 128
 channels, with batch norm and ReLU after all but the last, whose output pixel shuffle makes the image. SRMDNF is the
@@ -9,6 +9,8 @@ Chosen here: torch's first weights; no biases before batch norms (with these fol
 x2); as pictures here are all degraded by bicubic down-sampling, the code of its kernel is one constant, and as that of
 its authors is not published, each of the 15 numbers is 1.
 """
+
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -29,8 +31,7 @@ class SRMDNF(Restorer):
         super().__init__()
         self.scale = scale
         widths = [3 + CODE, *[width] * (depth - 1)]
-        pairs = zip(widths, widths[1:])
-        inner = (layer for a, b in pairs for layer in (conv(a, b, bias=False), nn.BatchNorm2d(b), nn.ReLU()))
+        inner = (layer for a, b in pairwise(widths) for layer in (conv(a, b, bias=False), nn.BatchNorm2d(b), nn.ReLU()))
         self.layers = nn.Sequential(*inner, *to_image(width, scale))
         self.halo = depth
 

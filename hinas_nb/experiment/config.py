@@ -345,6 +345,8 @@ class TrainConfig(_Learning):
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
     without_norms: bool = False  # a genotype's convolutions have biases, and no batch norms follow them
     compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
+    teacher: TrainConfig | None = None  # of another comparator, whose outputs a comparator imitates (distillation)
+    teacher_weight: Positive | None = None  # of the mean absolute difference from these; 1 unless given
 
     @classmethod
     def _defaults(cls, values):
@@ -357,6 +359,7 @@ class TrainConfig(_Learning):
             entry = comparators.TABLE.get(values["genotype"].name)
             published |= {"base_width": None, "noise_map": entry is not None and entry.noise_map}
         published["lr"] = 2e-3 if values.get("optimizer") == "adamw" else 0.05
+        published["teacher_weight"] = 1.0 if values.get("teacher") else None
         return published | {"split": _usual_split(published | values)}
 
     @model_validator(mode="after")
@@ -366,6 +369,7 @@ class TrainConfig(_Learning):
         if isinstance(self.genotype, Genotype):
             _check_levels(self.genotype.levels, self.width_factors)
         self._check_noise()
+        self._check_teacher()
         for producer in self.producers:
             rule = f"genotype must be searched for task {self.task}"
             _require(producer.task == self.task, rule, f"a search for {producer.task}")
@@ -375,7 +379,9 @@ class TrainConfig(_Learning):
 
     @property
     def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
-        """Return the Runs that its genotype comes from."""
+        """Return the Runs that its genotype, or else its teacher, comes from."""
+        if self.teacher:
+            return (self.teacher,)
         origin = self.genotype.found if isinstance(self.genotype, Drawn) else self.genotype
         if isinstance(origin, Selected):
             return origin.trainings
@@ -391,6 +397,18 @@ class TrainConfig(_Learning):
         lowest, highest = self.sigma_range or (0, 0)
         _require(lowest <= highest, "sigma_range must be (lowest, highest)", self.sigma_range)
         _require(self.task == "denoise" or not self.noise_map, "noise_map belongs to denoising", f"task {self.task}")
+
+    def _check_teacher(self) -> None:
+        """Refuse a teacher of a genotype's network, one that learned from other pictures, and a weight without one."""
+        given = f"weight {self.teacher_weight} and {'a' if self.teacher else 'no'} teacher"
+        _require(bool(self.teacher) == bool(self.teacher_weight), "teacher and teacher_weight belong together", given)
+        if self.teacher:
+            both = (self.genotype, self.teacher.genotype)
+            rule = "teacher must be a comparator's training, for another comparator's"
+            _require(all(isinstance(one, Comparator) for one in both), rule, "one of a genotype")
+            for setting in ("task", "scale", "sigma", "sigma_range", "noise_map"):
+                own, other = getattr(self, setting), getattr(self.teacher, setting)
+                _require(own == other, f"teacher must have {setting} {own}", other)
 
     def _check_network(self) -> None:
         """Refuse a comparator that is not there, and settings that would do nothing to it."""

@@ -162,7 +162,8 @@ def describe(config: RunConfig) -> str:
         return f"search {space.task}{f' x{space.scale}' if space.scale else ''} seed {config.seed}"
     if isinstance(config, TrainConfig):
         other = f"{config.genotype.label} " if isinstance(config.genotype, Comparator) else ""
-        return f"train {other}{config.task} {_degradation(config)} seed {config.seed}"
+        taught = f" by {config.teacher.genotype.label}" if config.teacher else ""
+        return f"train {other}{config.task} {_degradation(config)} seed {config.seed}{taught}"
     if isinstance(config, LatencyConfig):
         return f"latencies of {config.space.task}, width {config.base_width}, {config.threads} threads"
     if isinstance(config, TimingConfig):

@@ -173,7 +173,8 @@ def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) ->
         *_, validation = data.divide(images, config.validation_fraction, config.seed)
         kept = [index for index, name in enumerate(images.names) if name not in validation.names]
         images = images.subset(kept)
-    yield from train.train(config, genotype, images, validation, folder, device)
+    teacher = _network(config.teacher, store, device) if config.teacher else None
+    yield from train.train(config, genotype, images, validation, folder, device, teacher)
     folder.finish(_best(folder))
 
 
@@ -251,8 +252,17 @@ def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Calla
     if isinstance(config.model, str):
         model = comparators.build(config.model, "denoise", sigma=config.protocol.sigma)
     else:
-        model = comparators.load(_producer(config, store).path / "weights.safetensors", device).folded()
+        model = _network(config.model, store, device)
     return lambda degraded: evaluate.infer(model, degraded, config.protocol.sigma)
+
+
+def _network(config: TrainConfig, store: Store, device: str):
+    """Return the network that a training has made, ready for inference."""
+    from hinas_nb import comparators
+
+    return comparators.load(
+        _done(config, store, "a scoring or a student needs").path / "weights.safetensors", device
+    ).folded()
 
 
 def _producer(config: RunConfig, store: Store) -> RunFolder:

@@ -20,7 +20,7 @@ from hinas_nb.method.operations import near_identity, seeded
 from hinas_nb.provenance import peak_memory_mib
 from hinas_nb.training import loops
 from hinas_nb.training.checkpoints import Nowhere, pack, unpack
-from hinas_nb.training.hardware import compiled
+from hinas_nb.training.hardware import autocast, compiled, to_device
 from hinas_nb.training.loops import score, validate
 
 RANGE_LEVELS = 5  # a range of sigmas is validated at so many, evenly spaced
@@ -41,15 +41,21 @@ class TrainRecord:
 
 
 def train(
-    config: TrainConfig, genotype: Genotype | None, images, validation, folder=None, device: str | torch.device = "cpu"
+    config: TrainConfig,
+    genotype: Genotype | None,
+    images,
+    validation,
+    folder=None,
+    device: str | torch.device = "cpu",
+    teacher: nn.Module | None = None,
 ) -> Iterator[TrainRecord]:
     """Train, from the folder's last checkpoint on; writes `records.jsonl` and, at the end, the weights best on V.
 
     genotype: None for a comparator. images, validation: image sets. folder: a `store.RunFolder`; None
-    keeps nothing, the records have the scores.
+    keeps nothing, the records have the scores. teacher: the trained network of `config.teacher`, for distillation.
     """
     folder = folder or Nowhere()
-    state = _State(config, genotype, images, validation, torch.device(device))
+    state = _State(config, genotype, images, validation, torch.device(device), teacher)
     first = state.resume(folder.load_checkpoint())
     while first < config.steps:
         last = min(first + config.validate_every, config.steps)
@@ -74,8 +80,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 class _State:
     """The network, its optimizer and the weights that were best on V."""
 
-    def __init__(self, config: TrainConfig, genotype: Genotype | None, images, validation, device: torch.device):
-        self.config, self.device = config, device
+    def __init__(self, config: TrainConfig, genotype, images, validation, device: torch.device, teacher):
+        self.config, self.device, self.teacher = config, device, teacher
         common = dict(task=config.task, scale=config.scale, noise_map=config.noise_map)
         sigmas = config.sigma_range or (None if config.sigma is None else (config.sigma,))
         self.pairs = data.Pairs(
@@ -126,7 +132,23 @@ class _State:
         network = lambda image: self.stepped(image.contiguous(memory_format=torch.channels_last))  # noqa: E731
         pair, parameters = self.pairs.batch(step), list(self.net.parameters())
         remedy = f" at step {step}; lower lr={self.config.lr}"
+        if self.teacher:
+            return self._taught_step(network, pair, parameters, remedy)
         return loops.step(network, pair, self.optimizer, parameters, self.config, self.device, remedy=remedy)
+
+    def _taught_step(self, network, pair: tuple[Tensor, Tensor], parameters: list[nn.Parameter], remedy: str) -> float:
+        """Take a step on eq. 7 plus the mean absolute difference from what the teacher makes, times its weight.
+
+        The simplest published form of distillation: the teacher's supervision of He et al. (ICIP 2020).
+        """
+        restored: list[Tensor] = []
+        remembered = lambda image: restored.append(network(image)) or restored[0]  # noqa: E731
+        self.optimizer.zero_grad(set_to_none=True)
+        value = loops.loss(remembered, pair, self.config, self.device)
+        with torch.no_grad(), autocast(self.device, self.config.precision):
+            wanted = self.teacher(to_device(pair[0], self.device))
+        (value + self.config.teacher_weight * (restored[0] - wanted).abs().mean()).backward()
+        return loops.take(self.optimizer, parameters, value, remedy)
 
     def checkpoint(self, steps_done: int) -> tuple[dict[str, Tensor], dict]:
         """Return all that a later process needs to go on: tensors, and what is no tensor."""
