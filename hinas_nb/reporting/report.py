@@ -32,8 +32,9 @@ VERDICTS = ("supports", "contradicts", "undecided", "no evidence")
 TRIAL = "smoke"  # the budget that shows only that everything works
 COMMITTED = "laptop"  # the budget whose answers come with the collection
 SCORECARD = "tables/00_scorecard__verdicts.csv"
-#: What is seen first: the architecture that was found, and a picture that its network restored.
-FOUND = (("03_search_denoising", "genotype"), ("05_train_and_restore", "panel-median"))
+#: What is seen first: the architecture that was found, and a picture that its network restored, the first there is.
+FOUND = ("03_search_denoising", "genotype")
+RESTORED = (("05_train_and_restore", "panel-median"), ("07_your_own_pictures", "pair"))
 
 
 class ReportError(ValueError):
@@ -89,7 +90,8 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
     page = template("report").render(
         trial=trial,
         short=folder.name,
-        found=list(filter(None, (shown(folder, *figure) for figure in FOUND))),
+        found=shown(folder, *FOUND),
+        restored=next(filter(None, (shown(folder, *figure) for figure in RESTORED)), None),
         verdicts=_verdicts(folder, trial),
         budget=f"{folder.name}, a variant of the {reference.name} budget" if reference else f"{folder.name} budget",
         where=f"{machine['processor']}, {machine['cores']} cores" if machine else "a machine nobody noted",

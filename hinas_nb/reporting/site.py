@@ -43,7 +43,7 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
     _reference(target / "api")
     page = report.template("site").render(
         wipe=_wiped(locations.results()),
-        found=_figure(folder, target, report.FOUND[0]),
+        found=_figure(folder, target, report.FOUND),
         trade_off=_figure(folder, target, TRADE_OFF),
         **_verdicts(budget),
         notebooks=[_notebook(folder, path.stem, path.stem in names) for path in _notebooks()],
