@@ -2,7 +2,7 @@
 
 import pytest
 
-from hinas_nb.experiment.config import Epoch, EvaluateConfig, Loss, SearchConfig, Space, TrainConfig
+from hinas_nb.experiment.config import Epoch, EvaluateConfig, LatencyConfig, Loss, SearchConfig, Space, TrainConfig
 from hinas_nb.method.genotype import CANDIDATES, Genotype
 from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import LONGEST, ConfigError, shown
@@ -48,6 +48,10 @@ def train(**changes) -> TrainConfig:
         (
             lambda: SearchConfig(strategy="random", second_order=True),
             "second_order belongs to strategy gradient, got it for random",
+        ),
+        (
+            lambda: SearchConfig(space={"partial": 5}, latency=LatencyConfig(base_width=20), latency_weight=0.1),
+            "latency must be off where space.partial is set, got both",
         ),
         (lambda: Space(partial=4), "partial must divide all widths (10, 15, 20), got 4"),
         (lambda: Epoch(search=SearchConfig(), epoch=101), "epoch must be in [1, epochs=100], got 101"),

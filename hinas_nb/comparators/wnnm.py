@@ -8,10 +8,11 @@ over the group is taken off, and the group's singular values s are shrunk by wei
 x from its own last value, three times, at first sqrt(s^2 - n sigma^2); n patches in the group. All patches that lie on
 a pixel are averaged. A tenth of what was taken away is given back, and all is done again, 8 to 14 times.
 
-As in the code, throughout: patches, groups and iterations by sigma; groups shrink by ten patches whenever they are
+As in the code: patches, groups, iterations and the grid's step by sigma; groups shrink by ten patches whenever they are
 matched anew, each second time; what noise is left in a group is guessed from how far its first patch has moved from the
-noisy one. Departs: singular values come from the eigenvalues of Y'Y, in float32, which is seven times as fast as
-the singular value decomposition.
+noisy one. Departs: singular values come from the eigenvalues of Y'Y, in float32, which takes less than half the
+time of the singular value decomposition. Chosen here: the grid ends with the picture's last patch; a picture smaller
+than a patch is one. An image of 481 x 321 takes less than two minutes of one thread at sigma 50.
 """
 
 from typing import NamedTuple

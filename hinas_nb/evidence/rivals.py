@@ -123,7 +123,7 @@ def anchors(budget: Profile, sigma: float) -> dict[str, EvaluateConfig]:
 
     They move with the images and the protocol alone. Budgets of tiny images have none: WNNM takes minutes an image.
     """
-    if not timing_runs.shapes(budget.search("denoise").space.base_width).paper:
+    if _tiny(budget):
         return {}
     rule = protocol.get("denoise-standard", sigma=sigma)
     found = {TABLE[name].title: budget.evaluate(name, protocol=rule, every=FIFTH) for name in (MINUTES, "bm3d")}
@@ -132,14 +132,18 @@ def anchors(budget: Profile, sigma: float) -> dict[str, EvaluateConfig]:
             if one.model != "bm3d" or find_spec("bm3d") or store.folder(one).done}  # fmt: skip
 
 
+def _tiny(budget: Profile) -> bool:
+    return not timing_runs.shapes(budget.search("denoise").space.base_width).paper
+
+
 def compared(budget: Profile, task: Task, scale: int | None = None) -> dict[str, Comparator]:
     """Return what is timed and counted beside HiNAS, by title: rows of the tables, the anchors, the trained ones.
 
-    scale: leaves those out that are not published for it; None: all of the task.
+    scale: leaves those out that are not published for it; None: all of the task. WNNM is left out of tiny budgets.
     """
-    names = [name for name, entry in TABLE.items() if task in entry.tasks and scale in (None, *entry.scales)]
-    if task == "denoise" and not find_spec("bm3d"):
-        names.remove("bm3d")
+    absent = [*([] if find_spec("bm3d") else ["bm3d"]), *([MINUTES] if _tiny(budget) else [])]
+    known = {name: entry for name, entry in TABLE.items() if name not in absent}
+    names = [name for name, entry in known.items() if task in entry.tasks and scale in (None, *entry.scales)]
     narrowed = [parsed(label) for label in getattr(budget, task).pace if label not in (OURS, *names)]
     return {title(one): one for one in [*(Comparator(name=name) for name in names), *narrowed]}
 
