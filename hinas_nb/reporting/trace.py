@@ -1,0 +1,102 @@
+"""`hinas-nb why` traces a published number, or a Run's hash, to the Runs and tables that it comes from."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hinas_nb import files
+from hinas_nb.running import notes
+from hinas_nb.running.notes import Finished
+
+_NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
+_HASH = re.compile(r"[0-9a-f]{6,64}")
+
+
+def why(word: str, results: Path) -> list[str]:
+    """Return where a number stands, or what a Run is, what it rests on and what rests on it, a line each.
+
+    word: a number as it is printed, such as `25.43` or `161,929`, or six and more digits of a hash. A number is found
+    wherever a value rounds to it: in the summaries of finished Runs and in the tables below a results folder.
+    Raises ValueError where nothing is found.
+    """
+    runs = dict(_finished(results))
+    lines = []
+    if _HASH.fullmatch(word):
+        for folder in runs:
+            if folder.name.startswith(word):
+                lines += _told(folder, runs, results)
+    if _NUMBER.fullmatch(word):
+        for folder, run in runs.items():
+            hits = [f"{name} {value:g}" for name, value in run.summary.items() if _rounds_to(value, word)]
+            if hits:
+                lines += [f"{_named(folder, runs, results)}: {', '.join(hits)}", *_rests_on(folder, runs, results)]
+        tables = results.glob("*/tables/*.csv")
+        for path in sorted(tables, key=lambda one: ("by-image" in one.name, one)):  # what single images score is last
+            lines += [f"{path.relative_to(results)}: {hit}" for hit in _in_table(path, word)]
+    if not lines:
+        raise ValueError(f"word must be a number or a Run's hash that {results} holds, got {word!r}")
+    return lines
+
+
+def _finished(results: Path) -> Iterator[tuple[Path, Finished]]:
+    """Yield all finished Runs by folder; damaged ones are left out."""
+    for path in sorted(results.glob(f"*/runs/*/*/{notes.DONE}")):
+        try:
+            run = notes.finished(path.parent)
+        except (files.StoreError, files.FileContentError):
+            continue
+        if run:
+            yield path.parent, run
+
+
+def _told(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:
+    run = runs[folder]
+    numbers = ", ".join(f"{name} {value:g}" for name, value in run.summary.items() if isinstance(value, (int, float)))
+    made = f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.machine.get('processor', run.device)}"
+    above = [other for other, one in runs.items() if _settings(run) in _parts(one.config)]
+    uses = [f"  used by {_named(other, runs, results)}" for other in above]
+    said = [_named(folder, runs, results), f"  {numbers}", f"  {made}, commit {run.commit}"]
+    return [*said, *_rests_on(folder, runs, results), *uses]
+
+
+def _rests_on(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:
+    """Return the Runs whose settings stand inside those of this one, and the data, a line each."""
+    parts = _parts(runs[folder].config)
+    below = [other for other, one in runs.items() if _settings(one) in parts]
+    lines = [f"  from {_named(other, runs, results)}" for other in below]
+    return [*lines, f"  from data {', '.join(runs[folder].data)}"]
+
+
+def _named(folder: Path, runs: Mapping[Path, Finished], results: Path) -> str:
+    outdated = runs[folder].outdated
+    return f"{folder.relative_to(results)} ({runs[folder].what}{', ' + outdated if outdated else ''})"
+
+
+def _settings(run: Finished) -> dict[str, Any]:
+    return {name: value for name, value in run.config.items() if name != "kind"}
+
+
+def _parts(value: Any) -> list[dict]:
+    """Return every group of settings inside others, without the kinds of configs."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    dicts = [{name: one for name, one in each.items() if name != "kind"} for each in inner if isinstance(each, dict)]
+    return dicts + [part for each in inner for part in _parts(each)]
+
+
+def _in_table(path: Path, word: str) -> Iterator[str]:
+    """Yield every cell of a table that holds the number: its row's first cell, its column and what stands there."""
+    header, *rows = csv.reader(files.read_bytes(path).decode("utf-8").splitlines())
+    for row in rows:
+        for column, cell in zip(header, row):
+            if _rounds_to(cell, word) or word in re.findall(_NUMBER.pattern.replace("(", "(?:"), cell):
+                yield f"row {row[0]!r}, column {column!r}: {cell}"
+
+
+def _rounds_to(value: Any, word: str) -> bool:
+    places = len(word.partition(".")[2])
+    try:
+        return f"{float(value):+.{places}f}".lstrip("+") == f"{float(word.replace(',', '')):+.{places}f}".lstrip("+")
+    except (TypeError, ValueError):
+        return False
