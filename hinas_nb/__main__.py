@@ -9,9 +9,12 @@ import os
 import signal
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
-from hinas_nb import __version__, locations
+import shtab
+
+from hinas_nb import __version__, collection, locations
 from hinas_nb.batch import contract
 from hinas_nb.files import one_line, printable
 
@@ -57,7 +60,8 @@ def _leave(number: int, _) -> None:
 
 
 def _list(options) -> int:
-    paths = contract.find(["all"], locations.home() / "notebooks")
+    mine = locations.home() / "notebooks"
+    paths = contract.find(["all"], mine if mine.is_dir() else collection.origin() / "notebooks")
     for path in paths:
         notebook = contract.read(path)
         number, _, name = notebook.name.partition("_")
@@ -173,13 +177,72 @@ def _data_check(options) -> int:
 
 
 def _restore(options) -> int:
+    from hinas_nb import subprocesses
+    from hinas_nb.use import networks
+
+    subprocesses.keep_memory()
+    names = ("sigma", "scale", "weights", "run", "engine", "device", "force")
+    task = options.task or ("denoise" if options.scale is None else "sr")
+    request = networks.Request(task, **{name: getattr(options, name) for name in names})
+    if options.input.is_dir():
+        return _restore_folder(options, request)
     from hinas_nb.use import restore
 
-    names = ("weights", "run", "sigma", "scale", "engine", "device", "force")
-    given = {name: getattr(options, name) for name in names}
-    lines = restore.restore_file(options.input, options.output, options.task, locations.results(), **given)
+    with _bar() as show:
+        lines = restore.restore_file(options.input, options.output, request, options.compare, show)
     for line in lines:
         _say(line)
+    return 0
+
+
+def _restore_folder(options, request) -> int:
+    from hinas_nb.use import folders
+
+    tasks, others = folders.tasks(options.input, options.output, options.compare)
+    todo = [task for task in tasks if not task.is_done]
+    failed = []
+    with _bar() as show:
+        for outcome in folders.restore_folder(todo, request, options.workers, show):
+            if outcome.error:
+                failed.append(outcome.error)
+            else:
+                _say(f"{outcome.task.source.relative_to(options.input.resolve())}: {'; '.join(outcome.said)}")
+    counts = {"restored": len(todo) - len(failed), "done before": len(tasks) - len(todo), "failed": len(failed)}
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "restored")
+    _say(said + (f"; {_many(others, 'file')} of other kinds left alone" if others else ""))
+    for line in failed:
+        _warn(f"failed: {line}")
+    return 2 if failed else 0
+
+
+def _score(options) -> int:
+    from hinas_nb.use import scores
+
+    protocol = scores.protocol(options.protocol, options.scale)
+    pairs, unpaired = scores.pairs(options.restored, options.truth)
+    table, failed = scores.table(pairs, protocol)
+    _say(scores.described(protocol))
+    for line in scores.lines(table):
+        _say(line)
+    if options.csv is not None:
+        scores.write(options.csv, table, protocol)
+        _say(f"wrote {options.csv}")
+    for line in (*unpaired, *failed):
+        _warn(f"not scored: {line}")
+    return 2 if unpaired or failed else 0
+
+
+def _start(options) -> int:
+    for line in collection.lay_out(options.folder):
+        _say(line)
+    return 0
+
+
+def _publish(options) -> int:
+    from hinas_nb.reporting import cards
+
+    for path in cards.publish(options.run, locations.results(), options.to):
+        _say(f"wrote {path}")
     return 0
 
 
@@ -232,6 +295,16 @@ def _confirm(what: str) -> None:
 _INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
+@contextmanager
+def _bar():
+    """Show how much is done and how long the rest takes; in a log every half minute. Yields what to tell the share."""
+    from tqdm import tqdm
+
+    form, pause = "{percentage:3.0f} % |{bar:30}| {elapsed} spent, {remaining} left", 30
+    with tqdm(total=1, bar_format=form, leave=False, delay=2, mininterval=0.5 if sys.stderr.isatty() else pause) as bar:
+        yield lambda share: bar.update(share - bar.n)
+
+
 def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
@@ -250,6 +323,12 @@ def _complain(line: str) -> int:
     return 2
 
 
+_PROTOCOLS = ["denoise-standard", "denoise-released", "sr-standard", "sr-released"]
+_PICTURES = "PNG, JPEG, TIFF, WebP, BMP, GIF or PPM, grey or colour; of a folder all that is not yet done"
+_NETWORK = """. The network is the one that --weights or --run names; else the one shipped for the task and scale,
+whatever lies in the results folder; where none is shipped, the finished training of the largest budget there."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         """Say one line, without the usage that argparse prints before it."""
@@ -263,11 +342,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("hinas-nb", description="HiNAS as notebooks: search, train, restore, report.")
     parser.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
     parser.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
+    shtab.add_argument_to(parser, "--print-completion", help="a script that completes what is typed in this shell")
     parser.add_argument("--version", action="version", version=f"hinas-nb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
 
-    def add(name: str, function, text: str, under=commands) -> argparse.ArgumentParser:
-        command = under.add_parser(name, help=text, description=text, parents=[everywhere])
+    def add(name: str, function, text: str, more: str = "", under=commands) -> argparse.ArgumentParser:
+        command = under.add_parser(name, help=text, description=f"{text}{more}", parents=[everywhere])
         command.set_defaults(command=function)
         return command
 
@@ -307,24 +387,41 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="the data sets").add_subparsers(
         metavar="fetch|check", required=True, parser_class=_Parser
     )
-    add("fetch", _data_fetch, "download a data set", data).add_argument("name", metavar="NAME", help="see data check")
-    add("check", _data_check, "what is there, missing or corrupt", data).add_argument(
+    add("fetch", _data_fetch, "download a data set", under=data).add_argument(
+        "name", metavar="NAME", help="see data check"
+    )
+    add("check", _data_check, "what is there, missing or corrupt", under=data).add_argument(
         "names", nargs="*", help="data sets (else all)"
     )
 
-    command = add("restore", _restore, "apply a trained network to your own picture")
-    command.add_argument("input", type=Path, help="PNG, JPEG, TIFF, WebP, BMP, GIF or PPM; grey or colour")
-    command.add_argument("output", type=Path, help="another file, in an existing folder")
-    command.add_argument("--task", choices=["denoise", "sr"], required=True, help="remove noise, or enlarge")
-    command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
-    command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
+    command = add("restore", _restore, "restore your own picture, or all pictures of a folder", _NETWORK)
+    command.add_argument("input", type=Path, metavar="INPUT", help=_PICTURES)
+    command.add_argument("output", type=Path, metavar="OUTPUT", help="another file, or for a folder another folder")
+    command.add_argument("--task", choices=["denoise", "sr"], help="remove noise (default), or enlarge (with --scale)")
     command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
     command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
-    said = "compiled: torch.compile; onnx: ONNX Runtime"
-    command.add_argument("--engine", choices=["torch", "compiled", "onnx"], default="torch", help=said)
+    command.add_argument("--compare", type=Path, metavar="PATH", help="also write before and after side by side here")
+    command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="pictures of a folder at once")
+    command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
+    command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
+    said = "auto (default): ONNX Runtime for large pictures, where it is installed"
+    command.add_argument("--engine", choices=["auto", "torch", "onnx"], default="auto", help=said)
     command.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     far = "even where the noise lies far from what the network was trained for"
     command.add_argument("--force", action="store_true", help=far)
+
+    command = add("score", _score, "score restored pictures against the true ones")
+    command.add_argument("restored", type=Path, metavar="RESTORED", help="a picture, or a folder of them")
+    command.add_argument("truth", type=Path, metavar="TRUTH", help="likewise; in folders the names must be equal")
+    command.add_argument("--protocol", required=True, choices=_PROTOCOLS, help="what is compared, and how")
+    command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
+    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the table here")
+
+    add("start", _start, "lay out notebooks and params in a folder of your own").add_argument("folder", type=Path)
+
+    command = add("publish", _publish, "make the network of a Run the shipped one, with its model card")
+    command.add_argument("run", metavar="HASH", help="a training Run, by the start of its hash")
+    command.add_argument("--to", type=Path, metavar="FOLDER", help="another place than the package's")
 
     command = add("export", _export, "write a trained network as an ONNX file")
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")

@@ -22,11 +22,16 @@ def absolute(path: str | Path) -> Path:
 
 
 def home() -> Path:
-    """Return the folder of `notebooks/` and `params/`: HINAS_HOME, else the checkout, else the working folder."""
+    """Return the folder of `notebooks/` and `params/`.
+
+    HINAS_HOME, else the checkout, else the next one from the working folder upwards, else the working folder.
+    """
     named = os.environ.get("HINAS_HOME")
     if named:
         return absolute(named)
-    return PACKAGE.parent if (PACKAGE.parent / "notebooks").is_dir() else Path.cwd()
+    here = Path.cwd()
+    near = (PACKAGE.parent, here, *here.parents)
+    return next((folder for folder in near if all((folder / part).is_dir() for part in ("notebooks", "params"))), here)
 
 
 def results() -> Path:

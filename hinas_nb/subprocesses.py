@@ -5,6 +5,7 @@ that a kill of the batch left is swept away at the next start.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -21,6 +22,8 @@ from hinas_nb import locations
 #: the derived network takes half the time. Read by malloc at process start, so only children can be given it.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**33)}
 
+_MALLOPT = {-3: 2**30, -1: 2**31 - 1, -8: 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD; M_ARENA_MAX: also in threads
+
 LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
 PREFIX = "hinas-nb-"  # of our folders among the temporary ones
 
@@ -33,6 +36,14 @@ def workplace() -> Generator[Path]:
             shutil.rmtree(lock.parent, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name, _held(Path(name) / "held"):
         yield Path(name)
+
+
+def keep_memory() -> None:
+    """Give this process what `ALLOCATOR` gives to children, where the C library is glibc."""
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        for parameter, value in _MALLOPT.items():
+            library.mallopt(parameter, value)
 
 
 def isolate(folder: Path, threads: int) -> None:

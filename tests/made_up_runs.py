@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import torch
 
-from hinas_nb import locations
+from hinas_nb import files, locations
 from hinas_nb.evidence import effects
+from hinas_nb.method import network
+from hinas_nb.method.genotype import random_genotype
 from hinas_nb.running import notes
 from hinas_nb.running.store import Store
 
@@ -49,6 +52,20 @@ def noted(folder, **values):
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(notes.sealed(folder, content | values))
+
+
+def weights(path, task="denoise", sigma=50.0, scale=None, **how):
+    """A small untrained network as a training Run leaves it."""
+    generator = torch.Generator().manual_seed(3)
+    genotype = random_genotype(2, 2, generator, operations=("conv_3", "sep_3", "skip"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = network.DerivedNetwork(genotype, task, 4, scale=scale, **how)
+    with torch.no_grad():
+        net.output.weight *= 0.2
+    metadata = net.metadata() | ({"sigma": sigma} if task == "denoise" else {})
+    files.write_tensors(path, net.state_dict(), metadata)
+    return path
 
 
 def rewritten(folder, **values):

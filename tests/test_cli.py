@@ -51,7 +51,8 @@ def code(*arguments: str) -> int:
         ("data", "the following arguments are required: fetch|check"),
         ("data fetch Nope", "data set to fetch must be one of "),
         ("data check Nope", "data set must be one of photos, BSDS500, "),
-        ("restore in.png out.png", "the following arguments are required: --task"),
+        ("restore in.png", "the following arguments are required: OUTPUT"),
+        ("restore in.png out.png --workers 0", "argument --workers: must be a whole number of at least 1, got '0'"),
         ("restore in.png out.png --task blur", "argument --task: invalid choice: 'blur' (choose from "),
         ("restore in.png out.png --task sr --scale 5", "argument --scale: invalid choice: 5 (choose from "),
         (
@@ -62,12 +63,14 @@ def code(*arguments: str) -> int:
         ("restore in.png in.png --task denoise", "output must be another file than the input, got in.png"),
         ("restore in.png out.png --task sr", "task sr needs --scale (2, 3 or 4), --weights or --run"),
         (
-            "restore in.png out.png --task denoise",
-            "no finished training Run for denoising in {tmp}/results; make one: hinas-nb run 05 --profile smoke",
+            "restore in.png out.png --sigma 50",
+            "no network for denoising is shipped with this version, nor is there a finished training Run in "
+            "{tmp}/results; make one: hinas-nb run 05 --profile laptop",
         ),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, arguments, line):
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, line):
+    monkeypatch.setattr("hinas_nb.use.networks.SHIPPED", tmp_path)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in.png")
     assert code(*arguments.split()) == 2
     said = capsys.readouterr()

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from made_up_runs import noted
+from made_up_runs import noted, weights
 from PIL import Image
 
 from hinas_nb import __main__, comparators, data, files, provenance
@@ -19,25 +19,19 @@ from hinas_nb.experiment.runs import REVISIONS, canonical
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
 from hinas_nb.scoring import evaluate
-from hinas_nb.training import hardware
 from hinas_nb.use import networks, restore
 from hinas_nb.use.networks import RestoreError, TrainedRun
 
 RANDOM = np.random.default_rng(0)
 
 
-def weights(path, task="denoise", sigma=50.0, scale=None):
-    """A small untrained network as a training Run leaves it."""
-    generator = torch.Generator().manual_seed(3)
-    genotype = random_genotype(2, 2, generator, operations=("conv_3", "sep_3", "skip"))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = network.DerivedNetwork(genotype, task, 4, scale=scale)
-    with torch.no_grad():
-        net.output.weight *= 0.2
-    metadata = net.metadata() | ({"sigma": sigma} if task == "denoise" else {})
-    files.write_tensors(path, net.state_dict(), metadata)
-    return path
+def restored(source, target, task, results, weights=None, **asked):
+    return restore.restore_file(source, target, networks.Request(task, weights=weights, results=results, **asked))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_shipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(networks, "SHIPPED", tmp_path / "shipped")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +58,7 @@ def test_denoising_treats_each_channel_as_a_grey_picture(tmp_path, denoiser, cha
     original = picture(channels, bits)
     source, target = tmp_path / "in.tif", tmp_path / "out.tif"
     pictures.write(source, original)
-    said = restore.restore_file(source, target, "denoise", tmp_path, weights=denoiser, sigma=50)
+    said = restored(source, target, "denoise", tmp_path, weights=denoiser, sigma=50)
     found = pictures.read(target).pixels
     assert found.dtype == original.pixels.dtype and found.shape == original.pixels.shape
 
@@ -87,7 +81,7 @@ def test_denoising_treats_each_channel_as_a_grey_picture(tmp_path, denoiser, cha
 def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channels):
     original = picture(channels, 8, 9, 15)
     pictures.write(tmp_path / "in.png", original)
-    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "sr", tmp_path, weights=upscaler)
+    said = restored(tmp_path / "in.png", tmp_path / "out.png", "sr", tmp_path, weights=upscaler)
     found = pictures.read(tmp_path / "out.png").pixels
     assert found.shape == (18, 30, channels) and said[-1].endswith("(30x18, 8 bits)")
     if channels == 4:
@@ -101,51 +95,38 @@ def test_super_resolution_enlarges_picture_and_alpha(tmp_path, upscaler, channel
 
 def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoiser, monkeypatch):
     pictures.write(tmp_path / "in.png", picture(1, 16, 90, 70))
-    restore.restore_file(tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50)
-    monkeypatch.setattr(evaluate, "PIXEL_BUDGET", 50**2)
-    restore.restore_file(tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+    restored(tmp_path / "in.png", tmp_path / "whole.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+    monkeypatch.setattr(restore, "TILE", 24)
+    restored(tmp_path / "in.png", tmp_path / "tiled.png", "denoise", tmp_path, weights=denoiser, sigma=50)
     whole, tiled = (pictures.read(tmp_path / f"{name}.png").pixels.astype(int) for name in ("whole", "tiled"))
     assert np.abs(whole - tiled).max() <= 1
 
 
-def test_the_compiled_engine_compiles_for_every_size_and_restores_alike(tmp_path, denoiser, monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch, "compile", lambda net, dynamic: asked.append(dynamic) or net)
-    monkeypatch.setattr(hardware, "has_compiler", lambda: True)
-    pictures.write(tmp_path / "in.png", picture(1, 8))
-    for engine in ("torch", "compiled"):
-        target = tmp_path / f"{engine}.png"
-        restore.restore_file(
-            tmp_path / "in.png", target, "denoise", tmp_path, weights=denoiser, sigma=50, engine=engine
-        )
-    assert asked == [True] and (tmp_path / "torch.png").read_bytes() == (tmp_path / "compiled.png").read_bytes()
-
-
 def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoiser):
-    clean = np.full((96, 96, 1), 0.5)
-    noisy = clean + RANDOM.normal(0, 20 / 255, clean.shape)
+    clean = torch.full((1, 1, 96, 96), 0.5)
+    noisy = data.add_noise(clean, 20, data.stream(0, "noise"))
     assert restore.estimated_sigma(noisy) == pytest.approx(20, abs=1)
     assert restore.estimated_sigma(clean) == pytest.approx(0)
-    assert restore.estimated_sigma(np.zeros((8, 8, 3))) == 0
-    pictures.write(tmp_path / "in.png", Picture(np.rint(noisy * 255).astype(np.uint8)))
+    assert restore.estimated_sigma(torch.zeros(1, 3, 8, 8)) == 0
+    pictures.write(tmp_path / "in.png", Picture((noisy[0, 0] * 255).round().byte().numpy()))
     files_and_task = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser)
     with pytest.raises(RestoreError) as error:
-        restore.restore_file(*files_and_task)
+        restored(*files_and_task)
     assert re.fullmatch(
         r"noise must be near sigma 50, for which the network was trained, got sigma (19|20)\.\d: it would smooth "
         r"detail away; --sigma corrects the estimate, --force restores all the same",
         str(error.value),
     )
     assert not (tmp_path / "out.png").exists()
-    said = restore.restore_file(*files_and_task, force=True)
+    said = restored(*files_and_task, force=True)
     assert re.fullmatch(r"noise: sigma (19|20)\.\d grey levels, estimated", said[0])
     assert re.fullmatch(
         r"warning: trained at sigma 50, the picture has (19|20)\.\d: the network may smooth detail away",
         said[1],
     )
     with pytest.raises(RestoreError, match=r"got sigma 70\.0: it would leave noise; "):
-        restore.restore_file(*files_and_task, sigma=70)
-    said = restore.restore_file(*files_and_task, sigma=70, force=True)
+        restored(*files_and_task, sigma=70)
+    said = restored(*files_and_task, sigma=70, force=True)
     assert said[0] == "warning: trained at sigma 50, the picture has 70.0: the network may leave noise"
 
 
@@ -164,7 +145,7 @@ def test_a_network_of_the_smoke_budget_is_called_one(tmp_path, denoiser, upscale
         files.write_tensors(tmp_path / "w.safetensors", tensors, meta | {"steps": steps})
         sigma = 50.0 if task == "denoise" else None
         arguments = (tmp_path / "in.png", tmp_path / "out.png", task, tmp_path, tmp_path / "w.safetensors")
-        warned = [line for line in restore.restore_file(*arguments, sigma=sigma) if line.startswith("warning: ")]
+        warned = [line for line in restored(*arguments, sigma=sigma) if line.startswith("warning: ")]
         gives = {
             "denoise": "gives far less than one of a larger budget",
             "sr": "can give less than bicubic up-sampling",
@@ -176,7 +157,7 @@ def test_a_network_of_the_smoke_budget_is_called_one(tmp_path, denoiser, upscale
 def test_what_is_left_out_of_a_file_is_said(tmp_path, denoiser):
     others = [Image.fromarray(picture(3, 8).pixels)]
     others[0].save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=others)
-    said = restore.restore_file(tmp_path / "in.jpg", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+    said = restored(tmp_path / "in.jpg", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert said[0] == "left out: further pictures (MPF)"
 
 
@@ -196,7 +177,7 @@ def test_missing_memory_is_one_line(tmp_path, denoiser, monkeypatch, capsys, err
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(evaluate, "restore", fail)
+    monkeypatch.setattr(evaluate, "run", fail)
     pictures.write(tmp_path / "in.png", picture(3, 8))
     command = ["restore", str(tmp_path / "in.png"), str(tmp_path / "out.png"), "--task", "denoise", "--sigma", "50"]
     assert __main__.main([*command, "--weights", str(denoiser)]) == 2
@@ -209,31 +190,17 @@ def test_other_failures_are_not_called_missing_memory(tmp_path, denoiser, monkey
     def fail(*arguments, **options):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(evaluate, "restore", fail)
+    monkeypatch.setattr(evaluate, "run", fail)
     pictures.write(tmp_path / "in.png", picture(1, 8))
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+        restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
 
 
 def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, upscaler, monkeypatch):
-    monkeypatch.setattr(restore, "restore_image", lambda *arguments: pytest.fail("the work was begun"))
+    monkeypatch.setattr(evaluate, "run", lambda *arguments: pytest.fail("the work was begun"))
     pictures.write(tmp_path / "in.png", picture(3, 8, 2, 8192))
     with pytest.raises(PictureError, match=r"must be .tif for 16384x4: .webp holds sides of 16383"):
-        restore.restore_file(tmp_path / "in.png", tmp_path / "out.webp", "sr", tmp_path, upscaler)
-
-
-def test_an_image_in_memory_is_restored_alone(denoiser, upscaler):
-    """Of any size, several at once, of one channel or three; its values as the network gives them, on its device."""
-    for path, task, sigma, scale in ((denoiser, "denoise", 50, None), (upscaler, "sr", None, 2)):
-        net = networks.load(path, task, scale, "torch", "cpu")
-        for channels in (1, 3):
-            images = torch.rand(2, channels, 5, 9, generator=torch.Generator().manual_seed(channels))
-            found = restore.restore_image(net, images, sigma)
-            assert found.shape == (2, channels, 5 * net.scale, 9 * net.scale) and found.dtype == torch.float32
-            alone = torch.cat([restore.restore_image(net, image[None], sigma) for image in images])
-            assert torch.allclose(found, alone, rtol=0, atol=1e-5)
-            if channels == 1:
-                assert torch.allclose(found.mean(), net(images.expand(-1, net.channels, -1, -1)).mean(), atol=1e-5)
+        restored(tmp_path / "in.png", tmp_path / "out.webp", "sr", tmp_path, upscaler)
 
 
 # --- the network
@@ -261,19 +228,12 @@ def test_the_best_fitting_run_is_chosen(tmp_path):
     assert chosen("denoise", 200, None) == "d"  # all far: the largest budget, with a warning
     assert chosen("sr", None, 4) == "f"
     assert networks.named(known, "e").path.name == "e"
-    for task, scale, line in (
-        (
-            "sr",
-            2,
-            f"no finished training Run for sr at scale 2 in {tmp_path}; make one: hinas-nb run 05 -p task=sr ",
-        ),
-        (
-            "denoise",
-            3,
-            f"no finished training Run for denoising in {tmp_path}; make one: hinas-nb run 05 --profile smoke",
-        ),
+    for task, scale, what, chosen in (
+        ("sr", 2, "sr at scale 2", " -p task=sr -p scale=2"),
+        ("denoise", 3, "denoising", ""),
     ):
-        with pytest.raises(RestoreError, match=re.escape(line)):
+        line = f"no network for {what} is shipped with this version, nor is there a finished training Run in {tmp_path}"
+        with pytest.raises(RestoreError, match=re.escape(f"{line}; make one: hinas-nb run 05{chosen} --profile lap")):
             networks.best(known, task, 50, scale, tmp_path)
     with pytest.raises(RestoreError) as error:
         networks.named(known, "z")
@@ -291,7 +251,7 @@ def test_runs_are_found_in_the_results(tmp_path):
         "0000000000000032 (denoise, sigma 50, smoke budget)",
     ]
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
+    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
     assert said[0] == "network: Run 000000000000001e (denoise, sigma 30, laptop budget)"
 
 
@@ -323,7 +283,7 @@ def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other)
     ("arguments", "line"),
     [
         ({"task": "deblur"}, "task must be one of denoise sr, got 'deblur'"),
-        ({"engine": "tvm"}, "engine must be one of torch compiled onnx, got 'tvm'"),
+        ({"engine": "tvm"}, "engine must be one of auto torch onnx, got 'tvm'"),
         (
             {"engine": "onnx", "device": "cuda"},
             "device must be auto or cpu for engine onnx, got 'cuda'",
@@ -333,13 +293,13 @@ def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other)
             "weights must be a safetensors file unless --engine is onnx, got {folder}/x.onnx",
         ),
         ({"run": "a"}, "a network must be named by --weights or --run, got both"),
-        ({"sigma": -1.0}, "sigma must be in [0, 255] and belongs to task denoise, got -1 for denoise"),
+        ({"sigma": -1.0}, "sigma must be in [0, 255] and belongs to task denoise, got -1.0 for denoise"),
         (
             {"sigma": float("nan")},
             "sigma must be in [0, 255] and belongs to task denoise, got nan for denoise",
         ),
         ({"scale": 2}, "scale must be 2, 3 or 4 and belongs to task sr, got 2 for denoise"),
-        ({"task": "sr", "sigma": 3.0}, "sigma must be in [0, 255] and belongs to task denoise, got 3 for sr"),
+        ({"task": "sr", "sigma": 3.0}, "sigma must be in [0, 255] and belongs to task denoise, got 3.0 for sr"),
         ({"task": "sr", "weights": None}, "task sr needs --scale (2, 3 or 4), --weights or --run"),
         ({"task": "sr"}, "{weights} must be of a network for sr, got one for denoise"),
         ({"target": "in.png"}, "output must be another file than the input, got {folder}/in.png"),
@@ -366,7 +326,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, denoiser, arguments,
     for name in ("source", "target", "weights"):
         given[name] = tmp_path / given[name] if given[name] else None
     with pytest.raises((ValueError, OSError)) as error, warnings.catch_warnings():
-        restore.restore_file(results=tmp_path, **given)
+        restored(results=tmp_path, **given)
     assert str(error.value).startswith(line.format(folder=tmp_path, weights=denoiser))
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["in.png"]
@@ -381,7 +341,7 @@ def test_a_failed_write_keeps_what_was_there(tmp_path, denoiser, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write .*out.png: No space left on device"):
-        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
+        restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=50)
     assert (tmp_path / "out.png").read_bytes() == b"precious"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.png"]
 
@@ -391,8 +351,8 @@ def test_a_tiny_picture_is_restored_without_a_warning(tmp_path, denoiser, size):
     pictures.write(tmp_path / "in.png", picture(3, 8, *size))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert restore.estimated_sigma(pictures.read(tmp_path / "in.png").split()[0]) >= 0
-        restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, weights=denoiser, sigma=50)
+        for sigma in (50, None):
+            restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser, sigma=sigma, force=True)
     assert pictures.read(tmp_path / "out.png").pixels.shape == (*size, 3)
 
 
@@ -403,7 +363,7 @@ def test_damaged_weights_write_no_picture(tmp_path, denoiser):
     files.write_tensors(tmp_path / "nan.safetensors", tensors, meta)
     arguments = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path)
     with pytest.raises(RestoreError, match="must return finite values, got NaN or infinity: its weights are damaged"):
-        restore.restore_file(*arguments, weights=tmp_path / "nan.safetensors", sigma=50)
+        restored(*arguments, weights=tmp_path / "nan.safetensors", sigma=50)
     assert not (tmp_path / "out.png").exists()
 
 
@@ -425,7 +385,7 @@ def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wron
     (note,) = notes
     assert note.startswith(f"left out: {damaged}") and "delete" in note and "\n" not in note
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restore.restore_file(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
+    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
     assert note in said and any(line.startswith("network: Run ab ") for line in said)
 
 
@@ -437,7 +397,7 @@ def test_weights_of_a_run_that_are_not_as_it_left_them_are_refused_by_name_too(t
     pictures.write(tmp_path / "in.png", picture(1, 8))
     line = "weights.safetensors must be as the Run left it"
     with pytest.raises(files.FileContentError, match=line):
-        restore.restore_file(
+        restored(
             tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, folder / "weights.safetensors", sigma=50
         )
     assert __main__.main(["export", str(folder / "weights.safetensors"), str(tmp_path / "x.onnx")]) == 2
@@ -571,16 +531,12 @@ def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
     found = {}
     for sigma in (10.0, 40.0):
         target = tmp_path / f"{sigma}.png"
-        said = restore.restore_file(
-            tmp_path / "in.png", target, "denoise", tmp_path, tmp_path / "w.safetensors", sigma=sigma
-        )
+        said = restored(tmp_path / "in.png", target, "denoise", tmp_path, tmp_path / "w.safetensors", sigma=sigma)
         assert not any("warning" in line for line in said)
         found[sigma] = target.read_bytes()
     assert Image.open(target).size == (31, 25) and found[10.0] != found[40.0]
     with pytest.raises(RestoreError, match="noise must be near sigma 5 to 50, for which the network was trained, got"):
-        restore.restore_file(
-            tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, tmp_path / "w.safetensors", sigma=90.0
-        )
+        restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, tmp_path / "w.safetensors", sigma=90.0)
 
 
 def test_the_network_whose_range_holds_the_noise_is_chosen(tmp_path):

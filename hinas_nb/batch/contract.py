@@ -98,7 +98,8 @@ def find(names: list[str], folder: Path) -> list[Path]:
     for name in names:
         if name == "all":
             if not available:
-                raise NotebookError(f"no notebooks in {folder}; name the collection's folder in HINAS_HOME")
+                rule = "name the collection's folder in HINAS_HOME or lay one out by hinas-nb start FOLDER"
+                raise NotebookError(f"no notebooks in {folder}; {rule}")
             found |= dict.fromkeys(available)
         elif name.endswith(".ipynb") and Path(name).is_file():
             found[Path(name).resolve()] = None

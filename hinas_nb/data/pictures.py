@@ -1,4 +1,4 @@
-"""Picture files, read and written with their bit depth, transparency and colour profile.
+"""Picture files, read and written with their bit depth, transparency, colour profile and EXIF.
 
 One rule: what a file holds is kept, or the file is refused with the reason. All pictures pass here, those of data
 sets (`images`) and the user's own (`use.restore`).
@@ -31,25 +31,29 @@ class Kind(NamedTuple):
     bits: int
     alpha: bool = False
     profile: bool = True
+    exif: bool = True
     side: int = 2**31 - 1
 
 
 KINDS = {
     ".png": Kind(16, alpha=True, side=1_000_000),  # libpng's own limit
-    ".tif": Kind(16, alpha=True),
-    ".tiff": Kind(16, alpha=True),
+    ".tif": Kind(16, alpha=True, exif=False),
+    ".tiff": Kind(16, alpha=True, exif=False),
     ".webp": Kind(8, alpha=True, side=16383),
     ".jpg": Kind(8, side=65500),
     ".jpeg": Kind(8, side=65500),
-    ".bmp": Kind(8, profile=False),
+    ".bmp": Kind(8, profile=False, exif=False),
 }
+READABLE = (*KINDS, ".gif", ".ppm", ".pgm")  # how files are called that `read` can be tried on
 #: What Pillow reads, besides JPEG; of others (SGI, JPEG 2000, AVIF) it keeps 8 bits and does not tell of more.
 _FORMATS = ("PNG", "WEBP", "BMP", "GIF", "PPM")
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _ICC_PROFILE, _ORIENTATION, _PHOTOMETRIC_TAG = 34675, 274, 262  # tags of TIFF and EXIF
+_EXIF, _EXIF_IFD, _EXIF_SIDES = b"Exif\0\0", 0x8769, (0xA002, 0xA003)  # how EXIF begins in a JPEG; tags in it
 _MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
 _CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
+_LONGEST_EXIF = 65_000  # bytes that a JPEG surely holds
 MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of any file: where Pillow stops by itself
 for _library in ("tifffile", "imagecodecs"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)  # they log what we say in one line of our own
@@ -64,11 +68,13 @@ class Picture:
     """Holds what a picture file does.
 
     pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then straight alpha if any.
-    profile: its ICC colour profile. left_out: what else its file held, a few words each.
+    profile: its ICC colour profile. exif: as in a PNG file, of a picture that stands upright; its size is left out.
+    left_out: what else its file held, a few words each.
     """
 
     pixels: np.ndarray
     profile: bytes | None = None
+    exif: bytes | None = None
     left_out: tuple[str, ...] = ()
 
     @property
@@ -78,17 +84,6 @@ class Picture:
     @property
     def has_alpha(self) -> bool:
         return self.pixels.shape[2] in (2, 4)
-
-    def split(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return colour (or grey) and alpha, both (height, width, channels) float64 in [0, 1]."""
-        values = self.pixels / np.iinfo(self.pixels.dtype).max
-        return (values[..., :-1], values[..., -1:]) if self.has_alpha else (values, None)
-
-    def like(self, colour: np.ndarray, alpha: np.ndarray | None) -> "Picture":
-        """Return a picture of this depth and profile from values in [0, 1]; what lies outside is clipped."""
-        values = colour if alpha is None else np.concatenate([colour, alpha], axis=2)
-        top = np.iinfo(self.pixels.dtype).max
-        return replace(self, pixels=np.rint(np.clip(values, 0, 1) * top).astype(self.pixels.dtype))
 
 
 def read(path: Path) -> Picture:
@@ -151,6 +146,8 @@ def _encoded(kind: str, picture: Picture) -> bytes:
         buffer.write(content[:_PNG_HEAD])
         if picture.profile:
             putchunk(buffer, b"iCCP", b"profile\0\0", zlib.compress(picture.profile))
+        if picture.exif:
+            putchunk(buffer, b"eXIf", picture.exif)
         buffer.write(content[_PNG_HEAD:])
     elif kind in (".tif", ".tiff"):
         tifffile.imwrite(
@@ -161,11 +158,12 @@ def _encoded(kind: str, picture: Picture) -> bytes:
     else:
         webp = {"lossless": True, "exact": True}  # exact: colours where alpha is 0 too
         options = {"quality": 95, "icc_profile": picture.profile} | (webp if kind == ".webp" else {})
+        options |= {"exif": _EXIF + picture.exif} if picture.exif and KINDS[kind].exif else {}
         Image.fromarray(pixels).save(buffer, Image.registered_extensions()[kind], **options)
     return buffer.getvalue()
 
 
-_PNG_HEAD = 33  # bytes of signature and IHDR; a colour profile, which png_encode does not write, comes next
+_PNG_HEAD = 33  # bytes of signature and IHDR; colour profile and EXIF, which png_encode does not write, come next
 _CLASSIC_TIFF = 2**32 - 2**25  # bytes that surely fit, whatever the compression makes of them
 
 
@@ -197,8 +195,9 @@ def _read_tiff(content: bytes) -> Picture:
             pixels = _straight(pixels)
         orientation = tags[_ORIENTATION].value if _ORIENTATION in tags else 1
         left_out = ["a thumbnail"] if len(found) > 1 else []
+        left_out += ["EXIF"] if _EXIF_IFD in tags else []
         profile = _profile(tags[_ICC_PROFILE].value, left_out) if _ICC_PROFILE in tags else None
-        return Picture(_upright(pixels, orientation), profile, tuple(left_out))
+        return Picture(_upright(pixels, orientation), profile, left_out=tuple(left_out))
 
 
 def _tiff_pages(file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
@@ -289,12 +288,24 @@ def _read_pillow(content: bytes) -> Picture:
         else:
             pixels = _pixels(image)
         try:
-            orientation = image.getexif().get(_ORIENTATION, 1)
+            orientation, exif = _exif(image.getexif(), left_out)
         except Exception:  # as for damaged files
-            orientation = 1
+            orientation, exif = 1, None
             left_out.append("damaged EXIF")
         profile = _profile(image.info["icc_profile"], left_out) if "icc_profile" in image.info else None
-        return Picture(_upright(pixels, orientation), profile, tuple(left_out))
+        return Picture(_upright(pixels, orientation), profile, exif, tuple(left_out))
+
+
+def _exif(found: Image.Exif, left_out: list[str]) -> tuple[int, bytes | None]:
+    """Return the orientation that EXIF tells, and the EXIF of the upright picture of any size, without a thumbnail."""
+    orientation = found.pop(_ORIENTATION, 1)
+    for tag in _EXIF_SIDES if _EXIF_IFD in found else ():
+        found.get_ifd(_EXIF_IFD).pop(tag, None)
+    kept = found.tobytes().removeprefix(_EXIF) if found else None
+    if kept and len(kept) > _LONGEST_EXIF:
+        left_out.append(f"EXIF of {len(kept):,} bytes")
+        kept = None
+    return orientation, kept
 
 
 def _pixels(image: Image.Image) -> np.ndarray:

@@ -4,13 +4,15 @@
 `evaluate` does what the protocol says around it: degrade, tile, average, score.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from hinas_nb.data import ImageSet, bicubic, with_noise_map
@@ -40,6 +42,16 @@ class Score:
     width: int
     seconds: float
     restored: Float[Tensor, "1 channel height width"] = field(repr=False, compare=False)  # CPU, clipped to 0-1
+
+
+class Tile(NamedTuple):
+    """Holds a restored part of an image: its place in the output, whose size is given, and the share done with it."""
+
+    rows: slice
+    columns: slice
+    values: Float[Tensor, "batch out_channel rows columns"]
+    size: tuple[int, int]
+    done: float
 
 
 def evaluate(restore: Restore, images: ImageSet, protocol: Protocol) -> Iterator[Score]:
@@ -76,47 +88,65 @@ def infer(network, image: Float[Tensor, "batch channel height width"], sigma: fl
     network: a `DerivedNetwork`, a comparator's `Restorer` or an `export.Session`.
     sigma: grey levels (0-255), for a network with a noise map. Raises EvaluateError.
     """
+    return restore(lambda piece: run(network, piece, sigma), image, network.halo)
+
+
+def run(network, image: Float[Tensor, "batch channel height width"], sigma: float | None = None) -> Tensor:
+    """Return what a network makes of a whole image, or of a piece with its halo, as `infer` does."""
     if network.noise_map and sigma is None:
         raise EvaluateError("sigma must be told to a network with a noise map, got None")
     degraded = with_noise_map(image, sigma) if network.noise_map else image
     weight = next(network.parameters(), image) if isinstance(network, nn.Module) else image
-    return restore(network, degraded.to(weight), network.halo).to(image.device)
+    return network(degraded.to(weight)).to(image.device)
 
 
-@torch.no_grad()
 def restore(
     network: Restore,
     degraded: Float[Tensor, "batch channel height width"],
     halo: int | None,
     tile: int | None = None,
 ) -> Float[Tensor, "batch out_channel out_height out_width"]:
-    """Return `network(degraded)`, computed in tiles where the image is large.
+    """Return `network(degraded)`, computed in tiles where the image is large; see `tiles`."""
+    pieces = tiles(network, degraded, halo, tile)
+    first = next(pieces)
+    if first.done == 1:
+        return first.values
+    whole = first.values.new_empty((*first.values.shape[:2], *first.size))
+    for piece in itertools.chain([first], pieces):
+        whole[..., piece.rows, piece.columns] = piece.values
+    return whole
+
+
+@torch.no_grad()
+def tiles(
+    network: Restore, degraded: Shaped[Tensor, "batch channel height width"], halo: int | None, tile: int | None = None
+) -> Iterator[Tile]:
+    """Yield `network(degraded)` in tiles, in reading order; of a small image as one.
 
     halo: the network's receptive-field radius in input pixels, its up-sampled skip included; None, where
         it is unbounded or unknown, always takes the whole image. The network pads at the image's own edges
         and only there, as it would on the whole image.
     tile: side of a tile without halo, in input pixels; None: as large as `PIXEL_BUDGET` allows.
+    Raises EvaluateError.
     """
     height, width = degraded.shape[-2:]
     if tile is not None and (tile < 1 or halo is None):
         raise EvaluateError(f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}")
     if halo is None or (tile is None and height * width <= PIXEL_BUDGET):
-        return network(degraded)
+        output = network(degraded)
+        yield Tile(slice(None), slice(None), output, (output.shape[-2], output.shape[-1]), 1.0)
+        return
     tile = tile or max(math.isqrt(PIXEL_BUDGET) - 2 * halo - GRID, halo, 1)
-    whole = None
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            y, x = (max(start - halo, 0) // GRID * GRID for start in (top, left))
-            piece = degraded[..., y : top + tile + halo, x : left + tile + halo]
-            output = network(piece)
-            scale = _scale(piece, output)
-            if whole is None:
-                whole = output.new_empty((*output.shape[:2], height * scale, width * scale))
-            target = whole[..., top * scale : (top + tile) * scale, left * scale : (left + tile) * scale]
-            rows, columns = target.shape[-2:]
-            y, x = (top - y) * scale, (left - x) * scale
-            target.copy_(output[..., y : y + rows, x : x + columns])
-    return whole
+    for top, left in itertools.product(range(0, height, tile), range(0, width, tile)):
+        bottom, right = min(top + tile, height), min(left + tile, width)
+        y, x = (max(start - halo, 0) // GRID * GRID for start in (top, left))
+        piece = degraded[..., y : bottom + halo, x : right + halo]
+        output = network(piece)
+        scale = _scale(piece, output)
+        rows, columns = (slice(start * scale, end * scale) for start, end in ((top, bottom), (left, right)))
+        inside = output[..., (top - y) * scale : (bottom - y) * scale, (left - x) * scale : (right - x) * scale]
+        done = (top * width + (bottom - top) * right) / (height * width)
+        yield Tile(rows, columns, inside, (height * scale, width * scale), done)
 
 
 def _restored(restore: Restore, degraded: Tensor, clean: Tensor, name: str, protocol: Protocol) -> tuple[Tensor, float]:

@@ -21,6 +21,7 @@ from hinas_nb.method.network import CHANNELS, DerivedNetwork, check_trained
 
 LICENCE = "Apache-2.0"  # of the network; the images it was trained on have their own
 MARK = "hinas_nb"  # the metadata entry that tells our files, with the version that wrote it
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TEXTS = {MARK, "task", "licence"}  # entries kept as they are; the others are JSON
 
 
@@ -109,6 +110,11 @@ def _model(network: DerivedNetwork) -> bytes:
     for key, value in (network.metadata() | about | learned).items():
         model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))
     return model.SerializeToString()
+
+
+def is_installed() -> bool:
+    """Tell whether networks can be exported and run here."""
+    return all(find_spec(name) for name in PACKAGES)
 
 
 def _require(*packages: str) -> None:

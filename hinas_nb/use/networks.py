@@ -1,24 +1,128 @@
-"""The choice of the network that restores a picture: the one that is named, or the best of all finished trainings."""
+"""The choice of the network that restores a picture.
 
+It is the one that is named by its weights file or its Run, else the one that is shipped for the task and scale, and
+where none is, the best of the user's own finished trainings. A shipped network lies in `weights/` as
+`denoise.safetensors` or `sr_x2.safetensors` (x3, x4), beside its model card; `reporting.cards` writes both.
+"""
+
+import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from hinas_nb import comparators, files, provenance
+from hinas_nb import __version__, comparators, files, locations, provenance
 from hinas_nb.method import network
 from hinas_nb.running import notes
 from hinas_nb.speed import export
-from hinas_nb.training import hardware
 
+TASKS = ("denoise", "sr")
+ENGINES = ("auto", "torch", "onnx")
 WEIGHTS = "weights.safetensors"
+SHIPPED = Path(__file__).with_name("weights")
+_LOADING = threading.Lock()
+LARGE = 2**25  # pixels times channels from which on ONNX Runtime, 1.1 to 1.6 times faster, is worth 15 s of export
 #: Budgets from the best to the least trained; others stand before smoke.
 _PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
 
 
 class RestoreError(ValueError):
     """Tells of nothing to restore with, or not for this picture; the text is one line."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Says what is to be done to pictures, and by which network; what does not fit together is refused.
+
+    weights: a weights file, or for engine onnx one of `export.to_onnx`; run: the start of a training Run's hash;
+    neither: see above. results: where Runs are looked for, None: the collection's.
+    sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
+    engine: "onnx" is ONNX Runtime, on the CPU; "auto" takes it for large pictures, where it is installed.
+    force: restore even where the noise lies far from what the network was trained for.
+    Raises RestoreError.
+    """
+
+    task: str = "denoise"
+    sigma: float | None = None
+    scale: int | None = None
+    weights: Path | None = None
+    run: str | None = None
+    results: Path | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    force: bool = False
+
+    def __post_init__(self):
+        _require(self.task in TASKS, f"task must be one of {' '.join(TASKS)}", repr(self.task))
+        _require(self.engine in ENGINES, f"engine must be one of {' '.join(ENGINES)}", repr(self.engine))
+        on_cpu = self.engine != "onnx" or self.device in ("auto", "cpu")
+        _require(on_cpu, "device must be auto or cpu for engine onnx", repr(self.device))
+        readable = self.engine == "onnx" or self.weights is None or self.weights.suffix != ".onnx"
+        _require(readable, "weights must be a safetensors file unless --engine is onnx", self.weights)
+        named = self.weights is None or self.run is None
+        _require(named, "a network must be named by --weights or --run", "both")
+        fits = self.sigma is None or (self.task == "denoise" and 0 <= self.sigma <= 255)
+        _require(fits, "sigma must be in [0, 255] and belongs to task denoise", f"{self.sigma} for {self.task}")
+        fits = self.scale is None or (self.task == "sr" and self.scale in (2, 3, 4))
+        _require(fits, "scale must be 2, 3 or 4 and belongs to task sr", f"{self.scale} for {self.task}")
+
+    def network(self, sigma: float | None, size: int, tell: Callable[[str], None], threads: int):
+        """Return the network for a picture of that noise and size (pixels times channels), as an engine runs it.
+
+        tell: told which it is. threads: of ONNX Runtime. Raises RestoreError, ExportError, ValueError for a file that
+        is damaged or of another network, StoreError.
+        """
+        weights = self._chosen(sigma, tell)
+        notes.check_beside(weights)
+        if not weights.is_file():
+            raise RestoreError(f"weights must be a safetensors file, got {weights}")
+        engine = self.engine
+        if engine == "auto":
+            fast = size >= LARGE and export.is_installed() and provenance.resolve_device(self.device) == "cpu"
+            engine = "onnx" if fast and "comparator" not in files.read_meta(weights) else "torch"
+        with _LOADING:  # once for all threads
+            found = _loaded(weights, weights.stat().st_mtime_ns, engine, self.device, threads)
+        if found.task != self.task:
+            raise RestoreError(f"{weights} must be of a network for {self.task}, got one for {found.task}")
+        if self.scale is not None and found.scale != self.scale:
+            what = f"a network for scale {self.scale}, got one for scale {found.scale}"
+            raise RestoreError(f"{weights} must be of {what}")
+        return found
+
+    def _chosen(self, sigma: float | None, tell: Callable[[str], None]) -> Path:
+        if self.weights is not None:
+            return self.weights
+        if self.task == "sr" and self.scale is None and self.run is None:
+            raise RestoreError("task sr needs --scale (2, 3 or 4), --weights or --run")
+        if self.run is None and shipped(self.task, self.scale).is_file():
+            tell(f"network: {shipped(self.task, self.scale).stem}, shipped with hinas_nb {__version__}")
+            return shipped(self.task, self.scale)
+        results = self.results or locations.results()
+        known = trained_runs(results, tell)
+        chosen = best(known, self.task, sigma, self.scale, results) if self.run is None else named(known, self.run)
+        tell(f"network: Run {chosen}")
+        return chosen.path / WEIGHTS
+
+
+def pretrained(task: str = "denoise", scale: int | None = None) -> torch.nn.Module:
+    """Return a shipped network, ready for inference: in evaluation mode, without gradients.
+
+    task: "denoise", or "sr" with a scale of 2, 3 or 4. It takes images (batch, channel, height, width) in [0, 1], grey
+    for denoising, and where `network.noise_map` is true a second channel, `hinas_nb.data.with_noise_map(image, sigma)`.
+    Raises RestoreError where none is shipped.
+    """
+    request = Request(task, scale=scale)
+    _require(task == "denoise" or scale is not None, "scale must be 2, 3 or 4 for task sr", scale)
+    if not shipped(request.task, scale).is_file():
+        raise RestoreError(f"{shipped(task, scale).stem} is not shipped with hinas_nb {__version__}")
+    return network.load(shipped(task, scale)).folded().requires_grad_(False)
+
+
+def shipped(task: str, scale: int | None = None) -> Path:
+    """Return where the network for a task is shipped: `denoise.safetensors`, `sr_x4.safetensors`."""
+    return SHIPPED / f"{task if scale is None else f'{task}_x{scale}'}.safetensors"
 
 
 @dataclass(frozen=True)
@@ -40,8 +144,13 @@ class TrainedRun:
     other: str = ""
     outdated: str = ""
 
+    @property
+    def noise(self) -> str:
+        """Return what noise it was trained for, `sigma 50` or `sigma 5 to 50`; nothing for super-resolution."""
+        return "" if self.sigmas is None else _shown(self.sigmas)
+
     def __str__(self):
-        what = f"scale {self.scale}" if self.sigmas is None else _shown(self.sigmas)
+        what = self.noise or f"scale {self.scale}"
         other = f"{self.other}, " if self.other else ""
         old = f", {self.outdated}" if self.outdated else ""
         return f"{self.path.name} ({other}{self.task}, {what}, {self.profile} budget{old})"
@@ -85,7 +194,8 @@ def best(
         what = f"sr at scale {scale}" if task == "sr" else "denoising"
         chosen = f" -p task=sr -p scale={scale}" if task == "sr" else ""
         raise RestoreError(
-            f"no finished training Run for {what} in {results}; make one: hinas-nb run 05{chosen} --profile smoke"
+            f"no network for {what} is shipped with this version, nor is there a finished training Run in {results}; "
+            f"make one: hinas-nb run 05{chosen} --profile laptop"
         )
 
     def merit(one: TrainedRun) -> tuple:
@@ -96,25 +206,12 @@ def best(
     return min(fits, key=merit)
 
 
-def load(weights: Path, task: str, scale: int | None, engine: str, device: str):
-    """Return the network of a weights file, folded for inference, as an engine runs it; see `restore.restore_file`.
-
-    Raises RestoreError, ExportError and ValueError for a file that is damaged or of another network, StoreError.
-    """
-    notes.check_beside(weights)
-    if not weights.is_file():
-        raise RestoreError(f"weights must be a safetensors file, got {weights}")
+@functools.lru_cache(maxsize=4)
+def _loaded(weights: Path, changed: int, engine: str, device: str, threads: int):
+    """Return the network of a weights file, folded for inference, as an engine runs it; kept for the next picture."""
     if engine == "onnx":
-        exported = weights.suffix == ".onnx"
-        found = export.session(weights if exported else network.load(weights), torch.get_num_threads())
-    else:
-        found = comparators.load(weights, provenance.resolve_device(device)).folded()
-        found = hardware.compiled(found, dynamic=True) if engine == "compiled" else found
-    if found.task != task:
-        raise RestoreError(f"{weights} must be of a network for {task}, got one for {found.task}")
-    if scale is not None and found.scale != scale:
-        raise RestoreError(f"{weights} must be of a network for scale {scale}, got one for scale {found.scale}")
-    return found
+        return export.session(weights if weights.suffix == ".onnx" else network.load(weights), threads)
+    return comparators.load(weights, provenance.resolve_device(device)).folded()
 
 
 def doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
@@ -184,3 +281,8 @@ def _in_place_of_the_found(origin: dict) -> str:
     return {"Epoch": "another epoch's genotype", "R1": "a perturbed genotype", "R2": "a perturbed genotype"}.get(
         kind, ""
     )
+
+
+def _require(holds: bool, rule: str, got: object) -> None:
+    if not holds:
+        raise RestoreError(f"{rule}, got {got}")

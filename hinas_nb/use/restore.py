@@ -1,13 +1,16 @@
-"""A trained network applied to the user's own picture (`hinas-nb restore`), or to an image in memory.
+"""A trained network applied to one's own pictures: in memory (`hinas_nb.restore`), or a file (`hinas-nb restore`).
 
 Denoising networks are grey: each colour channel is restored as a grey picture. Super-resolution networks take
 colour: a grey picture goes in as three equal channels, and the mean of the three results comes out. Alpha is
-kept (resized bicubically where the picture grows), and so are bit depth and size.
+kept (resized bicubically where the picture grows), and so are bit depth and size. Only one tile is ever held as
+floats: a picture costs the memory of its pixels, before and after, and that of a tile's way through the network.
 """
 
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,115 +22,187 @@ from torch import Tensor
 from hinas_nb import data
 from hinas_nb.data import pictures
 from hinas_nb.scoring import evaluate
-from hinas_nb.use import networks
-from hinas_nb.use.networks import RestoreError
+from hinas_nb.use import forms, networks
+from hinas_nb.use.forms import Planes
+from hinas_nb.use.networks import Request, RestoreError
 
-TASKS = ("denoise", "sr")
-ENGINES = ("torch", "compiled", "onnx")
+TILE = 512  # pixels a side, without halo
+CLEAN = 2.0  # grey levels: noise that nobody sees, where a network could only take fine detail for it
 SMOKE_STEPS = 300  # at most, of a training of the smoke budget
 
 
-def restore_image(
-    network, image: Float[Tensor, "batch channel height width"], sigma: float | None = None
-) -> Float[Tensor, "batch channel height_out width_out"]:
-    """Return a grey or colour image of any size restored, `network.scale` times larger; not clipped.
+def _ignore(said) -> None: ...
 
-    network: one of `networks.load` or `comparators.load`. image: in [0, 1]; large ones are restored in tiles.
-    sigma: grey levels (0-255), which a network with a noise map is told.
-    Raises RestoreError where the network returns what is no number.
+
+def restore(
+    image,
+    task: str = "denoise",
+    sigma: float | None = None,
+    scale: int | None = None,
+    network=None,
+    force: bool = False,
+    tell: Callable[[str], None] = _ignore,
+    progress: Callable[[float], None] = _ignore,
+):
+    """Return a picture restored, of the same kind, depth and layout; for task "sr" `scale` (2, 3, 4) times larger.
+
+    >>> import hinas_nb, numpy as np
+    >>> from skimage import data
+    >>> clean = data.camera()[:96, :128]
+    >>> noisy = np.clip(clean + np.random.default_rng(0).normal(0, 25, clean.shape), 0, 255).astype(np.uint8)
+    >>> restored = hinas_nb.restore(noisy)  # how noisy it is, is estimated
+    >>> restored.shape, restored.dtype
+    ((96, 128), dtype('uint8'))
+    >>> hinas_nb.restore(data.astronaut()[:50, :60], "sr", scale=4).shape
+    (200, 240, 3)
+
+    image: a NumPy array (height, width) or (height, width, channel), a torch tensor (..., height, width) or a Pillow
+        image; grey or colour, with or without alpha, of 8 or 16 bits or floats in [0, 1].
+    sigma: noise in grey levels (0-255), None: estimated; a picture where it is below 2 is returned as it is.
+    network: another one than is shipped: from `pretrained`, `hinas_nb.network.load` or `speed.export.session`.
+    force: restore even where the noise lies far from what the network was trained for.
+    tell: called with what there is to say, a line each. progress: called with the share that is done, up to 1.
+    Raises RestoreError, a ValueError of one line.
     """
+    request = Request(task, sigma, scale, force=force)
+    planes, pack = forms.unpacked(image)
+    pieces = planes.split(1)  # each has its own noise
+    restored = []
+    for index, piece in enumerate(pieces):
+        share = lambda done, index=index: progress((index + done) / len(pieces))  # noqa: E731
+        restored.append(_restored(piece, request, network, tell, share))
+    return pack(torch.cat(restored))
+
+
+def restore_file(
+    source: Path,
+    target: Path,
+    request: Request,
+    compare: Path | None = None,
+    progress: Callable[[float], None] = _ignore,
+    threads: int | None = None,
+) -> list[str]:
+    """Restore one picture and return what there is to say about it, a line each.
+
+    compare: where the pair, before (for "sr" enlarged bicubically) and after, is written side by side.
+    threads: of ONNX Runtime, None: as many as torch has.
+    Raises RestoreError, PictureError, ExportError, FileContentError, OSError.
+    """
+    targets = [path for path in (target, compare) if path is not None]
+    _check_places(source, targets)
+    said = []
+    with _memory_of(source):
+        picture = pictures.read(source)
+        for path in targets:
+            pictures.check_target(path, picture, request.scale or 1)
+        said += [f"left out: {what}" for what in picture.left_out]
+        if picture.exif and not pictures.KINDS[target.suffix.lower()].exif:
+            said.append(f"left out: EXIF, which {target.suffix} files get none of")
+        planes, pack = forms.unpacked(picture.pixels)
+
+        def ready(network) -> None:
+            for path in targets:
+                pictures.check_target(path, picture, network.scale)
+
+        planes = _restored(planes, request, None, said.append, progress, threads, ready)
+        result = replace(picture, pixels=pack(planes))
+        pictures.write(target, result)
+        if compare is not None:
+            pictures.write(compare, _side_by_side(picture, result))
+    height, width = result.pixels.shape[:2]
+    return [*said, f"wrote {target} ({width}x{height}, {result.bits} bits)"]
+
+
+def estimated_sigma(planes: Planes) -> float:
+    """Estimate sigma in grey levels (0-255) of a picture, the mean over its planes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a picture without any detail has no estimate, nor has a tiny one
+        found = [estimate_sigma(forms.values(plane).cpu().numpy()) for plane in planes.flatten(0, 1)]
+    return float(np.nan_to_num(np.mean(found))) * 255
+
+
+def _restored(
+    planes: Planes,
+    request: Request,
+    network,
+    tell: Callable,
+    progress: Callable,
+    threads: int | None = None,
+    ready: Callable = _ignore,
+) -> Planes:
+    """Return one picture restored; network: None where the request says which; ready: told it before the work."""
+    colour, alpha = (planes[:, :-1], planes[:, -1:]) if planes.shape[1] in (2, 4) else (planes, None)
+    sigma = request.sigma
+    if request.task == "denoise" and sigma is None:
+        sigma = estimated_sigma(colour)
+        tell(f"noise: sigma {sigma:.1f} grey levels, estimated")
+        if sigma < CLEAN:
+            tell(f"returned as it is: noise below sigma {CLEAN:g} is not seen; --sigma restores all the same")
+            progress(1)
+            return planes.clone()
+    network = network or request.network(sigma, colour.numel(), tell, threads or torch.get_num_threads())
+    if network.task != request.task:
+        raise RestoreError(f"network must be one for {request.task}, got one for {network.task}")
+    ready(network)
+    trained = getattr(network, "trained", {})
+    for line in (*_budget(trained, request.task), *networks.doubts(trained, sigma, request.force)):
+        tell(line)
+    for line in _treatment(request.task, colour.shape[1], alpha is not None):
+        tell(line)
+    colour = _in_tiles(network, colour, sigma, progress)
+    if alpha is not None and request.task == "sr":
+        alpha = forms.stored(data.bicubic(forms.values(alpha).double(), network.scale), alpha.dtype)
+    return colour if alpha is None else torch.cat([colour, alpha], dim=1)
+
+
+def _in_tiles(network, planes: Planes, sigma: float | None, progress: Callable[[float], None]) -> Planes:
+    """Return planes of any depth restored, each tile brought back to their depth at once."""
+
+    def run(piece: Planes) -> Planes:
+        return forms.stored(_run(network, forms.values(piece), sigma), piece.dtype)
+
+    whole = None
+    tile = None if network.halo is None else max(TILE, network.halo)
+    for part in evaluate.tiles(run, planes, network.halo, tile):
+        whole = planes.new_empty((*planes.shape[:2], *part.size)) if whole is None else whole
+        whole[..., part.rows, part.columns] = part.values
+        progress(part.done)
+    return whole
+
+
+def _run(
+    network, image: Float[Tensor, "1 channel height width"], sigma: float | None
+) -> Float[Tensor, "1 channel height_out width_out"]:
     if network.task == "denoise":
-        planes = [evaluate.infer(network, plane, sigma) for plane in image.split(1, dim=1)]
-        restored = torch.cat(planes, dim=1)
+        restored = torch.cat([evaluate.run(network, plane, sigma) for plane in image.split(1, dim=1)], dim=1)
     else:
-        restored = evaluate.infer(network, image.expand(-1, 3, -1, -1))
+        restored = evaluate.run(network, image.expand(-1, 3, -1, -1))
         restored = restored.mean(dim=1, keepdim=True) if image.shape[1] == 1 else restored
     if not restored.isfinite().all():
         raise RestoreError("the network must return finite values, got NaN or infinity: its weights are damaged")
     return restored
 
 
-def restore_file(
-    source: Path,
-    target: Path,
-    task: str,
-    results: Path,
-    weights: Path | None = None,
-    run: str | None = None,
-    sigma: float | None = None,
-    scale: int | None = None,
-    engine: str = "torch",
-    device: str = "auto",
-    force: bool = False,
-) -> list[str]:
-    """Restore one picture and return what there is to say about it, a line each.
-
-    results: where Runs are looked for unless `weights` names a file; run: the start of a Run's hash.
-    engine: "compiled" is torch.compile, worth its seconds for large pictures; "onnx" runs on the CPU and takes
-    what `export.to_onnx` wrote as weights too.
-    sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
-    force: restore even where the noise lies far from what the network was trained for.
-    Raises RestoreError, PictureError, ExportError, FileContentError, OSError.
-    """
-    _check(source, target, task, weights, run, sigma, scale, engine, device)
-    with _memory_of(source):
-        picture = pictures.read(source)
-        pictures.check_target(target, picture, scale or 1)
-        colour, alpha = picture.split()
-        said = [f"left out: {what}" for what in picture.left_out]
-        if task == "denoise" and sigma is None:
-            sigma = estimated_sigma(colour)
-            said.append(f"noise: sigma {sigma:.1f} grey levels, estimated")
-        if weights is None:
-            known = networks.trained_runs(results, said.append)
-            asked = run is not None
-            chosen = networks.named(known, run) if asked else networks.best(known, task, sigma, scale, results)
-            weights = chosen.path / networks.WEIGHTS
-            said.append(f"network: Run {chosen}")
-        network = networks.load(weights, task, scale, engine, device)
-        pictures.check_target(target, picture, network.scale)
-        said += _budget(network.trained, task)
-        said += networks.doubts(network.trained, sigma, force)
-        said += _treatment(task, colour.shape[2], alpha is not None)
-        restored = _array(restore_image(network, _tensor(colour).float(), sigma))
-        if alpha is not None and task == "sr":
-            alpha = _array(data.bicubic(_tensor(alpha), network.scale))
-        result = picture.like(restored, alpha)
-        pictures.write(target, result)
-    height, width = result.pixels.shape[:2]
-    return [*said, f"wrote {target} ({width}x{height}, {result.bits} bits)"]
+def _side_by_side(before: pictures.Picture, after: pictures.Picture) -> pictures.Picture:
+    """Return the pair as one picture, with a gap of one percent of its width."""
+    scale = after.pixels.shape[0] // before.pixels.shape[0]
+    planes, pack = forms.unpacked(before.pixels)
+    if scale > 1:
+        planes = forms.stored(data.bicubic(forms.values(planes).double(), scale), planes.dtype)
+    height, width, channels = after.pixels.shape
+    gap = np.full((height, max(1, width // 50), channels), forms.WHITE[planes.dtype], after.pixels.dtype)
+    return replace(after, pixels=np.concatenate([pack(planes), gap, after.pixels], axis=1))
 
 
-def estimated_sigma(colour: np.ndarray) -> float:
-    """Estimate sigma in grey levels (0-255) of (height, width, channel) in [0, 1], the mean over its channels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a picture without any detail has no estimate, nor has a tiny one
-        sigma = estimate_sigma(colour, channel_axis=2, average_sigmas=True)
-    return float(np.nan_to_num(sigma)) * 255
-
-
-def _check(source, target, task, weights, run, sigma, scale, engine, device) -> None:
-    """Refuse, before the work, what does not fit together. Raises RestoreError."""
-    if task not in TASKS:
-        raise RestoreError(f"task must be one of {' '.join(TASKS)}, got {task!r}")
-    if engine not in ENGINES:
-        raise RestoreError(f"engine must be one of {' '.join(ENGINES)}, got {engine!r}")
-    if engine == "onnx" and device not in ("auto", "cpu"):
-        raise RestoreError(f"device must be auto or cpu for engine onnx, got {device!r}")
-    if engine != "onnx" and weights is not None and weights.suffix == ".onnx":
-        raise RestoreError(f"weights must be a safetensors file unless --engine is onnx, got {weights}")
-    if weights is not None and run is not None:
-        raise RestoreError("a network must be named by --weights or --run, got both")
-    if sigma is not None and (task != "denoise" or not 0 <= sigma <= 255):
-        raise RestoreError(f"sigma must be in [0, 255] and belongs to task denoise, got {sigma:g} for {task}")
-    if scale is not None and (task != "sr" or scale not in (2, 3, 4)):
-        raise RestoreError(f"scale must be 2, 3 or 4 and belongs to task sr, got {scale} for {task}")
-    if task == "sr" and scale is None and weights is None and run is None:
-        raise RestoreError("task sr needs --scale (2, 3 or 4), --weights or --run")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise RestoreError(f"output must be another file than the input, got {target}")
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        raise RestoreError(f"output must be a file in an existing folder, got {target}")
+def _check_places(source: Path, targets: list[Path]) -> None:
+    """Refuse, before the work, what cannot be written or would overwrite the input. Raises RestoreError."""
+    for target in targets:
+        if target.exists() and source.exists() and target.samefile(source):
+            raise RestoreError(f"output must be another file than the input, got {target}")
+        if target.is_dir() or not target.absolute().parent.is_dir():
+            raise RestoreError(f"output must be a file in an existing folder, got {target}")
+    if len({path.absolute() for path in targets}) < len(targets):
+        raise RestoreError(f"the pair must be written into another file than the output, got {targets[0]} for both")
 
 
 def _budget(trained: dict, task: str) -> list[str]:
@@ -164,11 +239,3 @@ def _memory_of(source: Path):
             raise
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise RestoreError(f"{source} must fit in memory with what restoring it needs, got: {reason}") from None
-
-
-def _tensor(values: np.ndarray) -> Float[Tensor, "1 channel height width"]:
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1)[None]))
-
-
-def _array(image: Float[Tensor, "1 channel height width"]) -> np.ndarray:
-    return image[0].double().numpy().transpose(1, 2, 0)

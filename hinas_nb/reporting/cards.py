@@ -1,0 +1,160 @@
+"""A network is made ready to be shipped: its weights file, and a model card whose numbers come from stored Runs.
+
+`hinas-nb publish HASH` writes both into `use/weights`; `use.networks` says how they are called.
+"""
+
+import itertools
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas
+
+from hinas_nb import comparators, files
+from hinas_nb.data.catalog import CATALOG
+from hinas_nb.evidence import stats
+from hinas_nb.running import notes
+from hinas_nb.scoring.protocol import Protocol
+from hinas_nb.scoring.units import METRICS
+from hinas_nb.speed import cost, export
+from hinas_nb.use import networks
+
+SIDE = 64  # pixels of the image whose multiply-adds are counted
+WORST = 3  # images named where the network gains least
+
+
+class CardError(ValueError):
+    """Tells of Runs that no card can be made of; the text is one line."""
+
+
+def publish(run: str, results: Path, folder: Path | None = None) -> list[Path]:
+    """Write weights and card of the training Run whose hash begins so, and return where they lie.
+
+    folder: None: that of the package. Raises CardError, RestoreError, StoreError, FileContentError.
+    """
+    chosen = networks.named(networks.trained_runs(results), run)
+    target = (folder or networks.SHIPPED) / networks.shipped(chosen.task, chosen.scale).name
+    text = card(chosen, target.stem)
+    files.write_atomic(target, (chosen.path / networks.WEIGHTS).read_bytes())
+    files.write_atomic(target.with_suffix(".md"), text.encode())
+    return [target, target.with_suffix(".md")]
+
+
+def card(chosen: networks.TrainedRun, name: str) -> str:
+    """Return the model card of a finished training, in Markdown. Raises CardError where no Run has scored it."""
+    trained = notes.finished(chosen.path)
+    scores = _scores(chosen.path.parents[1], trained.config)
+    if not scores:
+        raise CardError(f"a card needs evaluate Runs of the network beside it, got none of Run {chosen.path.name}")
+    net = comparators.load(chosen.path / networks.WEIGHTS)
+    gains = pandas.concat([_gains(own, others) for own, others in scores], ignore_index=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hinas_nb.reporting", "."), undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("card.j2").render(
+        name=name,
+        run=trained,
+        chosen=chosen,
+        settings=trained.config,
+        licence=export.LICENCE,
+        data_licence=_licence(trained.config),
+        parameters=sum(weight.numel() for weight in net.parameters()),
+        multiply_adds=cost.multiply_adds(net, net.channels, SIDE, SIDE) / SIDE**2,
+        halo=net.halo,
+        rows=[row for own, others in scores for row in _rows(own, others)],
+        speeds=[_speed(own) for own, _ in scores],
+        worst=gains.nsmallest(WORST, "gain").to_dict("records"),
+        lost=[
+            row for own, others in scores for row in _rows(own, others) if row["gain"] is not None and row["mean"] < 0
+        ],
+    )
+
+
+class _Scored:
+    """Holds the scores of one evaluate Run, a row per image."""
+
+    def __init__(self, folder: Path, note: notes.Finished):
+        self.note, self.config = note, note.config
+        self.protocol = Protocol(**{key: value for key, value in note.config["protocol"].items() if key != "kind"})
+        self.table = pandas.read_csv(StringIO((folder / "scores.csv").read_text()), dtype={"image": str}).set_index(
+            "image"
+        )
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """Return what must be equal for scores to be compared."""
+        return {key: value for key, value in self.config.items() if key not in ("kind", "model", "save_images")}
+
+    @property
+    def words(self) -> dict[str, str]:
+        protocol = self.protocol
+        noise = f"sigma {protocol.sigma:g}" if protocol.task == "denoise" else f"x{protocol.scale}"
+        return {"set": f"{self.config['data']} {self.config['split']}", "input": noise, "protocol": protocol.name}
+
+
+def _scores(root: Path, training: dict[str, Any]) -> list[tuple[_Scored, dict[str, _Scored]]]:
+    """Return each evaluation of the network with those of the filters and of the input on the same images."""
+    found = [_Scored(folder, note) for folder, note in notes.all_finished(root, "evaluate")]
+    own = [one for one in found if _same(one.config["model"], training)]
+    named = [one for one in found if isinstance(one.config["model"], str)]
+    pairs = [(one, {other.config["model"]: other for other in named if other.test == one.test}) for one in own]
+    return sorted(pairs, key=lambda pair: tuple(map(str, pair[0].words.values())))
+
+
+def _same(model: object, training: dict[str, Any]) -> bool:
+    return isinstance(model, dict) and {key: value for key, value in model.items() if key != "kind"} == training
+
+
+def _rows(own: _Scored, others: dict[str, _Scored]) -> list[dict[str, Any]]:
+    """Return a row of the table of scores for the network and one for each other, with the gain over it."""
+    rows = [_row("this network", own) | {"gain": None, "mean": 0.0}]
+    for name, other in others.items():
+        differences = (own.table["psnr"] - other.table["psnr"]).replace([np.inf, -np.inf], np.nan).dropna()
+        low, high = stats.over_images(differences)
+        mean = float(differences.mean())
+        title = comparators.TABLE[name].title if name in comparators.TABLE else _untouched(own)
+        rows.append(_row(title, other) | {"gain": METRICS["psnr"].text(mean, low, high), "mean": mean})
+    return rows
+
+
+def _row(who: str, scored: _Scored) -> dict[str, Any]:
+    means = {name: METRICS[name].number(scored.table[name].mean()) for name in ("psnr", "ssim")}
+    return scored.words | {"who": who, "images": len(scored.table)} | means
+
+
+def _untouched(own: _Scored) -> str:
+    return "the noisy image" if own.protocol.task == "denoise" else "bicubic"
+
+
+def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:
+    """Return the gain over the input for every image, in dB, with words for where."""
+    if "input" not in others:
+        return pandas.DataFrame(columns=["image", "gain", *own.words])
+    gain = own.table["psnr"] - others["input"].table["psnr"]
+    return gain.rename("gain").reset_index().assign(**own.words)
+
+
+def _speed(own: _Scored) -> dict[str, Any]:
+    """Return seconds per megapixel of the restored image, the median over images, and where it was measured."""
+    megapixels = own.table["height"] * own.table["width"] / 1e6
+    seconds = float((own.table["seconds"] / megapixels).median())
+    where = own.note.machine.get("processor", "") if own.note.device == "cpu" else own.note.device
+    return own.words | {"seconds": seconds, "threads": own.note.threads, "where": where}
+
+
+def _licence(settings: dict[str, Any]) -> str:
+    """Return the licences of all data that a training and what it rests on have learned from."""
+    names = dict.fromkeys(_named_data(settings))
+    return "; ".join(f"{name}: {CATALOG[name].licence if name in CATALOG else 'of its owner'}" for name in names)
+
+
+def _named_data(settings: object) -> list[str]:
+    """Return the names under `data`, of a config and of all within it, in their order."""
+    if isinstance(settings, list):
+        return list(itertools.chain(*map(_named_data, settings)))
+    if not isinstance(settings, dict):
+        return []
+    own = [settings["data"]] if isinstance(settings.get("data"), str) else []
+    return own + list(itertools.chain(*map(_named_data, settings.values())))

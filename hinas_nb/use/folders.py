@@ -1,0 +1,117 @@
+"""Folders of pictures are restored: the tree is kept, what is done is skipped, what fails is named and stops nothing.
+
+Pictures are read and restored in threads, which share the network; libraries compute without Python's lock.
+"""
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from hinas_nb import files
+from hinas_nb.data import pictures
+from hinas_nb.use import restore
+from hinas_nb.use.networks import Request, RestoreError
+
+
+@dataclass(frozen=True)
+class Task:
+    """Names one picture of a folder, where it is restored to, and where the pair goes, if anywhere."""
+
+    source: Path
+    target: Path
+    compare: Path | None
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether all that is to be written is there, and not older than the picture."""
+        read = self.source.stat().st_mtime
+        return all(path.exists() and path.stat().st_mtime >= read for path in (self.target, self.compare) if path)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Tells what became of a picture: what there is to say, a line each; error: why it could not be restored."""
+
+    task: Task
+    said: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+def tasks(source: Path, target: Path, compare: Path | None = None) -> tuple[list[Task], int]:
+    """Return the pictures below a folder, in order of their names, and how many other files there are.
+
+    What lies in `target` or `compare` is left alone; so is what is hidden. Raises RestoreError.
+    """
+    places = [place.resolve() for place in (target, compare) if place is not None]
+    root = source.resolve()
+    for place in places:
+        if root.is_relative_to(place):
+            raise RestoreError(f"output must be another folder than the input and none around it, got {place}")
+        if place.exists() and not place.is_dir():
+            raise RestoreError(f"output must be a folder for a folder of pictures, got {place}")
+    if len(set(places)) < len(places):
+        raise RestoreError(f"pairs must go into another folder than the output, got {places[0]} for both")
+    found, others = [], 0
+    for folder, below, names in os.walk(root):
+        visible = [Path(folder, name) for name in below if name[0] != "."]
+        below[:] = sorted(path.name for path in visible if path not in places)
+        for path in (Path(folder, name) for name in sorted(names) if name[0] != "."):
+            if path.suffix.lower() in pictures.READABLE:
+                found.append(_task(path, path.relative_to(root), target, compare))
+            else:
+                others += 1
+    return found, others
+
+
+def restore_folder(
+    todo: list[Task], request: Request, workers: int, progress: Callable[[float], None]
+) -> Iterator[Outcome]:
+    """Restore pictures, `workers` at once, and yield what became of each as soon as it is known.
+
+    progress: called with the share of all pictures that is done, up to 1. An interrupt ends all after their tile.
+    """
+    stop, shares = threading.Event(), dict.fromkeys(todo, 0.0)
+
+    def restored(task: Task) -> Outcome:
+        def share(done: float) -> None:
+            if stop.is_set():
+                raise CancelledError
+            shares[task] = done
+            progress(sum(shares.values()) / len(todo))
+
+        try:
+            for path in filter(None, (task.target, task.compare)):
+                files.make_folder(path.parent)
+            said = restore.restore_file(task.source, task.target, request, task.compare, share, threads)
+            outcome = Outcome(task, said)
+        except Exception as error:  # of one picture: the others go on
+            outcome = Outcome(task, error=files.error_line(error))
+        share(1)
+        return outcome
+
+    threads = max(1, torch.get_num_threads() // workers)
+    with (
+        warnings.catch_warnings(action="ignore"),
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as pool,
+    ):
+        pending = {pool.submit(restored, task) for task in todo}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (one.result() for one in done)
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _task(path: Path, inside: Path, target: Path, compare: Path | None) -> Task:
+    """Keep a picture's place and name; a kind of file that can only be read (GIF) becomes a PNG beside its name."""
+    kept = path.suffix.lower() in pictures.KINDS
+    name = inside if kept else inside.with_name(f"{inside.name}.png")
+    return Task(path, target / name, compare / name if compare is not None else None)

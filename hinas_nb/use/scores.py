@@ -1,0 +1,105 @@
+"""Anybody's restored pictures are scored against the true ones under a protocol (`hinas-nb score`).
+
+Pictures are taken as 8-bit images; for denoising colour ones are made grey, for super-resolution the true one is cut
+to a multiple of the scale, both as the protocol says.
+"""
+
+from pathlib import Path
+
+import pandas
+
+from hinas_nb import data, files
+from hinas_nb.data import pictures
+from hinas_nb.scoring import metrics
+from hinas_nb.scoring import protocol as protocols
+from hinas_nb.scoring.protocol import Protocol
+from hinas_nb.scoring.units import METRICS
+
+
+class ScoreError(ValueError):
+    """Tells of pictures that cannot be paired; the text is one line."""
+
+
+def protocol(name: str, scale: int | None) -> Protocol:
+    """Return a protocol by its name. Raises ScoreError, ConfigError."""
+    if name.startswith("sr") != (scale is not None):
+        raise ScoreError(f"scale must be 2, 3 or 4 for sr and none for denoise, got {scale} for {name}")
+    return protocols.get(name, scale=scale)
+
+
+def described(protocol: Protocol) -> str:
+    """Return one line with the values of a protocol that decide what is scored."""
+    values = {
+        "scale": protocol.scale,
+        "grey": (protocol.grey or "matlab") if protocol.task == "denoise" else None,
+        "colour": protocol.colour if protocol.task == "sr" else None,
+        "border": protocol.scored_border,
+        "round_output": protocol.round_output,
+        "ssim": protocol.ssim,
+    }
+    return f"{protocol.name}: " + " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
+
+
+def pairs(restored: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
+    """Return (restored, true) files by name, and a line for each picture without its pair.
+
+    In folders the names must be equal, that of the folder within included, but for their ending. Raises ScoreError.
+    """
+    if not restored.is_dir() and not truth.is_dir():
+        return {restored.stem: (restored, truth)}, []
+    ours, theirs = _named(restored), _named(truth)
+    common = [name for name in ours if name in theirs]
+    if not common:
+        raise ScoreError(f"restored and true pictures must have equal names, got none in {restored} and {truth}")
+    lonely = [f"{ours[name]} has no picture of its name in {truth}" for name in ours if name not in theirs]
+    lonely += [f"{theirs[name]} has no picture of its name in {restored}" for name in theirs if name not in ours]
+    return {name: (ours[name], theirs[name]) for name in common}, lonely
+
+
+def table(found: dict[str, tuple[Path, Path]], protocol: Protocol) -> tuple[pandas.DataFrame, list[str]]:
+    """Return a row per pair with image, psnr (dB) and ssim, and a line for each that could not be scored."""
+    rows, failed = [], []
+    for name, (restored, truth) in found.items():
+        try:
+            rows.append((name, *_score(restored, truth, protocol)))
+        except (ValueError, OSError) as error:
+            failed.append(f"{name}: {error}")
+    return pandas.DataFrame(rows, columns=["image", "psnr", "ssim"]), failed
+
+
+def lines(table: pandas.DataFrame) -> list[str]:
+    """Return the table for a terminal, the mean over images last."""
+    psnr, ssim = METRICS["psnr"], METRICS["ssim"]
+    rows = [("image", psnr.header, ssim.header)]
+    means = ("mean", table["psnr"].mean(), table["ssim"].mean())
+    for name, decibels, similarity in [*table.itertuples(index=False), means]:
+        rows.append((files.printable(name), psnr.number(decibels), ssim.number(similarity)))
+    wide = max(len(name) for name, *_ in rows)
+    return [f"{name:{wide}}  {decibels:>9}  {similarity:>6}" for name, decibels, similarity in rows]
+
+
+def write(path: Path, table: pandas.DataFrame, protocol: Protocol) -> None:
+    """Write the table with its protocol as CSV. Raises StoreError."""
+    text = table.assign(protocol=described(protocol)).to_csv(index=False, lineterminator="\n")
+    files.write_atomic(path, text.encode())
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ScoreError(f"restored and true must be two pictures or two folders, got the picture {folder}")
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in pictures.READABLE and path.is_file()]
+    named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+    if len(named) < len(paths):
+        twice = next(path for path in paths if path not in named.values())
+        raise ScoreError(f"pictures must have different names without their ending, got two like {twice}")
+    return named
+
+
+def _score(restored: Path, truth: Path, protocol: Protocol) -> tuple[float, float]:
+    estimate, true = (data.to_image(data.read_image(path)) for path in (restored, truth))
+    _, clean = protocol.pair(true, truth.stem)
+    if protocol.task == "denoise":
+        _, estimate = protocol.pair(estimate, restored.stem)
+    else:
+        estimate = data.modcrop(estimate, protocol.scale)[None].float() / 255
+    return metrics.psnr(estimate, clean, protocol).item(), metrics.ssim(estimate, clean, protocol).item()
