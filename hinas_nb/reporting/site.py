@@ -65,15 +65,15 @@ def _notebooks() -> list[Path]:
 
 
 def _wiped(results: Path) -> dict[str, str]:
-    """Restore a photograph by the best network there is, in grey; return the wipe and what is to be said of it."""
-    run = networks.best(networks.trained_runs(results), "denoise", SIGMA, None, results)
-    network = networks.load(run.path / networks.WEIGHTS, "denoise", None, "torch", "cpu")
+    """Restore a photograph by the network that `restore` takes; return the wipe and what is to be said of it."""
+    told: list[str] = []
+    network = networks.Request(sigma=SIGMA, results=results).network(SIGMA, 0, told.append, threads=1)
     rule = protocol.get("denoise-standard", sigma=SIGMA)
-    how = partial(restore.restore_image, network, sigma=SIGMA)
+    how = partial(restore.restore, sigma=SIGMA, network=network)
     shown = showcase.compare(how, data.load("photos", "test"), PHOTOGRAPH, rule)
     _, noisy, restored = (_pixels(image) for _, image in shown.columns)
     before, after = shown.lines[1:]
-    said = f"{PHOTOGRAPH}, with noise of sigma {SIGMA:g} ({before}), and restored ({after}) by Run {run}"
+    said = f"{PHOTOGRAPH}, with noise of sigma {SIGMA:g} ({before}), and restored ({after}); {told[-1]}"
     return {"html": wipe(noisy, restored, ("noisy", "restored")), "said": said}
 
 
