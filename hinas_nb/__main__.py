@@ -118,6 +118,14 @@ def _plan(options) -> int:
     return 1 if failed else 0
 
 
+def _why(options) -> int:
+    from hinas_nb.reporting import trace
+
+    for line in trace.why(options.word, locations.results()):
+        print(printable(line))
+    return 0
+
+
 def _status(options) -> int:
     from hinas_nb.running import status, store
 
@@ -382,6 +390,8 @@ def _parser() -> argparse.ArgumentParser:
             help="where Runs are computed: N at once here (default), or all that a Ray cluster holds",
         )
     add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
+    why = add("why", _why, "where a printed number or a Run comes from")
+    why.add_argument("word", metavar="NUMBER|HASH", help="25.43, or six and more digits of a Run's hash")
     add("report", _report, "write the page results/PROFILE/index.html").add_argument("--profile", default="smoke")
 
     data = commands.add_parser("data", help="the data sets").add_subparsers(
