@@ -7,6 +7,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+from skimage import data
+
 from hinas_nb import __main__, comparators
 from hinas_nb.batch import contract
 
@@ -152,6 +156,18 @@ def test_every_command_is_one():
             options = __main__._parser().parse_args(arguments)
             assert contract.find(getattr(options, "notebooks", ["all"]), ROOT / "notebooks")
     assert {tuple(command[:2]) for command in commands} >= {("make", "reproduce"), ("hinas-nb", "restore")}
+
+
+def test_three_lines_restore_a_picture(tmp_path, monkeypatch):
+    clean = data.camera()[100:164, 200:280]
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 50, clean.shape), 0, 255).astype(np.uint8)
+    Image.fromarray(noisy).save(tmp_path / "noisy.png")
+    monkeypatch.chdir(tmp_path)
+    (lines,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.M | re.S)
+    assert sum(map(bool, lines.splitlines())) == 3
+    exec(lines, {})
+    restored = np.asarray(Image.open("clean.png")).astype(float)
+    assert ((restored - clean) ** 2).mean() < ((noisy.astype(float) - clean) ** 2).mean() / 2
 
 
 def test_the_table_links_each_notebook_to_its_executed_copy():

@@ -44,7 +44,7 @@ def test_a_picture_is_opened_upright_and_cut_in_its_middle(tmp_path):
 def front(tmp_path, monkeypatch):
     """The site as it is made of what is committed, but for the restored picture and the reference, which take long."""
     monkeypatch.delenv("HINAS_RESULTS", raising=False)
-    monkeypatch.setattr(site, "_wiped", lambda results: {"html": wipe(LEFT, RIGHT), "said": "made up"})
+    monkeypatch.setattr(site, "_wiped", lambda: {"html": wipe(LEFT, RIGHT), "said": "made up"})
     monkeypatch.setattr(site, "_reference", lambda target: (target.mkdir(), (target / "hinas_nb.html").touch()))
     return site.write(tmp_path)
 

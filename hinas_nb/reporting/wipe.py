@@ -1,6 +1,6 @@
 """Two pictures on top of each other are wiped by a pointer, a finger or the arrow keys; HTML that loads nothing.
 
-The site's front page shows it.
+The site's front page and notebook `07_your_own_pictures` show it.
 """
 
 import base64
