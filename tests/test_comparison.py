@@ -302,6 +302,7 @@ def test_ratios_stand_beside_published_ones():
     assert printed.loc["SAN", "timed on"] == "a part, scaled by pixels"
     assert printed.loc["IMDN", "measured, times HiNAS"] == "1.5 [1.5, 1.5]"
     assert "FSRCNN(KD); here FSRCNN" in printed.index
+    assert system_tables.times_in_words(table.reset_index()[table.index == "IMDN"]) == "IMDN 1.5 (published 1.2)"
     both = system_tables.speeds(12, found, sizes)
     assert both["seconds"].isna().all() and set(both["scale"]) == {2, 4}, "x3 is not in table 12"
     assert set(system_tables.speeds_printed(both, "image")["measured, times HiNAS"]) == {""}
@@ -323,6 +324,22 @@ def test_time_and_gain_are_against_hinas(budget):
     assert {"25.50", "24.50", "not trained"} <= words and any("120 steps" in text for text in words)
     lead = system_tables.leads(own)
     assert lead["psnr"].tolist() == pytest.approx([-1, -1]) and set(lead["best"]) == {"Wavelet"}
+    standings = rivals.standings(own, {50.0: trained}, Store.of(budget))
+    assert set(standings["images"]) == {"BSDS500, sigma 50"} and list(standings["arm"]) == list(table.index)
+    said = system_tables.gains_in_words(standings)
+    assert said == "BSDS500, sigma 50: against HiNAS DnCNN -1.00 [-1.00, -1.00] dB, Wavelet +1.00 [+1.00, +1.00] dB"
+    assert system_tables.gains_in_words(standings[standings["arm"] == HINAS]) == "nothing else is trained"
+
+
+def test_trainings_are_comparable_on_the_same_images_and_of_one_search(budget):
+    trainings = {level: rivals.trained(budget, "denoise", sigma=level) for level in (30.0, 50.0)}
+    own = scores("denoise", 50.0, HiNAS=25.0, DnCNN=24.0)
+    assert rivals.comparable(own, trainings) and not rivals.comparable(own.iloc[:-1], trainings)
+    other = budget.train("denoise", budget.search("denoise", seed=1), sigma=30.0)
+    assert not rivals.comparable(own, trainings | {30.0: {HINAS: other}})
+    table = rivals.settings(trainings, "denoise")
+    assert table.loc["sigma", ["HiNAS, sigma 30", "DnCNN, sigma 50"]].tolist() == ["30.0", "50.0"]
+    assert table.loc["base_width", "DnCNN, sigma 50"] == "none" and "genotype" not in table.index
 
 
 def test_the_figure_of_speed_tells_whole_from_part():

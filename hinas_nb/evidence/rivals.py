@@ -84,6 +84,35 @@ def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
     return table.assign(over=table["seconds"] / table.loc[table["arm"] == HINAS, "seconds"].item())
 
 
+def settings(trainings: Mapping[float, Mapping[str, TrainConfig]], task: Task) -> pd.DataFrame:
+    """Return the settings of the trainings of all levels, a column each; `none` where one is off."""
+    columns = {
+        f"{name}, {ablation.level(task, level)}": {
+            key: str(value) for key, value in config.identity().items() if key != "genotype"
+        }
+        for level, configs in trainings.items()
+        for name, config in configs.items()
+    }
+    return pd.DataFrame(columns).fillna("none")
+
+
+def comparable(scores: pd.DataFrame, trainings: Mapping[float, Mapping[str, TrainConfig]]) -> bool:
+    """Return whether all are scored on the same images, and one search serves all levels."""
+    images = scores.groupby([*ablation.GROUP, "arm"])["image"].agg(frozenset)
+    same = (images.groupby(level=ablation.GROUP).nunique() == 1).all()
+    return bool(same) and len({configs[HINAS].genotype for configs in trainings.values()}) == 1
+
+
+def standings(scores: pd.DataFrame, trainings: Mapping[float, Mapping[str, TrainConfig]], store: Store) -> pd.DataFrame:
+    """Return `after_equal_time` of every data set and level; `data`, `degradation` and `images` say of which."""
+    found = []
+    for (task, name, level), own in scores.groupby(ablation.GROUP, sort=False):
+        table = after_equal_time(own, spent(trainings[level], store))
+        where = f"{name}, {ablation.level(task, level)}"
+        found.append(table.assign(data=name, degradation=level, images=where))
+    return pd.concat(found)
+
+
 def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     """Return what `figures.equal_time_plot` takes: each trained network and filter against HiNAS.
 

@@ -150,6 +150,27 @@ def short(value: float) -> str:
     return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):,.0f}"
 
 
+def gains_in_words(standings: pd.DataFrame) -> str:
+    """Return what each other gains over HiNAS in PSNR after equal time, from `rivals.standings`."""
+    clauses = []
+    for where, own in standings[standings["arm"] != HINAS].groupby("images", sort=False):
+        said = [
+            f"{row['arm']} {row['psnr']:+.2f} [{row['psnr_low']:+.2f}, {row['psnr_high']:+.2f}] dB"
+            for row in own.to_dict("records")
+        ]
+        clauses.append(f"{where}: against {HINAS} {', '.join(said)}")
+    return "; ".join(clauses) or "nothing else is trained"
+
+
+def times_in_words(times: pd.DataFrame) -> str:
+    """Return how many times HiNAS's time each other takes, measured and published, from `speeds`."""
+    said = [
+        f"{row['network']} {short(row['times HiNAS'])} (published {short(row['published times'])})"
+        for row in times.to_dict("records")
+    ]
+    return ", ".join(said) or "none"
+
+
 def leads(scores: pd.DataFrame) -> pd.DataFrame:
     """Return what HiNAS gains over each image's best other (in PSNR), as `ablation.image_changes` of one arm."""
     key = [*ablation.GROUP, "image"]
