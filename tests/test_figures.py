@@ -112,14 +112,6 @@ def test_changed_inputs_are_marked_and_nothing_else():
     assert len(lines) == 1 and "L2n2:s0:w" in lines[0]
 
 
-def test_graphs_refuse_what_cannot_be_drawn():
-    (genotype,) = genotypes(1)
-    with pytest.raises(figures.FigureError, match=r"before must have the layers and nodes .*3 x 4\), got 2 x 3"):
-        figures.genotype_graph(genotype, before=genotypes(1, 2, 3)[0])
-    with pytest.raises(ValueError, match="levels must be below 1"):
-        figures.genotype_graph(Genotype((0, 1, 1), genotype.cells), width_factors=(1,))
-
-
 def test_super_cell_graph_bundles_all_candidates_of_all_edges(engine):
     graph = figures.super_cell_graph(4, OPERATIONS, "All candidates")
     colours = ":".join(figures.OPERATION_COLOURS[name] for name in OPERATIONS)
@@ -190,13 +182,6 @@ def test_trellis_lines_thicken_with_beta_and_print_it():
     assert {"0.60", "0.25", "0.90", "stem", "10", "15", "20"} <= set(printed)
 
 
-def test_trellis_refuses_a_path_it_has_no_move_for():
-    with pytest.raises(figures.FigureError, match="got 0 to 2 into layer 2"):
-        figures.width_trellis(BETAS, (0, 2, 2), (10, 15, 20))
-    with pytest.raises(figures.FigureError, match=r"one level per layer \(3\), got \(0, 1\)"):
-        figures.width_trellis(BETAS, (0, 1), (10, 15, 20))
-
-
 @pytest.mark.parametrize("layers, shared, unshared", [(3, 8, 14), (2, 5, 7)])
 def test_sharing_diagram_counts_the_cells_of_both_spaces(layers, shared, unshared):
     for on, cells in ((True, shared), (False, unshared)):
@@ -246,8 +231,6 @@ def test_search_curves_of_one_unscored_epoch_and_of_none():
     figure = figures.search_curves(records(1))
     assert sum(text.get_text() == "not scored on V" for text in figure.findobj(Text)) == 2
     assert figure.png()
-    with pytest.raises(figures.FigureError, match="records must hold at least one epoch, got none"):
-        figures.search_curves([])
 
 
 def test_alphas_are_drawn_as_recorded():
@@ -257,8 +240,6 @@ def test_alphas_are_drawn_as_recorded():
     lines = {line.get_label().split()[0]: line.get_ydata() for line in figure.axes[0].lines}
     for index, name in enumerate(OPERATIONS):
         assert np.allclose(lines[name], [row["op_weights"][1][5][index] for row in rows])
-    with pytest.raises(figures.FigureError, match=r"layer must be in \[1, 2\], edge in \[0, 9\).*got 0, 5 and 7"):
-        figures.op_weight_evolution(rows, 0, 5, OPERATIONS)
 
 
 def test_betas_are_drawn_one_line_per_move():
@@ -311,16 +292,9 @@ def test_image_panel_takes_what_networks_give_and_clips_it():
     assert first.min() == 0 and first.max() == 1
 
 
-def test_image_panel_refuses_unequal_images_and_crops_outside():
-    image = np.zeros((20, 30))
-    with pytest.raises(figures.FigureError, match=r"equal size \(20, 30\), got \(10, 15\) for low"):
-        figures.image_panel([("high", image), ("low", image[::2, ::2])])
-    with pytest.raises(figures.FigureError, match=r"inside 20 x 30 pixels, got \(10, 0, 16, 16\)"):
-        figures.image_panel([("a", image)], (10, 0, 16, 16))
+def test_image_panel_refuses_what_is_no_image():
     with pytest.raises(figures.FigureError, match=r"H x W or H x W x 3, got 2 x 20 x 30 for a"):
         figures.image_panel([("a", np.zeros((2, 20, 30)))])
-    with pytest.raises(figures.FigureError, match=r"one line per image \(1\), got 2"):
-        figures.image_panel([("a", image)], scores=["x", "y"])
 
 
 # Comparisons
@@ -335,8 +309,6 @@ def test_score_pairs_join_the_scores_of_one_image():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
     drawn = {dots.get_gid(): dots.get_ydata().tolist() for dots in axes.lines}
     assert drawn == {"arm input": [15.0, 14.0], "arm restored": [27.0, 29.0]}
-    with pytest.raises(figures.FigureError, match="got no psnr of b for restored"):
-        figures.score_pairs(scores[:3], metrics=["psnr"])
 
 
 def test_effects_show_ours_beside_the_published():

@@ -4,7 +4,6 @@ import math
 import re
 
 import pandas as pd
-import pytest
 from matplotlib.colors import to_hex
 
 from hinas_nb import figures
@@ -78,11 +77,6 @@ def test_the_triangle_points_to_the_claimed_side_from_the_margin():
     lines = figures.forest_plot(table, ["PSNR (dB)"]).axes[0].lines
     triangles = [(list(one.get_xdata()), one.get_marker()) for one in lines if one.get_color() == PALE]
     assert triangles == [([-0.05], ">"), ([0.0], "<")]
-
-
-def test_a_table_without_rows_is_refused():
-    with pytest.raises(figures.FigureError, match="table must have a row in SSIM, got none"):
-        figures.forest_plot(pd.DataFrame([line("a")]), ["SSIM"])
 
 
 def test_the_table_names_a_claim_once_and_colours_both_verdicts():

@@ -1,7 +1,5 @@
 """The training curves: one mark, at the validation whose weights were kept."""
 
-import pytest
-
 from hinas_nb import figures
 
 
@@ -18,8 +16,3 @@ def test_the_kept_validation_is_marked_in_every_panel():
     marks = [line for panel in axes for line in panel.lines if line.get_gid() == "kept"]
     assert [line.get_xdata().tolist() for line in marks] == [[20]] * 4
     assert axes[2].get_title(loc="left") == "PSNR on V: 24.00 at step 20"
-
-
-def test_no_records_are_refused():
-    with pytest.raises(figures.FigureError, match="at least one validation, got none"):
-        figures.training_curves([])

@@ -10,7 +10,6 @@ import pytest
 from hinas_nb import figures
 from hinas_nb.evidence import fronts
 from hinas_nb.experiment.config import SearchConfig, TrainConfig
-from hinas_nb.figures import FigureError
 from hinas_nb.training.search import candidate
 
 SEARCH = SearchConfig(data="photos", split="train", validation="validation")
@@ -99,10 +98,3 @@ def test_the_plot_has_a_mark_a_network_and_both_fronts():
     heights = lines["front of found"].get_ydata()
     assert list(heights) == sorted(heights) and heights[-1] == pytest.approx(table(0.1)["psnr"].max())
     assert isinstance(figure, matplotlib.figure.Figure)
-
-
-def test_an_empty_plot_is_refused_in_one_line():
-    with pytest.raises(
-        FigureError, match="milliseconds must be positive and finite, and scores finite, got 20 ms and nan dB"
-    ):
-        figures.front_plot(table(0.1).assign(psnr=math.nan))

@@ -146,10 +146,3 @@ def test_every_way_is_a_bar_with_its_words():
     (panel,) = figures.cost_bars(table, title="claim").axes
     assert [bar.get_width() for bar in panel.patches] == [3, 1]
     assert [text.get_text() for text in panel.texts] == ["", "3x"]
-
-
-def test_figures_refuse_what_cannot_be_drawn():
-    with pytest.raises(figures.FigureError, match="seconds must be positive for at least one way"):
-        figures.cost_bars(pd.DataFrame({"panel": ["W"], "way": ["x"], "seconds": [0.0], "text": [""]}))
-    with pytest.raises(figures.FigureError, match="memory must be positive"):
-        figures.foretold_plot(pd.DataFrame({"arm": [], "foretold": [], "measured": []}))

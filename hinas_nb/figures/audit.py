@@ -12,7 +12,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Patch, Rectangle
 
 from hinas_nb.figures.axes import name_rows, picture_frame
-from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, SMALL, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, SMALL, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
 _UP, _DOWN = SERIES[2], SERIES[5]
@@ -24,11 +24,8 @@ def tile_map(image, tiles: Sequence[tuple[slice, slice]], looks, shown: int = 0,
 
     image: H x W values on 0-1, axes of length 1 before them are dropped; tiles: rows and columns of each; looks:
         counts, H x W. shown: the first of the two tiles.
-    Raises FigureError where image and counts differ in size.
     """
     picture, counts = np.squeeze(np.asarray(image, dtype=float)), np.asarray(looks)
-    if picture.shape != counts.shape:
-        raise FigureError(f"looks must be counted for each pixel of {picture.shape}, got {counts.shape}")
     height, width = counts.shape
     figure = Picture(8.6, 8.6 / 2.25 * height / width + 0.9, title)
     figure.kept_back = True
@@ -56,15 +53,12 @@ def waterfall(table: pd.DataFrame, title: str | None = None) -> Picture:
 
     table: a row per network, metric and step, in order: `start`, `end`, `change`, `low`, `high`, the interval of the
         change (NaN: none).
-    Raises FigureError where a step does not start at the end of the one before.
     """
     networks, metrics, steps = (table[name].unique() for name in ("network", "metric", "step"))
     figure = Picture(2.1 + 2.35 * len(networks), len(metrics) * (0.31 * (len(steps) + 2) + 0.75) + 0.35, title)
     panels = figure.subplots(len(metrics), len(networks), sharey=True, squeeze=False)
     for axes, (metric, network) in zip(panels.flat, product(metrics, networks)):
         rows = table[(table["metric"] == metric) & (table["network"] == network)]
-        if not np.allclose(rows["start"].iloc[1:], rows["end"].iloc[:-1]):
-            raise FigureError(f"each step of {network} must start where the one before ends, got a gap in {metric}")
         _fall(axes, rows, METRICS[metric].digits)
         axes.set(title=network, xlabel=METRICS[metric].header)
         name_rows(axes, ["standard", *steps, "released"])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hinas_nb.figures.axes import name_points
-from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, SERIES, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
 _NAMED_ON_AXIS = 24  # up to so many images are named on the axis
@@ -30,15 +30,11 @@ def score_pairs(
     """Draw every image's scores under each value of `by`, joined by a line; images in the last one's order.
 
     scores: tidy, one row per image and value of `by`, with columns `image`, `by` and the metrics.
-    Raises FigureError when an image lacks a score.
     """
     arms, images = scores[by].unique(), scores["image"].nunique()
     figure = Picture(min(4 + 0.12 * images, 9), 2.6 * len(metrics) + 0.4, title)
     for axes, metric in zip(figure.subplots(len(metrics), 1, squeeze=False)[:, 0], metrics):
         wide = scores.pivot_table(index="image", columns=by, values=metric, aggfunc="mean")[arms]
-        if wide.isna().any(axis=None):
-            image, arm = wide.isna().stack().idxmax()
-            raise FigureError(f"scores must hold every image under every {by}, got no {metric} of {image} for {arm}")
         axes.set_ylabel(METRICS[metric].header)
         means = [f"{arm}, mean {METRICS[metric].number(wide[arm].mean())}" for arm in arms]
         _draw_images(axes, wide, means, [*SERIES[1 : len(arms)], SERIES[0]])
@@ -66,10 +62,8 @@ def change_scatter(changes: pd.DataFrame, title: str | None = None) -> Picture:
     """Draw the change of SSIM against that of PSNR, an image a dot, coloured by which of them gains.
 
     changes: one row per image: `image`, `psnr` (dB) and `ssim`, differences from a control; those farthest out are
-        named. Raises FigureError where one is missing.
+        named.
     """
-    if changes.empty or changes[["psnr", "ssim"]].isna().any(axis=None):
-        raise FigureError(f"changes must hold psnr and ssim of every image, got {len(changes)} rows with gaps or none")
     figure = Picture(6.2, 4.4, title)
     axes = figure.subplots()
     axes.axhline(0, color=MUTED, lw=0.8, zorder=1)

@@ -11,7 +11,7 @@ import graphviz
 from matplotlib.colors import to_rgb
 
 from hinas_nb.figures.dot import Graph
-from hinas_nb.figures.style import CHANGED, INK, MUTED, OPERATION_COLOURS, PALE, PAPER, FigureError
+from hinas_nb.figures.style import CHANGED, INK, MUTED, OPERATION_COLOURS, PALE, PAPER
 from hinas_nb.method.genotype import OPERATIONS, Genotype, widths
 
 _KINDS = {
@@ -40,11 +40,9 @@ def genotype_graph(
     """Draw all cells, one row per layer: operations by colour, channels in numbers, the way of the widths on top.
 
     base_width: channels of a node at level 0.
-    before: the genotype this one was changed from; every input that it didn't have is red.
-    Raises FigureError (another shape before, levels beyond the factors, no `dot`).
+    before: the genotype this one was changed from, of as many layers and nodes; every input that it didn't have is red.
+    Raises FigureError where there is no `dot`.
     """
-    if max(genotype.levels) >= len(width_factors):
-        raise FigureError(f"levels must be below {len(width_factors)} (one per width factor), got {genotype.levels}")
     ladder = widths(base_width, tuple(width_factors))
     channels = [ladder[level] for level in genotype.levels]
     changed = _changed_inputs(before, genotype) if before else set()
@@ -86,11 +84,6 @@ def super_cell_graph(nodes: int, operations: Sequence[str], title: str | None = 
 
 def _changed_inputs(before: Genotype, after: Genotype) -> set[tuple[int, int, int]]:
     """Return the inputs of `after` that `before` doesn't have: (layer from 1, node from 0, slot 0 or 1)."""
-    if [len(cell) for cell in before.cells] != [len(cell) for cell in after.cells]:
-        raise FigureError(
-            f"before must have the layers and nodes of the genotype ({len(after.cells)} x {after.nodes}), "
-            f"got {len(before.cells)} x {before.nodes}"
-        )
     return {
         (layer, node, slot)
         for layer, (old, new) in enumerate(zip(before.cells, after.cells), 1)

@@ -11,7 +11,7 @@ from matplotlib.transforms import blended_transform_factory
 from pandas.io.formats.style import Styler
 
 from hinas_nb.figures.axes import name_rows
-from hinas_nb.figures.style import CHANGED, INK, MUTED, PALE, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import CHANGED, INK, MUTED, PALE, SERIES, Picture, themed
 
 #: Blue, red and orange are told apart by colour-blind readers, green and red are not.
 VERDICT_COLOURS = {"supports": SERIES[0], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
@@ -34,11 +34,8 @@ def forest_plot(table: pd.DataFrame, panels: Sequence[str], title: str | None = 
         `published_verdict`; `ours`, `low`, `high`, `verdict`; `direction` and `margin`, where the triangle stands.
         NaN for what is not known: a value without an interval is hollow.
     panels: which of `panel` to draw, left to right; each is an axis label with its unit.
-    Raises FigureError for a table without a row in them.
     """
     table = table[table["panel"].isin(panels)]
-    if table.empty:
-        raise FigureError(f"table must have a row in {' or '.join(panels)}, got none")
     rows_of = table.groupby("group", sort=False)["label"].unique()
     lines = [(group, label) for group, labels in rows_of.items() for label in (None, *labels)]  # None: its heading
     figure = Picture(3.4 + (2.9 if len(panels) > 1 else 4.4) * len(panels), 1.1 + 0.235 * len(lines), title)

@@ -1,11 +1,15 @@
-"""Graphs as notebooks show and `save` keeps them, and the program that draws them."""
+"""Graphs as notebooks show them, the program that draws them, and how all figures are saved."""
 
+import os
 import shutil
 import subprocess
 import sysconfig
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
 
-from hinas_nb.figures.style import DPI, FigureError
+from hinas_nb.figures.style import DPI, FigureError, Picture
+from hinas_nb.files import write_atomic
 
 #: Where there is no Arial, browsers take fonts as narrow: the layout has Arial's widths.
 _FALLBACK_FONTS = b'font-family="Arial, Liberation Sans, DejaVu Sans Condensed, sans-serif"'
@@ -37,6 +41,21 @@ class Graph:
             said = (done.stderr or done.stdout).decode(errors="replace").strip().partition("\n")[0]
             raise FigureError(f"dot must draw the graph, got {said or 'nothing'}")
         return done.stdout
+
+
+Drawing: TypeAlias = Picture | Graph
+
+
+def save(figure: Drawing, stem: str | os.PathLike) -> tuple[Path, Path]:
+    """Write `stem`.svg and `stem`.png, whole or not at all; the folder is made when it is missing.
+
+    Raises StoreError; older files then stay as they were.
+    """
+    # Drawn before anything is written: a drawing that fails leaves the pair of files it should replace.
+    content = {Path(f"{stem}.svg"): figure.svg(), Path(f"{stem}.png"): figure.png()}
+    for path, data in content.items():
+        write_atomic(path, data)
+    return tuple(content)
 
 
 def find_dot() -> str:

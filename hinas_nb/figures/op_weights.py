@@ -6,11 +6,11 @@ Drawn in notebooks `03_search_denoising` and `04_search_super_resolution` from t
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import seaborn
 from matplotlib.patches import Rectangle
 
-from hinas_nb.figures.style import ACCENT, MUTED, OPERATION_COLOURS, SERIES, FigureError, Picture, themed
-from hinas_nb.figures.training import record_table
+from hinas_nb.figures.style import ACCENT, MUTED, OPERATION_COLOURS, SERIES, Picture, themed
 from hinas_nb.figures.widths import move_weights
 from hinas_nb.method.genotype import Genotype
 
@@ -18,14 +18,9 @@ from hinas_nb.method.genotype import Genotype
 @themed
 def op_weight_evolution(records, layer: int, edge: int, operations: Sequence[str], title: str | None = None) -> Picture:
     """Draw the alphas of one edge over the epochs. layer: from 1; edge: from 0, in `supercell.edges` order."""
-    table = record_table(records, "epoch")
+    table = pd.DataFrame(records)
     weights = np.array(table["op_weights"].tolist(), dtype=float)  # epoch layer edge operation
-    _, layers, edges, count = weights.shape
-    if not (1 <= layer <= layers and 0 <= edge < edges and len(operations) == count):
-        raise FigureError(
-            f"layer must be in [1, {layers}], edge in [0, {edges}) and operations {count}, "
-            f"got {layer}, {edge} and {len(operations)}"
-        )
+    _, _, edges, count = weights.shape
     weights = weights[:, layer - 1, edge]
     figure = Picture(6.5, 3.4, title or f"Layer {layer}: {edge_names(edges)[edge]}")
     axes = figure.subplots()
@@ -43,7 +38,7 @@ def op_weight_evolution(records, layer: int, edge: int, operations: Sequence[str
 @themed
 def width_weight_evolution(records, title: str | None = None) -> Picture:
     """Draw the betas of every source over the epochs, one panel per layer."""
-    table = record_table(records, "epoch")
+    table = pd.DataFrame(records)
     layers = [[move_weights(moves) for moves in column] for column in zip(*table["width_weights"])]
     figure = Picture(1.2 + 2.9 * len(layers), 3.1, title)
     panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]

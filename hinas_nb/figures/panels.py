@@ -31,22 +31,12 @@ def image_panel(
     crop: (top, left, height, width) in pixels; None shows whole images.
     scores: one line per image, written under its name. whole: the column that is shown whole.
     embedded: the photographs are those that are installed along, free to pass on.
-    Raises FigureError on unequal sizes, a crop outside the image or a missing score.
+    Raises FigureError for what is no image.
     """
     names = [name for name, _ in columns]
     images = [_drawable(image, name) for name, image in columns]
     size = images[0].shape[:2]
-    for name, image in zip(names, images):
-        if image.shape[:2] != size:
-            raise FigureError(f"images must be of equal size {size}, got {image.shape[:2]} for {name}")
-    if scores is not None and len(scores) != len(names):
-        raise FigureError(f"scores must hold one line per image ({len(names)}), got {len(scores)}")
     top, left, height, width = crop or (0, 0, *size)
-    if min(top, left) < 0 or min(height, width) < 1 or top + height > size[0] or left + width > size[1]:
-        raise FigureError(
-            f"crop (top, left, height, width) must lie inside {size[0]} x {size[1]} pixels, got {tuple(crop)}"
-        )
-
     rows = -(-len(images) // _ROW_LIMIT)
     per_row = -(-len(images) // rows)
     ratios = [rows * size[1] / size[0]] * bool(crop) + [width / height] * per_row

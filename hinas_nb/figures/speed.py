@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hinas_nb.figures.axes import log_ticks, name_points, name_rows
-from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, SMALL, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, SERIES, SMALL, Picture, themed
 
 _WITHIN = 1.5  # the factor that foretold memory is held to
 
@@ -27,8 +27,6 @@ def cost_bars(
     table: `panel`, `way`, the value, `text`; where they are known `low` and `high`, ends of whiskers.
     ours: ways that begin so stand out.
     """
-    if table.empty or not (table[value] > 0).all():
-        raise FigureError(f"{value} must be positive for at least one way, got {list(table[value])}")
     sizes = table.groupby("panel").size()
     columns = min(2, len(sizes))
     rows = -(-len(sizes) // columns)
@@ -54,8 +52,6 @@ def part_bars(table: pd.DataFrame, label: str = "seconds", title: str | None = N
 
     table: `panel`, `way`, `part`, `value`, `least`; parts in the order of their first row.
     """
-    if table.empty or not (table["value"] >= 0).all():
-        raise FigureError(f"parts must be at least 0, got {list(table['value'])}")
     tallest = int(table.groupby("panel")["way"].nunique().max())
     figure = Picture(4.6 * table["panel"].nunique() + 0.4, 0.4 * tallest + 1.6, title)
     for axes, panel, own in figure.panels(table, "panel", sharex=True):
@@ -75,8 +71,6 @@ def growth_curves(table: pd.DataFrame, label: str = "seconds a step", title: str
 
     table: `panel` (which names the horizontal axis, with its unit), `series`, `x`, `value`.
     """
-    if table.empty or not (table[["x", "value"]] > 0).all(axis=None):
-        raise FigureError("x and value must be positive for at least one point of each curve, got others")
     colours = dict(zip(table["series"].unique(), itertools.cycle(SERIES)))
     figure = Picture(max(2.7 * table["panel"].nunique(), 5.5) + 0.4, 3.2, title)
     for axes, panel, own in figure.panels(table, "panel", sharey=True):
@@ -100,8 +94,6 @@ def foretold_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
 
     table: `arm`, `foretold`, `measured`, MiB.
     """
-    if table.empty or not (table[["foretold", "measured"]] > 0).all(axis=None):
-        raise FigureError("memory must be positive for at least one arm, got none or others")
     figure = Picture(7.6, max(3.6, 0.2 * len(table) + 1), title)
     axes = figure.subplots()
     numbers = table[["foretold", "measured"]]

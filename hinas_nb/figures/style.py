@@ -1,13 +1,10 @@
-"""Every figure gets its look here, shows itself in a notebook and is saved; seen in every notebook."""
+"""Every figure gets its look here and shows itself in a notebook; seen in every notebook."""
 
 import base64
 import io
-import os
 import struct
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Protocol
 
 import matplotlib
 import pandas as pd
@@ -15,8 +12,6 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
-
-from hinas_nb.files import write_atomic
 
 DPI = 150
 #: The place of a figure on a notebook page: CSS pixels per inch, whatever the resolution of the bitmap.
@@ -141,23 +136,3 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.08, **options)
         return buffer.getvalue()
-
-
-class Drawing(Protocol):
-    """Can be saved by `save`: a `Picture` or a `Graph`."""
-
-    def svg(self) -> bytes: ...
-
-    def png(self) -> bytes: ...
-
-
-def save(figure: Drawing, stem: str | os.PathLike) -> tuple[Path, Path]:
-    """Write `stem`.svg and `stem`.png, whole or not at all; the folder is made when it is missing.
-
-    Raises StoreError; older files then stay as they were.
-    """
-    # Drawn before anything is written: a drawing that fails leaves the pair of files it should replace.
-    content = {Path(f"{stem}.svg"): figure.svg(), Path(f"{stem}.png"): figure.png()}
-    for path, data in content.items():
-        write_atomic(path, data)
-    return tuple(content)

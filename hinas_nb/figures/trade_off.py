@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 
 from hinas_nb.figures.axes import log_ticks, name_points
-from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, SERIES, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
 _COLOURS = matplotlib.colormaps["viridis_r"]
@@ -35,8 +35,6 @@ def trade_off_plot(
     points: of `trade_off.points`. Marker size and colour are parameters; a square has none, a hollow one is doubted,
     `*` behind a name: timed on a part. costs: the words of the cost axis by panel. ours: networks that stand out.
     """
-    if points.empty or not (points["x"] > 0).all() or not np.isfinite(points["y"]).all():
-        raise FigureError("costs must be positive and scores finite for at least one network, got none or others")
     panels, metrics = (points[name].unique() for name in ("panel", "metric"))
     figure = Picture(5.2 * len(metrics) + 0.3, 3.5 * len(panels) + 0.7, title)
     grid = figure.subplots(len(panels), len(metrics), squeeze=False).flat
@@ -68,8 +66,6 @@ def rate_plot(
         (millions), `part`.
     label: the words of the time axis.
     """
-    if table.empty or not (table[["x", "y"]] > 0).all(axis=None):
-        raise FigureError("multiply-adds and seconds must be positive for at least one network, got none or others")
     figure = Picture(5.2 * table["panel"].nunique() + 0.3, 4.9, title)
     drawn = []
     for axes, panel, own in figure.panels(table, "panel"):
@@ -91,17 +87,8 @@ def rate_plot(
 def front_plot(table: pd.DataFrame, beside: str = "random", title: str | None = None) -> Picture:
     """Draw a mark a network, coloured by kind; the front of what was found, and dashed that of kind `beside`.
 
-    table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it. Raises FigureError where nothing is to be drawn.
+    table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it.
     """
-    if table.empty:
-        raise FigureError("networks to draw must be at least one, got none")
-    bad = table[~((table["ms"] > 0) & np.isfinite(table["ms"]) & np.isfinite(table["psnr"]))]
-    if len(bad):
-        first = bad.iloc[0]
-        raise FigureError(
-            "milliseconds must be positive and finite, and scores finite, "
-            f"got {first['ms']:g} ms and {first['psnr']:g} dB of {first['kind']}"
-        )
     figure = Picture(7.2, 4.4, title)
     axes = figure.subplots()
     looks = itertools.product(_MARKERS, SERIES)

@@ -10,7 +10,7 @@ from math import log
 import pandas as pd
 
 from hinas_nb.figures.axes import log_ticks
-from hinas_nb.figures.style import ACCENT, INK, MUTED, OPERATION_COLOURS, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, OPERATION_COLOURS, SERIES, Picture, themed
 from hinas_nb.scoring.units import METRICS
 
 _PSNR, _SSIM = METRICS["psnr"], METRICS["ssim"]
@@ -42,7 +42,7 @@ def search_curves(records, warmup_epochs: int = 0, validate_from: int = 0, title
     warmup_epochs: shaded, only weights are trained there.
     validate_from: epochs done before the first validation, a dotted line.
     """
-    table = record_table(records, "epoch")
+    table = pd.DataFrame(records)
     picked = _picked(table)
     dots = {"marker": "o", "ms": 3} if len(table) <= 12 else {}
     figure = Picture(11, 5, title)
@@ -80,8 +80,6 @@ def searches_plot(
         by how much the alphas' entropy is below that of equal ones.
     warmup_epochs: shaded, only weights are trained there. most_skips: what chance gives at most, a dotted line.
     """
-    if table.empty:
-        raise FigureError("searches must hold at least one epoch, got none")
     colours = dict(zip(table["arm"].unique(), SERIES))
     star = {"marker": "*", "ms": 10, "ls": "", "mec": INK, "mew": 0.4}
     figure = Picture(9, 5, title)
@@ -125,9 +123,9 @@ def recipes_plot(table: pd.DataFrame, most_skips: float, title: str | None = Non
 def training_curves(records, title: str | None = None) -> Picture:
     """Draw small multiples over the steps of a training; the validation whose weights were kept is marked in all.
 
-    records: one per validation. Raises FigureError without any.
+    records: one per validation.
     """
-    table = record_table(records, "validation")
+    table = pd.DataFrame(records)
     kept = _picked(table)
     figure = Picture(9, 4.6, title)
     panels = figure.subplots(2, 2, sharex=True)
@@ -143,14 +141,6 @@ def training_curves(records, title: str | None = None) -> Picture:
     panels[0, 0].set_yscale("log")
     log_ticks(panels[0, 0].yaxis)
     return figure
-
-
-def record_table(records, what: str) -> pd.DataFrame:
-    """Return records as a table. Raises FigureError without any; `what` one of them stands for."""
-    table = pd.DataFrame(records).reset_index(drop=True)
-    if table.empty:
-        raise FigureError(f"records must hold at least one {what}, got none")
-    return table
 
 
 def _picked(table: pd.DataFrame) -> pd.DataFrame:

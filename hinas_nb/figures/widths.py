@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from hinas_nb.figures.axes import picture_frame
-from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, PAPER, SERIES, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, PAPER, SERIES, Picture, themed
 from hinas_nb.method.genotype import Genotype, widths
 
 #: The betas of one layer: {(level before, level): probability}, or rows [level before, level, probability].
@@ -29,16 +29,9 @@ def width_trellis(
 
     width_weights: one entry per layer; the first layer's moves start at the stem, level 0.
     path: width level per layer. widths: channels of a node at each level.
-    Raises FigureError when the path takes a move that has no weight.
     """
     layers = [move_weights(moves) for moves in width_weights]
-    if len(path) != len(layers):
-        raise FigureError(f"path must hold one level per layer ({len(layers)}), got {tuple(path)}")
     chosen = set(enumerate(zip((_STEM_LEVEL, *path), path)))
-    for layer, move in sorted(chosen):
-        if move not in layers[layer]:
-            raise FigureError(f"path must take moves that exist, got {move[0]} to {move[1]} into layer {layer + 1}")
-
     figure, axes = _board(len(layers), widths, title)
     for layer, moves in enumerate(layers):
         for move, weight in moves.items():
@@ -94,8 +87,6 @@ def width_rows(
 
     networks: (name, note on the right, genotype, base width, width factors) each.
     """
-    if not networks:
-        raise FigureError("networks must hold at least one, got none")
     ladders = [widths(base, tuple(factors)) for _, _, _, base, factors in networks]
     chosen = [[ladder[level] for level in net[2].levels] for ladder, net in zip(ladders, networks)]
     widest, layers = max(map(max, chosen)), max(map(len, chosen))

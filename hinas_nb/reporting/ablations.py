@@ -9,7 +9,7 @@ from hinas_nb import figures
 from hinas_nb.evidence import ablation, arms, paper_tables
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run
-from hinas_nb.figures.style import Drawing
+from hinas_nb.figures.dot import Drawing
 from hinas_nb.reporting.outputs import Publisher
 from hinas_nb.running.store import Store
 

@@ -19,7 +19,7 @@ import pandas as pd
 from hinas_nb import figures, files, locations, provenance
 from hinas_nb.evidence import effects
 from hinas_nb.experiment.runs import REVISIONS
-from hinas_nb.figures.style import Drawing
+from hinas_nb.figures.dot import Drawing
 
 BY_HAND = "by-hand"  # the variant of what no batch executed
 
