@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 if TYPE_CHECKING:  # takes seconds: only those who have tensors wait for it
     from torch import Tensor
 
-METADATA_KEY = "hinas"  # of the JSON inside a safetensors file
-MAX_YAML = 100_000  # bytes of a settings file, and its values once all aliases are written out
-STALE = 24 * 3600.0  # seconds after which no writer can still be at work on a file
+_METADATA_KEY = "hinas"  # of the JSON inside a safetensors file
+_MAX_YAML = 100_000  # bytes of a settings file, and its values once all aliases are written out
+_STALE = 24 * 3600.0  # seconds after which no writer can still be at work on a file
 
 
 class StoreError(OSError):
@@ -55,7 +55,7 @@ def temporary(path: Path) -> Path:
     return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.tmp")
 
 
-def sweep(folder: Path, older: float = STALE) -> None:
+def sweep(folder: Path, older: float = _STALE) -> None:
     """Remove the temporary files below a folder that killed writers left, if they are so many seconds old."""
     for path in folder.rglob(".*.tmp"):
         with suppress(OSError):  # gone meanwhile, or somebody else's
@@ -120,12 +120,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read settings by name. Raises StoreError, FileContentError; also for a file that aliases make endless."""
     content = read_bytes(path)
     try:
-        if len(content) > MAX_YAML:
-            raise ValueError(f"{len(content)} bytes, more than {MAX_YAML}")
+        if len(content) > _MAX_YAML:
+            raise ValueError(f"{len(content)} bytes, more than {_MAX_YAML}")
         loader = yaml.SafeLoader(content.decode())
         root = loader.get_single_node()
-        if _size(root, {}) > MAX_YAML:
-            raise ValueError(f"aliases that stand for more than {MAX_YAML} values")
+        if _size(root, {}) > _MAX_YAML:
+            raise ValueError(f"aliases that stand for more than {_MAX_YAML} values")
         settings = loader.construct_document(root) if root else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise FileContentError(f"{path} must be YAML, got {one_line(str(error))}") from None
@@ -164,7 +164,7 @@ def write_tensors(path: Path, tensors: "dict[str, Tensor]", meta: dict) -> None:
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, save(plain, {METADATA_KEY: json.dumps(meta)}))
+    write_atomic(path, save(plain, {_METADATA_KEY: json.dumps(meta)}))
 
 
 def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict]":
@@ -193,9 +193,9 @@ def _opened(path: Path):
         raise FileContentError(f"{path} must be a whole safetensors file, got {error}; {advice}") from None
     except (KeyError, ValueError, RecursionError):
         raise FileContentError(
-            f"{path} must be a file this package wrote (meta under {METADATA_KEY!r}); {advice}"
+            f"{path} must be a file this package wrote (meta under {_METADATA_KEY!r}); {advice}"
         ) from None
 
 
 def _meta(file) -> dict:
-    return json.loads((file.metadata() or {})[METADATA_KEY])
+    return json.loads((file.metadata() or {})[_METADATA_KEY])

@@ -17,8 +17,8 @@ import torch
 
 from hinas_nb import __version__
 
-PACKAGES = ("torch", "numpy", "scikit-image", "safetensors", "pydantic", "pandas")
-PROC = Path("/proc/self")
+_PACKAGES = ("torch", "numpy", "scikit-image", "safetensors", "pydantic", "pandas")
+_PROC = Path("/proc/self")
 
 
 def provenance() -> dict:
@@ -45,7 +45,7 @@ def peak_memory_mib(device: str = "cpu") -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     with suppress(OSError):
-        for line in (PROC / "status").read_text().splitlines():
+        for line in (_PROC / "status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
     # No /proc (macOS): the peak of the whole process, in bytes there, in KiB elsewhere.
@@ -57,7 +57,7 @@ def free_memory_mib(device: str = "cpu") -> float | None:
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0] / 2**20
     with suppress(OSError):
-        for line in (PROC.parent / "meminfo").read_text().splitlines():
+        for line in (_PROC.parent / "meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) / 1024
     return None
@@ -68,7 +68,7 @@ def reset_peak_memory(device: str = "cpu") -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
-        (PROC / "clear_refs").write_text("5")
+        (_PROC / "clear_refs").write_text("5")
 
 
 @functools.cache
@@ -89,7 +89,7 @@ def _commit() -> dict:
 @functools.cache
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "hinas_nb": __version__}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from hinas_nb.method.genotype import Genotype
 
-LONGEST = 120  # characters of a value in an error
+_LONGEST = 120  # characters of a value in an error
 
 
 class ConfigError(ValueError):
@@ -82,4 +82,4 @@ def shown(value) -> str:
         text = repr(value)
     except ValueError:  # Python writes out no number of more than 4300 digits
         text = f"a {type(value).__name__} too long to show"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

@@ -24,17 +24,17 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str
 
 _MALLOPT = {-3: 2**30, -1: 2**31 - 1, -8: 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD; M_ARENA_MAX: also in threads
 
-LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
-PREFIX = "hinas-nb-"  # of our folders among the temporary ones
+_LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
+_PREFIX = "hinas-nb-"  # of our folders among the temporary ones
 
 
 @contextlib.contextmanager
 def workplace() -> Generator[Path]:
     """Make a folder that goes with the block; remove those of batches that were killed."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/held"):
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/held"):
         with contextlib.suppress(OSError), _held(lock):  # somebody else's can't even be opened
             shutil.rmtree(lock.parent, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name, _held(Path(name) / "held"):
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name, _held(Path(name) / "held"):
         yield Path(name)
 
 
@@ -63,7 +63,7 @@ def isolate(folder: Path, threads: int) -> None:
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
-    } | {f"{library}_NUM_THREADS": str(threads) for library in LIBRARIES}
+    } | {f"{library}_NUM_THREADS": str(threads) for library in _LIBRARIES}
     for name in ("PYTHONSTARTUP", "MPLBACKEND"):
         os.environ.pop(name, None)
     with open(folder / "said", "ab") as said:

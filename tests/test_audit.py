@@ -58,9 +58,9 @@ def test_the_way_leads_from_standard_to_released_one_switch_at_a_time(task):
     assert rungs[audit.STANDARD] == protocol.get(f"{task}-standard", **LEVELS[task])
     assert differing(rungs[audit.RELEASED], protocol.get(f"{task}-released", **LEVELS[task])) == set()
     steps = audit.steps_to_released(task)
-    assert list(steps) == list(audit.CHAIN[task])
+    assert list(steps) == list(audit._CHAIN[task])
     for step, (before, after) in steps.items():
-        assert differing(rungs[before], rungs[after]) == set(audit.CHAIN[task][step]), step
+        assert differing(rungs[before], rungs[after]) == set(audit._CHAIN[task][step]), step
     ends = [pair[0] for pair in steps.values()] + [list(steps.values())[-1][1]]
     assert (ends[0], ends[-1]) == (audit.STANDARD, audit.RELEASED)
     assert [pair[1] for pair in steps.values()] == ends[1:]
@@ -69,7 +69,7 @@ def test_the_way_leads_from_standard_to_released_one_switch_at_a_time(task):
 @tasks
 def test_a_switch_alone_is_alone(task):
     rungs = audit.rungs(task, **LEVELS[task])
-    for title in audit.ALONE[task]:
+    for title in audit._ALONE[task]:
         assert len(differing(rungs[audit.STANDARD], rungs[title])) == 1, title
     assert rungs.get("border 6 px wider", rungs[audit.STANDARD]).scored_border == (10 if task == "sr" else 0)
     brief = audit.rungs(task, brief=True, **LEVELS[task])
@@ -82,8 +82,8 @@ def test_a_switch_alone_is_alone(task):
 def test_the_released_step_shares_its_runs_with_the_ladder():
     """The same protocol, spelt the same way: it is computed once."""
     looks, rungs = audit.averaging(50.0, audit.STEPS), audit.rungs("denoise", sigma=50.0)
-    for noise, rung in ((audit.CUT, "tiles of one noisy image"), (audit.FRESH, "+ fresh noise for each tile")):
-        assert looks[audit.STEP.format(48, noise)].identity() == rungs[rung].identity()
+    for noise, rung in ((audit._CUT, "tiles of one noisy image"), (audit._FRESH, "+ fresh noise for each tile")):
+        assert looks[audit._STEP.format(48, noise)].identity() == rungs[rung].identity()
 
 
 def test_networks_are_hinas_and_a_rival_of_its_cost():
@@ -176,7 +176,7 @@ def test_a_waterfall_hangs_together(ladder_scores):
     figure = figures.waterfall(table)
     assert len(figure.axes) == 4
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert labels == ["standard", *audit.CHAIN["denoise"], "released"]
+    assert labels == ["standard", *audit._CHAIN["denoise"], "released"]
     for _, steps in table.groupby(["network", "metric"]):
         assert np.allclose(steps["start"].iloc[1:], steps["end"].iloc[:-1])
 

@@ -103,7 +103,7 @@ def home(tmp_path, monkeypatch):
 )
 def test_a_cell_that_is_not_parameters_alone_is_refused(tmp_path, source, line):
     path = notebook(tmp_path, "n", source=f"profile: str = 's'\n{source}")
-    assert refusal(path) == "n: " + line.format(types=" ".join(contract.TYPES))
+    assert refusal(path) == "n: " + line.format(types=" ".join(contract._TYPES))
 
 
 def test_a_notebook_without_its_profile_is_refused(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hinas_nb.experiment.config import Epoch, EvaluateConfig, LatencyConfig, Loss, SearchConfig, Space, TrainConfig
 from hinas_nb.method.genotype import CANDIDATES, Genotype
 from hinas_nb.scoring.protocol import get
-from hinas_nb.settings import LONGEST, ConfigError, shown
+from hinas_nb.settings import _LONGEST, ConfigError, shown
 
 GENOTYPE = Genotype((0,), (((("conv_3", 0), ("skip", 1)),),))
 PHOTOS = {"data": "photos", "split": "train"}
@@ -87,7 +87,7 @@ def test_a_long_value_is_cut():
     with pytest.raises(ConfigError) as error:
         SearchConfig(epochs=list(range(10_000)))
     assert str(error.value).startswith("epochs: Input should be a valid integer, got [0, 1, 2, ")
-    assert len(str(error.value)) < LONGEST + 80
+    assert len(str(error.value)) < _LONGEST + 80
 
 
 def test_a_folder_is_named_by_its_whole_path_and_has_one_split(tmp_path, monkeypatch):

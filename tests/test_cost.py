@@ -6,7 +6,7 @@ import torch
 from hinas_nb.data import stream
 from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.method.fast import stock
-from hinas_nb.method.fast.layers import STOCK
+from hinas_nb.method.fast.layers import _STOCK
 from hinas_nb.method.genotype import CANDIDATES, random_genotype
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.settings import ConfigError
@@ -28,8 +28,8 @@ def test_counted_multiply_adds_are_the_closed_form(task, seed):
 def test_stock_layers_are_torchs_and_compute_the_same():
     net = DerivedNetwork(random_genotype(2, 3, stream(0, "test")), base_width=4)
     plain = stock(net)
-    assert {type(module) for module in net.modules()} & STOCK.keys()
-    assert not {type(module) for module in plain.modules()} & STOCK.keys()
+    assert {type(module) for module in net.modules()} & _STOCK.keys()
+    assert not {type(module) for module in plain.modules()} & _STOCK.keys()
     images = torch.rand(2, 1, 9, 11)
     torch.testing.assert_close(plain.train()(images), net.train()(images), rtol=1e-4, atol=1e-5)
 

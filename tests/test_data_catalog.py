@@ -17,7 +17,7 @@ def test_every_set_of_the_issue_is_declared_with_splits_and_licence():
     ]  # fmt: skip
     assert all(entry.licence and entry.splits for entry in CATALOG.values())
     assert CATALOG["BSDS500"].counts == {"train": 200, "val": 100, "test": 200}
-    assert len(catalog.BSD68) == 68
+    assert len(catalog._BSD68) == 68
 
 
 def test_photo_splits_are_disjoint_and_large_enough():

@@ -216,22 +216,19 @@ def test_images_must_have_the_recorded_sum_whatever_archive_they_come_in(server,
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (tar(WHOLE | {"../../evil.png": b"x"}), "must stay inside the archive, got ../../evil.png"),
-        (tar(WHOLE | {"/etc/evil.png": b"x"}), "must stay inside the archive, got /etc/evil.png"),
-        (zipped(WHOLE | {"..\\evil.png": b"x"}), "must stay inside the archive, got ..\\evil.png"),
-        (tar({"Urban100/HR/a.png": "/etc/passwd"}), "must be files, got the link Urban100/HR/a.png"),
+        (tar(dict(list(WHOLE.items())[:2]) | {"Urban100/HR/a.png": "/etc/passwd"}), "1 of 3 images are missing"),
         (tar(WHOLE)[:-40], "must be whole, got"),
         (b"<html>not found</html>", "must be whole, got"),
         (tar(dict(list(WHOLE.items())[:2])), "Urban100 test must come whole, got 1 of 3 images are missing"),
         (tar(WHOLE | {"Urban100/HR/img002.png": b"x"}), "img002.png must be a whole picture, got no picture"),
-        (marked(zipped(WHOLE), flags=1), "is encrypted, password required for extraction at benchmark"),
-        (marked(zipped(WHOLE), method=97), "must be whole, got That compression method is not supported at benchmark"),
+        (marked(zipped(WHOLE), flags=1), "is encrypted, password required for extraction"),
+        (marked(zipped(WHOLE), method=97), "must be whole, got That compression method is not supported"),
         (damaged(zipped(WHOLE)), "must be whole, got Bad CRC-32 for file 'benchmark/Urban100/HR/img001.png'"),
         (damaged(zipped(WHOLE, zipfile.ZIP_LZMA)), "must be whole, got"),
         (damaged(zipped(WHOLE, zipfile.ZIP_BZIP2)), "must be whole, got"),
         (tar(dict(list(WHOLE.items())[:2]) | {f"Urban100/HR/{'a' * 300}.png": png(1)}), "1 of 3 images are missing"),
     ],
-    ids=["up", "root", "backslash", "link", "cut", "page", "few", "damaged", "encrypted", "method", "crc", "lzma",
+    ids=["link", "cut", "page", "few", "damaged", "encrypted", "method", "crc", "lzma",
          "bzip2", "long"],
 )  # fmt: skip
 def test_harmful_and_broken_archives_leave_no_images(server, tmp_path, content, text):
@@ -247,15 +244,27 @@ def test_harmful_and_broken_archives_leave_no_images(server, tmp_path, content, 
 
 @pytest.mark.parametrize("pack", [tar, zipped])
 def test_members_left_out_count_as_well(server, tmp_path, monkeypatch, pack):
-    monkeypatch.setattr(sys.modules[fetch.__module__], "MAX_UNPACKED", 100_000)
+    monkeypatch.setattr(sys.modules[fetch.__module__], "_MAX_UNPACKED", 100_000)
     for others in ({"benchmark/readme.txt": b"0" * 200_000}, {f"{index}": b"" for index in range(300)}):
         server.content = pack(others | WHOLE)
         with pytest.raises(data.DataError, match=r"archive members must have at most .* and 100000 in all, got"):
             fetch("Urban100", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("pack", "name"),
+    [(tar, "../../evil.png"), (tar, "/etc/evil.png"), (zipped, "..\\evil.png"), (tar, "../Urban100/HR/a.png")],
+)
+def test_no_name_in_an_archive_leads_out_of_the_folder(server, tmp_path, pack, name):
+    server.content = pack(WHOLE | {name: png(9)})
+    fetch("Urban100", tmp_path / "deep" / "data")
+    images = {path.relative_to(tmp_path).parent.as_posix() for path in tmp_path.rglob("*.png")}
+    assert images == {"deep/data/Urban100/HR"}
+
+
 def test_names_in_archives_do_not_reach_the_terminal(server, tmp_path, monkeypatch, capsys):
-    server.content = tar(WHOLE | {"../\x1b[2J\x07evil\r\n\u202e.png": b"x"})
+    monkeypatch.setattr(sys.modules[fetch.__module__], "_MAX_UNPACKED", 100_000)
+    server.content = tar({"../\x1b[2J\x07evil\r\n\u202e.png": b"0" * 200_000} | WHOLE)
     monkeypatch.setenv("HINAS_DATA", str(tmp_path))
     assert __main__.main(["data", "fetch", "Urban100"]) == 2
     said = capsys.readouterr()
@@ -271,7 +280,7 @@ def test_a_damaged_list_of_sums_is_one_line(server, tmp_path, noted):
 
 
 def test_unpacked_sizes_are_bounded(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[fetch.__module__], "MAX_FILE", 20)
+    monkeypatch.setattr(sys.modules[fetch.__module__], "_MAX_FILE", 20)
     with pytest.raises(data.DataError, match="archive members must have at most 20 bytes each"):
         fetch("Urban100", tmp_path)
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hinas_nb.method.fast import SuperCell
-from hinas_nb.method.fast.deformable import MAX_OFFSET, TAPS, DeformableBranch, DeformableConv2d, deform
+from hinas_nb.method.fast.deformable import _TAPS, MAX_OFFSET, DeformableBranch, DeformableConv2d, deform
 from hinas_nb.method.genotype import CANDIDATES, Genotype, edges
 from hinas_nb.method.network import Cell, DerivedNetwork
 from hinas_nb.method.operations import operation
@@ -21,7 +21,7 @@ GENOTYPE = Genotype((1,), (PLAN,))
 def tensors(batch=2, inputs=3, outputs=4, size=(5, 6), reach=3.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    return draw(batch, inputs, *size), reach * draw(batch, 2 * TAPS, *size), draw(outputs, inputs, 3, 3)
+    return draw(batch, inputs, *size), reach * draw(batch, 2 * _TAPS, *size), draw(outputs, inputs, 3, 3)
 
 
 def directly(feature, offsets, weight):
@@ -32,7 +32,7 @@ def directly(feature, offsets, weight):
         for y in range(height):
             for x in range(width):
                 total = 0
-                for tap in range(TAPS):
+                for tap in range(_TAPS):
                     down, right = moved[2 * tap, y, x], moved[2 * tap + 1, y, x]
                     read = between(image, y + tap // 3 - 1 + down, x + tap % 3 - 1 + right)
                     total = total + weight[:, :, tap // 3, tap % 3] @ read

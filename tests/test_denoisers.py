@@ -183,7 +183,7 @@ def test_a_cold_choice_is_the_nearest_neighbours_in_order():
     allowed = torch.ones(6, 20, dtype=torch.bool)
     allowed[:, 0] = False
     chosen = n3net._nearest(-far / 1e-5, allowed)
-    order = far.masked_fill(~allowed, 9).argsort(dim=-1)[..., : n3net.NEIGHBOURS]
+    order = far.masked_fill(~allowed, 9).argsort(dim=-1)[..., : n3net._NEIGHBOURS]
     assert torch.equal(chosen.argmax(dim=-1), order.permute(0, 2, 1))
     assert torch.allclose(chosen.sum(dim=-1), torch.ones(1, 7, 6, dtype=torch.float64))
 
@@ -236,8 +236,8 @@ def test_what_is_left_of_a_weight_is_exact_and_its_gradient_bounded():
     left = n3net._log_left(log_weight)
     assert torch.allclose(left, torch.log1p(-log_weight.detach().exp()), rtol=1e-12, atol=1e-30)
     (gradient,) = torch.autograd.grad(left.sum(), log_weight)
-    assert gradient.abs().max() <= 1 / n3net.GUARD
-    assert n3net._log_left(torch.zeros(1)) == n3net.USED
+    assert gradient.abs().max() <= 1 / n3net._GUARD
+    assert n3net._log_left(torch.zeros(1)) == n3net._USED
 
 
 def test_distances_are_normalised_over_all_pairs_of_all_blocks():

@@ -19,8 +19,7 @@ from PIL import Image
 
 from hinas_nb import figures
 from hinas_nb.figures import dot
-from hinas_nb.figures.axes import log_ticks, name_points
-from hinas_nb.figures.op_weights import edge_names
+from hinas_nb.figures.axes import edge_names, log_ticks, name_points
 from hinas_nb.figures.style import ACCENT, CHANGED, Picture
 from hinas_nb.method.genotype import OPERATIONS, Genotype, edges, random_genotype, width_paths
 
@@ -131,7 +130,7 @@ def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
     fake.write_text("#!/bin/sh\necho 'syntax error in line 1' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert dot.find_dot() == str(fake)
+    assert dot._find_dot() == str(fake)
     with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got syntax error in line 1$"):
         figures.super_cell_graph(3, OPERATIONS).svg()
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from hinas_nb import figures
-from hinas_nb.figures.claims import _SHOWN, VERDICT_COLOURS
+from hinas_nb.figures.claims import _SHOWN, _VERDICT_COLOURS
 from hinas_nb.figures.style import PALE
 
 
@@ -34,7 +34,7 @@ def marks(figure, panel=0):
     drawn = [
         (one.get_xdata()[0], one.get_ydata()[0], one.get_marker(), one.get_color(), to_hex(one.get_mfc()))
         for one in figure.axes[panel].lines
-        if one.get_gid() in VERDICT_COLOURS
+        if one.get_gid() in _VERDICT_COLOURS
     ]
     return sorted(drawn, key=lambda mark: mark[1])
 
@@ -42,7 +42,7 @@ def marks(figure, panel=0):
 def test_both_sides_stand_in_their_row_in_the_colours_of_their_verdicts():
     table = pd.DataFrame([line("a", verdict="contradicts"), line("b", published=math.nan)])
     drawn = marks(figures.forest_plot(table, ["PSNR (dB)"]))
-    colours = VERDICT_COLOURS
+    colours = _VERDICT_COLOURS
     assert [(x, round(y), marker, colour) for x, y, marker, colour, _ in drawn] == [
         (0.1, 1, "D", colours["supports"]),
         (0.2, 1, "o", colours["contradicts"]),
@@ -61,7 +61,7 @@ def test_rows_are_shared_by_the_panels_and_headed_by_their_claim():
 def test_without_an_interval_a_mark_is_hollow():
     table = pd.DataFrame([line("a", low=math.nan, high=math.nan)])
     faces = [face for *_, face in marks(figures.forest_plot(table, ["PSNR (dB)"]))]
-    assert faces == [VERDICT_COLOURS["supports"].lower(), "#ffffff"]
+    assert faces == [_VERDICT_COLOURS["supports"].lower(), "#ffffff"]
 
 
 def test_wild_intervals_of_ours_leave_the_published_readable():
@@ -86,5 +86,5 @@ def test_the_table_names_a_claim_once_and_colours_both_verdicts():
     page = figures.verdict_table(pd.DataFrame(rows)).to_html()
     assert page.count(">One claim<") == 1 and page.count(">Another<") == 1 and "unseen" not in page
     assert page.count("budget: smoke. protocol: sr-standard. note: ours: on a part") == 1
-    (cells,) = re.findall(rf"([^}}]*){{\s*color: {VERDICT_COLOURS['supports']};", page)
+    (cells,) = re.findall(rf"([^}}]*){{\s*color: {_VERDICT_COLOURS['supports']};", page)
     assert cells.count("#") == len(rows)

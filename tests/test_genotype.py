@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hinas_nb.method.genotype import (
-    DECODED_OPERATIONS,
+    _DECODED_OPERATIONS,
     Genotype,
     GenotypeError,
     nearest_perturbation,
@@ -61,7 +61,7 @@ def test_inputs_in_another_order_are_the_same_genotype():
     (as_json(cells=[PLAN, [PLAN[0], [["skip", 0]]]]), "layer 2, node 1 must hold 2 inputs, got 1"),
     (as_json(cells=[[["skip", 0]], PLAN]), "layer 1, node 0: an input must be [operation, source], got 'skip'"),
     (as_json(cells=[[[["none", 0], ["skip", 1]]]] * 2), "layer 1, node 0: operation must be one of "
-     f"{' '.join(DECODED_OPERATIONS)}, got 'none'"),
+     f"{' '.join(_DECODED_OPERATIONS)}, got 'none'"),
     (as_json(cells=[[[["skip", 0], ["skip", 2]]]] * 2), "layer 1, node 0: source must be in [0, 2), got 2"),
     (as_json(cells=[[[["skip", 1], ["skip", 1]]]] * 2), "layer 1, node 0: the two sources must differ, got 1 twice"),
 ])  # fmt: skip

@@ -206,7 +206,7 @@ def test_a_notebook_is_valid_and_stripped(path):
 @notebooks
 def test_a_notebook_opens_with_its_contract(path):
     promises = contract.read(path).promises
-    assert {"Title", *contract.PROMISES} <= promises.keys()
+    assert {"Title", *contract._PROMISES} <= promises.keys()
     assert all(promises.values())
 
 

@@ -111,7 +111,7 @@ def test_images_are_taken_some_at_a_time(images, monkeypatch):
         return loss.detach(), *torch.autograd.grad(loss, noisy)
 
     whole = found()
-    monkeypatch.setattr(ssim, "PIXELS", images[0][0].numel())
+    monkeypatch.setattr(ssim, "_PIXELS", images[0][0].numel())
     torch.testing.assert_close(found(), whole, rtol=1e-12, atol=1e-15)
 
 
@@ -144,7 +144,7 @@ def test_negative_ssim_has_a_finite_loss_that_still_falls(images):
 
 
 def test_floor_joins_smoothly():
-    values = torch.tensor(losses.SSIM_FLOOR, dtype=torch.float64) * torch.tensor([1 - 1e-6, 1 + 1e-6])
+    values = torch.tensor(losses._SSIM_FLOOR, dtype=torch.float64) * torch.tensor([1 - 1e-6, 1 + 1e-6])
     values.requires_grad_()
     results = torch.stack([losses.log_dissimilarity(value) for value in values])
     (slopes,) = torch.autograd.grad(results.sum(), values)

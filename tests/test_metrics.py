@@ -98,10 +98,10 @@ def test_scores_do_not_change_under_rotations_and_flips(images, settings):
 
 def test_y_is_bt601_of_16_to_235(images):
     truth = images[1]
-    y, _ = metrics.scored(truth, truth, SR.but(round_output=False, border=0))
+    y, _ = metrics._scored(truth, truth, SR.but(round_output=False, border=0))
     expected = torch.from_numpy(rgb2ycbcr(truth[0].permute(1, 2, 0).numpy())[..., 0]) / 255
     assert torch.allclose(y[0, 0], expected, atol=1e-12)
-    levels = metrics.scored(truth, truth, SR.but(border=0))[0] * 255
+    levels = metrics._scored(truth, truth, SR.but(border=0))[0] * 255
     assert torch.allclose(levels, levels.round(), atol=1e-9)
 
 

@@ -92,12 +92,12 @@ def test_finished_runs_of_the_same_cost_say_how_long(budget):
     for wrong in ({"seconds": "abc"}, {"seconds": 10**400}, {"config": {"space": []}}, {"revisions": {"search": 1}}):
         rewritten(path, **({"seconds": 20.0} | wrong))
         (found,) = durations.estimates([other], Store.of(budget)).values()
-        usable = durations._finished(Store.of(budget), 1)[durations.shape(other), durations.HERE]
+        usable = durations._finished(Store.of(budget), 1)[durations.shape(other), durations._HERE]
         assert found.seconds == 20.0 and len(usable) == 2, "nothing of a damaged Run, nor of older code beside today's"
     for text in ("{}", "[]", '{"seconds": 1', "[" * 100_000):
         (path / "run.json").write_text(text)
         ((key, seconds),) = durations._finished(Store.of(budget), 1).items()
-        assert key == (durations.shape(other), durations.HERE) and sorted(seconds) == [10.0, 30.0]
+        assert key == (durations.shape(other), durations._HERE) and sorted(seconds) == [10.0, 30.0]
 
 
 def test_runs_of_another_machine_serve_where_there_are_none_of_this(budget):

@@ -37,7 +37,7 @@ def test_tau_counts_pairs():
 @pytest.mark.parametrize("correlation", [0.0, 0.7, 0.95])
 def test_the_interval_of_tau_covers(correlation):
     """Normal scores of nine architectures (three seeds, squared): their true tau is 2/pi * arcsin(correlation)."""
-    draws = np.random.default_rng(0).normal(size=(1000, 2, ranking.FEWEST))
+    draws = np.random.default_rng(0).normal(size=(1000, 2, ranking._FEWEST))
     draws[:, 1] = correlation * draws[:, 0] + math.sqrt(1 - correlation**2) * draws[:, 1]
     true = 2 / math.pi * math.asin(correlation)
     found = [ranking.agreement(*pair, draws=200) for pair in draws]
@@ -48,7 +48,7 @@ def test_the_interval_of_tau_covers(correlation):
 @pytest.mark.parametrize("count", [4, 5, 6])
 def test_what_is_needed_is_rare_among_all_rankings(count):
     taus = [by_hand(range(count), other) for other in itertools.permutations(range(count))]
-    needed = ranking.needed_tau(count)
+    needed = ranking._needed_tau(count)
     rare = sum(tau >= needed - 1e-9 for tau in taus) / len(taus)
     assert rare <= 0.025
     below = max((tau for tau in taus if tau < needed - 1e-9), default=-1.0)
@@ -60,7 +60,7 @@ def test_the_verdict_needs_enough_architectures():
     assert ranking.agreement(ordered, ordered).verdict == "supports"
     assert ranking.agreement(ordered, ordered[::-1]).verdict == "contradicts"
     assert ranking.agreement(ordered[:3], ordered[:3]).verdict == "undecided"
-    assert ranking.needed_tau(3) == math.inf
+    assert ranking._needed_tau(3) == math.inf
     assert ranking.agreement(ordered, [1, 0, 3, 2, 7, 4, 6, 5]).tau > 0
     assert ranking.agreement(ordered, [3, 7, 0, 5, 2, 6, 1, 4]).verdict == "undecided"
 

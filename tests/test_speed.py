@@ -13,7 +13,7 @@ from hinas_nb.figures.speed import slope
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
 
-SMALL = replace(timing_runs.TINY, base_width=2)
+SMALL = replace(timing_runs._TINY, base_width=2)
 
 
 def test_a_search_is_projected_by_its_schedule():
@@ -62,14 +62,14 @@ def test_a_batch_is_timed_beside_the_step_that_it_feeds():
     config = timing_runs.batches(SMALL)
     step, making = config.arms
     assert (step.batch, step.height, step.width_px) == (making.batch, making.height, making.width_px)
-    call = benchmark.prepared(making)
+    call = benchmark._prepared(making)
     (noisy, clean), (other, _) = call(), call()
     assert noisy.shape == clean.shape == (*(SMALL.training[:1]), 1, *SMALL.training[1:] * 2)
     assert not torch.equal(noisy, other), "every call makes the next batch"
     record = {"seconds_by_arm": {step.label: 4.0, making.label: 0.1}, "peak_mib_by_arm": dict.fromkeys(
         (step.label, making.label), 1.0)}  # fmt: skip
     table = timing_runs.times_faster(config, [record] * 3).set_index("way")
-    assert table.loc[timing_runs.BATCH, "times faster"] == pytest.approx(40)
+    assert table.loc[timing_runs._BATCH, "times faster"] == pytest.approx(40)
 
 
 def test_spaces_and_operations_differ_in_nothing_but_themselves():
@@ -86,7 +86,7 @@ def test_spaces_and_operations_differ_in_nothing_but_themselves():
 
 
 def test_variants_change_what_they_name_and_nothing_else():
-    arms = timing_runs.steps("steps", timing_runs.PAPER, timing_runs.step_ways(Space(), 8), ["W"]).arms
+    arms = timing_runs.steps("steps", timing_runs._PAPER, timing_runs.step_ways(Space(), 8), ["W"]).arms
     by_label = {arm.label.removesuffix(", W"): arm for arm in arms}
     assert by_label["plain"].plain and by_label["checkpoints"].checkpointing
     assert not by_label["no sharing"].space.sharing and by_label["ours"].space == Space()
@@ -94,7 +94,7 @@ def test_variants_change_what_they_name_and_nothing_else():
 
 
 def test_growth_changes_one_setting_at_a_time():
-    base, *others = timing_runs.growth(timing_runs.PAPER).arms
+    base, *others = timing_runs.growth(timing_runs._PAPER).arms
     for arm in others:
         setting, value = arm.label.split()
         settings, own = ({**one.space.model_dump(), "batch": one.batch} for one in (base, arm))
@@ -127,7 +127,7 @@ def test_engines_that_are_missing_are_named(monkeypatch):
     monkeypatch.setattr(timing_runs, "has_compiler", lambda: False)
     monkeypatch.setattr(timing_runs, "find_spec", lambda name: None)
     present, absent = timing_runs.image_ways()
-    assert set(present) | set(absent) == set(timing_runs.IMAGE_WAYS) and not set(present) & set(absent)
+    assert set(present) | set(absent) == set(timing_runs._IMAGE_WAYS) and not set(present) & set(absent)
     assert absent == {
         "ours, compiled": "no C++ compiler is here",
         "ours, ONNX Runtime": "onnx onnxscript onnxruntime not installed",

@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-PROMISES = ("Question", "Answer", "Cost", "Reads", "Writes")
+_PROMISES = ("Question", "Answer", "Cost", "Reads", "Writes")
 #: What annotations of parameters are made of, such as `list[float]`.
-TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
-EXAMPLES = {"bool": " (true or false)", "list": " such as [30, 50]", "dict": ' such as {"train.steps": 200}'}
+_TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
+_EXAMPLES = {"bool": " (true or false)", "list": " such as [30, 50]", "dict": ' such as {"train.steps": 200}'}
 
 
 class NotebookError(ValueError):
@@ -40,7 +40,7 @@ class Parameter:
         """Return a value as the annotation has it, or raise pydantic's ValidationError."""
         if value is None and self.default is None:
             return None
-        kind = eval(self.annotation, {"__builtins__": {}}, TYPES)  # names of TYPES alone, see `_parameter`
+        kind = eval(self.annotation, {"__builtins__": {}}, _TYPES)  # names of _TYPES alone, see `_parameter`
         return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
 
     def parse(self, text: str, notebook: str) -> Any:
@@ -48,7 +48,7 @@ class Parameter:
         try:
             return self.checked(text if self.annotation == "str" else _literal(text))
         except (ValidationError, yaml.YAMLError):
-            rule = f"{self.annotation}{EXAMPLES.get(self.annotation.partition('[')[0], '')}"
+            rule = f"{self.annotation}{_EXAMPLES.get(self.annotation.partition('[')[0], '')}"
             raise NotebookError(f"{notebook}: {self.name} must be {rule}, got {text!r}") from None
 
 
@@ -56,7 +56,7 @@ class Parameter:
 class Notebook:
     """A checked notebook.
 
-    promises: what the first cell says: its Title and the texts of `PROMISES`.
+    promises: what the first cell says: its Title and the texts of `_PROMISES`.
     parameters: the tagged cell, by name.
     cells: (number from 1, tags, source) of every code cell.
     """
@@ -164,8 +164,8 @@ def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
     except (ValueError, TypeError):
         raise NotebookError(f"{notebook}: {name} must be a literal, got {ast.unparse(value)}") from None
     annotation = annotation or type(default).__name__
-    if not re.fullmatch(r"[\w\[\], ]+", annotation) or not set(re.findall(r"\w+", annotation)) <= TYPES.keys():
-        raise NotebookError(f"{notebook}: the type of {name} must be made of {' '.join(TYPES)}, got {annotation}")
+    if not re.fullmatch(r"[\w\[\], ]+", annotation) or not set(re.findall(r"\w+", annotation)) <= _TYPES.keys():
+        raise NotebookError(f"{notebook}: the type of {name} must be made of {' '.join(_TYPES)}, got {annotation}")
     parameter = Parameter(name, annotation, default)
     try:
         parameter.checked(default)
@@ -197,7 +197,7 @@ def _promises(first_cell: str) -> dict[str, str]:
     """Read `**Question.** text` up to the next such word or empty line; the heading is the Title."""
     heading = re.match(r"#+ *(.+)", first_cell)
     found = {"Title": heading[1].strip()} if heading else {}
-    pattern = rf"\*\*({'|'.join(PROMISES)})[.:]?\*\*[.:]?\s*(.*?)(?=\n\s*\n|\n[-* ]*\*\*|\Z)"
+    pattern = rf"\*\*({'|'.join(_PROMISES)})[.:]?\*\*[.:]?\s*(.*?)(?=\n\s*\n|\n[-* ]*\*\*|\Z)"
     for word, text in re.findall(pattern, first_cell, flags=re.DOTALL):
         found[word] = " ".join(text.split())
     return found

@@ -28,14 +28,14 @@ from hinas_nb.running.store import CHECKPOINT, Store
 from hinas_nb.running.workers import Local, as_they_end
 
 #: Settings that decide numbers but not time.
-FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"}
-FREE_ENDINGS = ("lr", "lr_final", "decay")
+_FREE = {"seed", "sigma", "sigmas", "loss", "residual", "layerwise", "save_images"}
+_FREE_ENDINGS = ("lr", "lr_final", "decay")
 #: Settings of a search that decide the size of the networks trained from it.
-SIZING = ("layers", "nodes", "levels", "operations")
+_SIZING = ("layers", "nodes", "levels", "operations")
 #: Settings of a training that decide how fast its network restores.
-NETWORK = ("task", "genotype", "base_width", "width_factors", "scale", "fold", "noise_map")
+_NETWORK = ("task", "genotype", "base_width", "width_factors", "scale", "fold", "noise_map")
 #: Where an estimate comes from: finished Runs, the nearest kind first. Older code takes about as long.
-HERE, ELSEWHERE, OLDER = "finished Runs", "finished Runs of another machine", "finished Runs of older code"
+_HERE, _ELSEWHERE, _OLDER = "finished Runs", "finished Runs of another machine", "finished Runs of older code"
 BEGUN = "first records"
 
 
@@ -71,8 +71,8 @@ def estimates(configs: Iterable[RunConfig], store: Store, threads: int = 1) -> d
     found = {}
     for key, group in groups.items():
         begun = [seconds for seconds in (_extrapolated(config, store) for config in group) if seconds is not None]
-        known = {HERE: finished[key, HERE], "first records": begun} | {
-            whose: finished[key, whose] for whose in (ELSEWHERE, OLDER)
+        known = {_HERE: finished[key, _HERE], "first records": begun} | {
+            whose: finished[key, whose] for whose in (_ELSEWHERE, _OLDER)
         }
         source = next((source for source, seconds in known.items() if seconds), None)
         found[key] = Estimate(median(known[source]), source) if source else Estimate(math.nan, "no Run of it yet")
@@ -138,12 +138,12 @@ def _operations(search: RunConfig | None) -> str:
 
 
 def _finished(store: Store, threads: int) -> dict[tuple[str, str], list[float]]:
-    """Return the seconds of finished Runs with so many threads, by shape and by what they are (`HERE` and so on)."""
+    """Return the seconds of finished Runs with so many threads, by shape and by whose they are."""
     found, machine = defaultdict(list), provenance()["machine"]
     for kind in RUN_KINDS.values():
         for _, run in all_finished(store.root, kind):
             if run.threads == threads:
-                whose = OLDER if run.outdated else HERE if run.machine == machine else ELSEWHERE
+                whose = _OLDER if run.outdated else _HERE if run.machine == machine else _ELSEWHERE
                 with suppress(LookupError, TypeError, AttributeError, RecursionError):  # a config of nobody here
                     found[shape(run.config, kind), whose].append(run.seconds)
     return found
@@ -190,8 +190,8 @@ def _stripped(content):
         return content
     inner = content.get("search", content)  # of a perturbation or an epoch
     if inner.get("kind") == "SearchConfig":
-        return {name: inner["space"].get(name) for name in SIZING}
+        return {name: inner["space"].get(name) for name in _SIZING}
     if content.get("kind") == "TrainConfig":  # of an evaluation
-        return {name: _stripped(content.get(name)) for name in NETWORK}
-    kept = {name: value for name, value in content.items() if name not in FREE and not name.endswith(FREE_ENDINGS)}
+        return {name: _stripped(content.get(name)) for name in _NETWORK}
+    kept = {name: value for name, value in content.items() if name not in _FREE and not name.endswith(_FREE_ENDINGS)}
     return {name: _stripped(value) for name, value in kept.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from hinas_nb.batch.contract import Notebook
 
-PLANNED_TAGS = ("imports", "parameters", "runs")
+_PLANNED_TAGS = ("imports", "parameters", "runs")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def plan(job: Job) -> Plan:
     name = job.notebook.name
     namespace: dict[str, Any] = {"__name__": "plan"}
     for number, tags, source in job.notebook.cells:
-        if not tags.intersection(PLANNED_TAGS):
+        if not tags.intersection(_PLANNED_TAGS):
             continue
         try:
             exec(compile(source, f"{name}, cell {number}", "exec"), namespace)

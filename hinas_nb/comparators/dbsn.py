@@ -21,9 +21,9 @@ from torch.nn.functional import conv2d, relu, softplus
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv, stack
 
-MODULES, KERNELS = 8, (5, 3, None)  # per branch; dilated convolutions in a module's parts
-DEVIATION_WIDTH = 16
-START, LEAST = -4 + 3e-4, 1e-3  # what is added to the noise's deviation before its softplus, and after it
+_MODULES, _KERNELS = 8, (5, 3, None)  # per branch; dilated convolutions in a module's parts
+_DEVIATION_WIDTH = 16
+_START, _LEAST = -4 + 3e-4, 1e-3  # what is added to the noise's deviation before its softplus, and after it
 
 
 class DBSN(Restorer):
@@ -37,14 +37,14 @@ class DBSN(Restorer):
         self.branches = nn.ModuleList(_Branch(width, dilation) for dilation in (2, 3))
         self.join = conv(2 * width, width, 1)
         self.mean = nn.Sequential(*stack([width] * 3, 1), conv(width, 1, 1))
-        self.mean_deviation = nn.Sequential(*stack([width, *[DEVIATION_WIDTH] * 2], 1), conv(DEVIATION_WIDTH, 1, 1))
-        self.noise_deviation = nn.Sequential(*stack([1, *[DEVIATION_WIDTH] * 4], 1), conv(DEVIATION_WIDTH, 1, 1))
+        self.mean_deviation = nn.Sequential(*stack([width, *[_DEVIATION_WIDTH] * 2], 1), conv(_DEVIATION_WIDTH, 1, 1))
+        self.noise_deviation = nn.Sequential(*stack([1, *[_DEVIATION_WIDTH] * 4], 1), conv(_DEVIATION_WIDTH, 1, 1))
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         mean, features = self.mean_and_features(noisy)
         of_mean = self.mean_deviation(features).square()
         deviation = self.noise_deviation(noisy).mean(dim=(2, 3), keepdim=True)
-        of_noise = (softplus(deviation + START) + LEAST).square()
+        of_noise = (softplus(deviation + _START) + _LEAST).square()
         return (of_mean * noisy + of_noise * mean) / (of_mean + of_noise)
 
     def mean_and_features(self, noisy: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class _Branch(nn.Module):
         super().__init__()
         kernel = 2 * dilation - 1
         self.blind = conv(width, width, kernel)
-        modules = [_Module(width, dilation) for _ in range(MODULES)]
+        modules = [_Module(width, dilation) for _ in range(_MODULES)]
         self.layers = nn.Sequential(nn.ReLU(), *stack([width] * 3, 1), *modules, conv(width, width, 1))
         hole = torch.ones(kernel, kernel)
         hole[kernel // 2, kernel // 2] = 0
@@ -78,9 +78,9 @@ class _Module(nn.Module):
         super().__init__()
         self.parts = nn.ModuleList(
             nn.Sequential(*stack([width] * 2, 1), *(_dilated(width, kernel, dilation) if kernel else ()))
-            for kernel in KERNELS
+            for kernel in _KERNELS
         )
-        self.join = conv(len(KERNELS) * width, width, 1)
+        self.join = conv(len(_KERNELS) * width, width, 1)
         self.mix = nn.Sequential(*stack([width] * 3, 1))
 
     def forward(self, features: Tensor) -> Tensor:

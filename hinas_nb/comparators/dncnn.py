@@ -15,17 +15,17 @@ from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv
 from hinas_nb.method.operations import conv_norm, near_identity
 
-LAYERS = 17
+_LAYERS = 17
 
 
 class DnCNN(Restorer):
     """Restores noisy - f(noisy), one grey channel."""
 
-    halo = LAYERS
+    halo = _LAYERS
 
     def __init__(self, width: int = 64):
         super().__init__()
-        self.layers = plain(1, width, 1, LAYERS, bias=False)
+        self.layers = plain(1, width, 1, _LAYERS, bias=False)
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         return noisy - self.layers(noisy)

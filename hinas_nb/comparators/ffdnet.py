@@ -16,21 +16,21 @@ from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv, stack
 from hinas_nb.method.network import folded
 
-LAYERS, FOLD = 15, 2
+_LAYERS, _FOLD = 15, 2
 
 
 class FFDNet(Restorer):
     """Restores f(noisy, sigma): the first channel is the grey picture, the second one sigma / 255 at every pixel."""
 
     noise_map = True
-    halo = LAYERS * FOLD + FOLD - 1
+    halo = _LAYERS * _FOLD + _FOLD - 1
 
     def __init__(self, width: int = 64):
         super().__init__()
-        inner = stack([width] * (LAYERS - 1))  # drawn before the first convolution, as Runs have it
-        self.layers = nn.Sequential(conv(FOLD**2 + 1, width), nn.ReLU(), *inner, conv(width, FOLD**2))
+        inner = stack([width] * (_LAYERS - 1))  # drawn before the first convolution, as Runs have it
+        self.layers = nn.Sequential(conv(_FOLD**2 + 1, width), nn.ReLU(), *inner, conv(width, _FOLD**2))
 
     def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
-        picture, deviation = noisy[:, :1], noisy[:, 1:, ::FOLD, ::FOLD]
-        found = self.layers(torch.cat([folded(picture, FOLD), deviation], dim=1))
-        return F.pixel_shuffle(found, FOLD)[..., : noisy.shape[-2], : noisy.shape[-1]]
+        picture, deviation = noisy[:, :1], noisy[:, 1:, ::_FOLD, ::_FOLD]
+        found = self.layers(torch.cat([folded(picture, _FOLD), deviation], dim=1))
+        return F.pixel_shuffle(found, _FOLD)[..., : noisy.shape[-2], : noisy.shape[-1]]

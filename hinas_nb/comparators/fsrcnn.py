@@ -17,7 +17,7 @@ from hinas_nb.comparators.base import he_normal
 from hinas_nb.comparators.layers import conv, deconv, deconv_radius
 from hinas_nb.comparators.luma import Luma, LumaUpscaler
 
-KERNEL = 9  # of the last layer
+_KERNEL = 9  # of the last layer
 
 
 class FSRCNN(LumaUpscaler):
@@ -28,8 +28,8 @@ class FSRCNN(LumaUpscaler):
         shapes = [(1, width, 5), (width, shrunk, 1), *[(shrunk, shrunk, 3)] * depth, (shrunk, width, 1)]
         self.features = nn.Sequential(*(layer for shape in shapes for layer in (conv(*shape), nn.PReLU(shape[1]))))
         he_normal(self.features)
-        self.image = deconv(width, 1, KERNEL, scale, deviation=0.001)
-        self.halo = 2 + depth + deconv_radius(KERNEL, scale)
+        self.image = deconv(width, 1, _KERNEL, scale, deviation=0.001)
+        self.halo = 2 + depth + deconv_radius(_KERNEL, scale)
 
     def luma(self, low: Luma, large: Luma) -> Luma:
         return self.image(self.features(low))

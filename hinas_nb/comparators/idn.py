@@ -20,9 +20,9 @@ from hinas_nb.comparators.base import Image, he_normal
 from hinas_nb.comparators.layers import conv, deconv, deconv_radius
 from hinas_nb.comparators.luma import Luma, LumaUpscaler
 
-KERNEL = 17  # of the last layer
-SLOPE = 0.05
-GROUPS = 4
+_KERNEL = 17  # of the last layer
+_SLOPE = 0.05
+_GROUPS = 4
 
 
 class IDN(LumaUpscaler):
@@ -34,8 +34,8 @@ class IDN(LumaUpscaler):
             *_activated(1, width), *_activated(width, width), *(_Distillation(width) for _ in range(blocks))
         )
         he_normal(self.features)
-        self.residual = deconv(width, 1, KERNEL, scale, deviation=0.001)
-        self.halo = 2 + 6 * blocks + deconv_radius(KERNEL, scale)
+        self.residual = deconv(width, 1, _KERNEL, scale, deviation=0.001)
+        self.halo = 2 + 6 * blocks + deconv_radius(_KERNEL, scale)
 
     def luma(self, low: Luma, large: Luma) -> Luma:
         return large + self.residual(self.features(low))
@@ -50,12 +50,12 @@ class _Distillation(nn.Module):
         step = width // 4  # by which neighbouring layers differ
         self.first = nn.Sequential(
             *_activated(width, width - step),
-            *_activated(width - step, width - 2 * step, groups=GROUPS),
+            *_activated(width - step, width - 2 * step, groups=_GROUPS),
             *_activated(width - 2 * step, width),
         )
         self.second = nn.Sequential(
             *_activated(width - self.kept, width),
-            *_activated(width, width - step, groups=GROUPS),  # As in the code: not the layer before.
+            *_activated(width, width - step, groups=_GROUPS),  # As in the code: not the layer before.
             *_activated(width - step, width + step),
         )
         self.compress = nn.Sequential(*_activated(width + step, width, kernel=1))
@@ -67,4 +67,4 @@ class _Distillation(nn.Module):
 
 def _activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
     """Return a convolution and its LeakyReLU."""
-    return conv(inputs, outputs, kernel, groups), nn.LeakyReLU(SLOPE)
+    return conv(inputs, outputs, kernel, groups), nn.LeakyReLU(_SLOPE)

@@ -10,7 +10,7 @@ from torch import Tensor
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.method.network import upsample
 
-WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue
+_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue
 
 Luma = Float[Tensor, "batch 1 height width"]
 
@@ -35,7 +35,7 @@ class LumaUpscaler(Restorer):
 
 def luminance(image: Float[Tensor, "batch 3 height width"]) -> Luma:
     """Return Y of red, green and blue."""
-    return sum(weight * image[:, i : i + 1] for i, weight in enumerate(WEIGHTS))
+    return sum(weight * image[:, i : i + 1] for i, weight in enumerate(_WEIGHTS))
 
 
 def with_luminance(image: Float[Tensor, "batch 3 height width"], y: Luma) -> Float[Tensor, "batch 3 height width"]:

@@ -27,8 +27,8 @@ from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.network import upsample
 from hinas_nb.method.operations import near_identity
 
-BLOCKS, RECURSIONS = 6, 6
-RADIUS = 2 * BLOCKS * RECURSIONS + 2  # of the whole network, in pixels of its input
+_BLOCKS, _RECURSIONS = 6, 6
+_RADIUS = 2 * _BLOCKS * _RECURSIONS + 2  # of the whole network, in pixels of its input
 
 
 class MemNet(Restorer):
@@ -37,13 +37,13 @@ class MemNet(Restorer):
     def __init__(self, scale: int | None = None, width: int = 64):
         super().__init__()
         self.task, self.scale = ("sr" if scale else "denoise"), scale or 1
-        self.halo = RADIUS if self.task == "denoise" else math.ceil(RADIUS / self.scale) + 2  # 2: bicubic
+        self.halo = _RADIUS if self.task == "denoise" else math.ceil(_RADIUS / self.scale) + 2  # 2: bicubic
         self.extract = nn.Sequential(BatchNorm2d(1), *_conv(1, width, 3))
-        self.memories = nn.ModuleList(_MemoryBlock(width, earlier=index + 1) for index in range(BLOCKS))
-        self.norms = nn.ModuleList(BatchNorm2d(width) for _ in range(BLOCKS))
+        self.memories = nn.ModuleList(_MemoryBlock(width, earlier=index + 1) for index in range(_BLOCKS))
+        self.norms = nn.ModuleList(BatchNorm2d(width) for _ in range(_BLOCKS))
         self.reconstruct = nn.Sequential(*_conv(width, 1, 3))
         near_identity(self.reconstruct[-1])
-        self.weights = nn.Parameter(torch.full((BLOCKS,), 1 / BLOCKS))  # of the blocks' images
+        self.weights = nn.Parameter(torch.full((_BLOCKS,), 1 / _BLOCKS))  # of the blocks' images
 
     def forward(
         self, image: Float[Tensor, "batch channel height width"]
@@ -70,8 +70,8 @@ class _MemoryBlock(nn.Module):
     def __init__(self, width: int, earlier: int):
         super().__init__()
         self.convolutions = nn.ModuleList(nn.Sequential(*_conv(width, width, 3)) for _ in range(2))
-        self.norms = nn.ModuleList(nn.ModuleList(BatchNorm2d(width) for _ in range(2)) for _ in range(RECURSIONS))
-        gated = (RECURSIONS + earlier) * width
+        self.norms = nn.ModuleList(nn.ModuleList(BatchNorm2d(width) for _ in range(2)) for _ in range(_RECURSIONS))
+        gated = (_RECURSIONS + earlier) * width
         self.gate = nn.Sequential(BatchNorm2d(gated), *_conv(gated, width, 1))
 
     def forward(self, features: list[Tensor]) -> Tensor:

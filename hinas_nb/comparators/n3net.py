@@ -28,13 +28,13 @@ from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
 from hinas_nb.method.operations import conv_norm
 
-CHANNELS, NEIGHBOURS = 8, 7  # of the features compared; nearest patches
-PATCH, STRIDE = 10, 5  # pixels
-REACH, BLOCK = 7, 8  # patches: a window of 80 pixels; a side whose distances are one matrix product
-DEPTH = 6
-COOLING = 0.1  # of all temperatures
-GUARD = 1e-7  # added to 1 - weight where its gradient is taken
-FORBIDDEN, USED = -1e12, -1e6  # a logit that is never chosen; the discount of what was chosen altogether
+_CHANNELS, _NEIGHBOURS = 8, 7  # of the features compared; nearest patches
+_PATCH, _STRIDE = 10, 5  # pixels
+_REACH, _BLOCK = 7, 8  # patches: a window of 80 pixels; a side whose distances are one matrix product
+_DEPTH = 6
+_COOLING = 0.1  # of all temperatures
+_GUARD = 1e-7  # added to 1 - weight where its gradient is taken
+_FORBIDDEN, _USED = -1e12, -1e6  # a logit that is never chosen; the discount of what was chosen altogether
 
 
 class N3Net(Restorer):
@@ -42,9 +42,9 @@ class N3Net(Restorer):
 
     def __init__(self, width: int = 64):
         super().__init__()
-        extended = CHANNELS * (1 + NEIGHBOURS)
-        ends = [(1, CHANNELS), (extended, CHANNELS), (extended, 1)]
-        self.stages = nn.ModuleList(plain(inputs, width, outputs, DEPTH) for inputs, outputs in ends)
+        extended = _CHANNELS * (1 + _NEIGHBOURS)
+        ends = [(1, _CHANNELS), (extended, _CHANNELS), (extended, 1)]
+        self.stages = nn.ModuleList(plain(inputs, width, outputs, _DEPTH) for inputs, outputs in ends)
         self.blocks = nn.ModuleList(_N3Block(width) for _ in ends[1:])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -59,19 +59,19 @@ class _N3Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.embed, self.temperature = _embedding(width, CHANNELS), _embedding(width, 1)
+        self.embed, self.temperature = _embedding(width, _CHANNELS), _embedding(width, 1)
         self.norm = nn.BatchNorm1d(1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, 8, height, width) to (batch, 64, height, width)."""
         size = features.shape[-2:]
         values, keys = _patches(features), _patches(self.embed(features))
-        temperature = COOLING * _patches(self.temperature(features)).mean(dim=1).exp()
-        found = values.new_empty(len(values), NEIGHBOURS, *values.shape[1:])
+        temperature = _COOLING * _patches(self.temperature(features)).mean(dim=1).exp()
+        found = values.new_empty(len(values), _NEIGHBOURS, *values.shape[1:])
         rows, columns = values.shape[-2:]
         positions = torch.arange(rows * columns, device="cpu").view(rows, columns)
         blocks, likeness = [], []
-        for inside, around, near in neighbourhoods(rows, columns, "cpu", REACH, BLOCK, shifted=True):
+        for inside, around, near in neighbourhoods(rows, columns, "cpu", _REACH, _BLOCK, shifted=True):
             query, key = (keys[index].flatten(2).transpose(1, 2) for index in (inside, around))
             others = positions[inside].flatten()[:, None] != positions[around].flatten()
             blocks.append((inside, around, near & others))
@@ -83,7 +83,7 @@ class _N3Block(nn.Module):
             chosen = _nearest(logits, allowed.to(logits.device))
             mean = (chosen @ value[:, None]).transpose(2, 3)  # batch, neighbour, patch pixel, query
             found[inside] = mean.unflatten(3, values[inside].shape[-2:])
-        neighbours = _assembled(found.flatten(0, 1), size).unflatten(0, (-1, NEIGHBOURS))
+        neighbours = _assembled(found.flatten(0, 1), size).unflatten(0, (-1, _NEIGHBOURS))
         return torch.cat([features, (neighbours - features[:, None]).flatten(1, 2)], dim=1)
 
     def _normalise(self, likeness: list[Tensor], allowed: list[Tensor]) -> None:
@@ -109,22 +109,22 @@ def _patches(image: Tensor) -> Float[Tensor, "batch patch_pixels rows columns"]:
     """Cut the image, with zeros around it, into patches."""
     (top, bottom), (left, right) = (_margins(side) for side in image.shape[-2:])
     whole = F.pad(image, (left, right, top, bottom))
-    rows, columns = ((side - PATCH) // STRIDE + 1 for side in whole.shape[-2:])
-    return F.unfold(whole, PATCH, stride=STRIDE).unflatten(2, (rows, columns))
+    rows, columns = ((side - _PATCH) // _STRIDE + 1 for side in whole.shape[-2:])
+    return F.unfold(whole, _PATCH, stride=_STRIDE).unflatten(2, (rows, columns))
 
 
 def _assembled(pieces: Float[Tensor, "batch patch_pixels rows columns"], size: tuple[int, int]) -> Tensor:
     """Return the image of this size of which these are the patches, the mean where they overlap."""
     (top, bottom), (left, right) = (_margins(side) for side in size)
     whole = (size[0] + top + bottom, size[1] + left + right)
-    count = F.fold(torch.ones_like(pieces[:1]).flatten(2), whole, PATCH, stride=STRIDE)
-    image = F.fold(pieces.flatten(2), whole, PATCH, stride=STRIDE) / count
+    count = F.fold(torch.ones_like(pieces[:1]).flatten(2), whole, _PATCH, stride=_STRIDE)
+    image = F.fold(pieces.flatten(2), whole, _PATCH, stride=_STRIDE) / count
     return image[..., top : top + size[0], left : left + size[1]]
 
 
 def _margins(side: int) -> tuple[int, int]:
     """Return how many pixels before and after a side make it one of whole patches."""
-    missing = max(PATCH - side, (PATCH - side) % STRIDE)
+    missing = max(_PATCH - side, (_PATCH - side) % _STRIDE)
     return missing // 2, missing - missing // 2
 
 
@@ -136,8 +136,8 @@ def _distances(query: Float[Tensor, "batch n pixels"], key: Float[Tensor, "batch
 
 def _nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tensor, "batch 7 n m"]:
     """Return the relaxed choice of the first, second, ... nearest; each row sums to 1."""
-    logits, chosen = logits.masked_fill(~allowed, FORBIDDEN), []
-    for _ in range(NEIGHBOURS):
+    logits, chosen = logits.masked_fill(~allowed, _FORBIDDEN), []
+    for _ in range(_NEIGHBOURS):
         log_weight = logits.log_softmax(dim=-1)
         chosen.append(log_weight.exp())
         logits = logits + _log_left(log_weight)
@@ -145,16 +145,16 @@ def _nearest(logits: Float[Tensor, "batch n m"], allowed: Tensor) -> Float[Tenso
 
 
 def _log_left(log_weight: Tensor) -> Tensor:
-    """Return log(1 - weight), exact for all weights, with the gradient of log(1 - weight + GUARD)."""
+    """Return log(1 - weight), exact for all weights, with the gradient of log(1 - weight + _GUARD)."""
     half = math.log(0.5)
     of_small = torch.log1p(-log_weight.clamp(max=half).exp())
     left = -torch.expm1(log_weight.clamp(min=half))
-    guarded = (left + GUARD).log()
+    guarded = (left + _GUARD).log()
     of_large = guarded + (left.log() - guarded).detach()
-    return torch.where(log_weight < half, of_small, of_large).clamp(min=USED)
+    return torch.where(log_weight < half, of_small, of_large).clamp(min=_USED)
 
 
 def _embedding(width: int, outputs: int) -> nn.Sequential:
     """Return the network that maps features to an embedding, pixel by pixel."""
-    first, second = conv_norm(CHANNELS, width, 3), conv_norm(width, width, 3)
+    first, second = conv_norm(_CHANNELS, width, 3), conv_norm(width, width, 3)
     return nn.Sequential(*first, nn.ReLU(), *second, nn.ReLU(), conv(width, outputs))

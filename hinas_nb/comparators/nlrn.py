@@ -25,23 +25,23 @@ from hinas_nb.comparators.layers import conv
 from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.operations import near_identity
 
-STEPS = 12
-REACH = 22  # pixels on each side: a neighbourhood of 45 x 45
-BLOCK = 16  # pixels a side whose correlations are one matrix product
-EPSILON = 1e-3  # of the batch norms' variances
+_STEPS = 12
+_REACH = 22  # pixels on each side: a neighbourhood of 45 x 45
+_BLOCK = 16  # pixels a side whose correlations are one matrix product
+_EPSILON = 1e-3  # of the batch norms' variances
 
 
 class NLRN(Restorer):
     """Restores noisy + f(noisy), one grey channel; embeddings have half of `width` channels."""
 
-    halo = STEPS * (REACH + 2) + 2
+    halo = _STEPS * (_REACH + 2) + 2
 
     def __init__(self, width: int = 128):
         super().__init__()
         self.extract = nn.Sequential(_norm(1), conv(1, width))
         self.non_local = _NonLocal(width)
         self.convolutions = nn.ModuleList(conv(width, width) for _ in range(2))
-        self.norms = nn.ModuleList(nn.ModuleList(_norm(width) for _ in range(3)) for _ in range(STEPS))
+        self.norms = nn.ModuleList(nn.ModuleList(_norm(width) for _ in range(3)) for _ in range(_STEPS))
         self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), conv(width, 1))
         near_identity(self.reconstruct[-1])
 
@@ -67,7 +67,7 @@ class _NonLocal(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         query, key = (embed(features) for embed in self.embed)
         value, result = self.project(features), torch.empty_like(features)
-        for inside, around, near in neighbourhoods(*features.shape[-2:], features.device, REACH, BLOCK):
+        for inside, around, near in neighbourhoods(*features.shape[-2:], features.device, _REACH, _BLOCK):
             correlation = query[inside].flatten(2).transpose(1, 2) @ key[around].flatten(2)
             weights = correlation.masked_fill(~near, -torch.inf).softmax(dim=-1)
             mean = weights @ value[around].flatten(2).transpose(1, 2)
@@ -100,4 +100,4 @@ def neighbourhoods(
 
 
 def _norm(width: int) -> BatchNorm2d:
-    return BatchNorm2d(width, eps=EPSILON)
+    return BatchNorm2d(width, eps=_EPSILON)

@@ -17,27 +17,27 @@ from torch.nn.functional import relu
 from hinas_nb.comparators.base import Restorer
 from hinas_nb.comparators.layers import conv
 
-DEPTH = 15  # convolutions, and as many deconvolutions
-SKIP = 2  # layers from skip to skip
+_DEPTH = 15  # convolutions, and as many deconvolutions
+_SKIP = 2  # layers from skip to skip
 
 
 class RED30(Restorer):
     """Restores noisy + f(noisy), one grey channel."""
 
-    halo = 2 * DEPTH
+    halo = 2 * _DEPTH
 
     def __init__(self, width: int = 128):
         super().__init__()
-        channels = [1, *[width] * (2 * DEPTH - 1), 1]
+        channels = [1, *[width] * (2 * _DEPTH - 1), 1]
         layers = [conv(a, b, bias=False) for a, b in pairwise(channels)]
-        self.encoder, self.decoder = nn.ModuleList(layers[:DEPTH]), nn.ModuleList(layers[DEPTH:])
+        self.encoder, self.decoder = nn.ModuleList(layers[:_DEPTH]), nn.ModuleList(layers[_DEPTH:])
 
     def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
         x, kept = noisy, [noisy]
         for index, layer in enumerate(self.encoder, start=1):
             x = relu(layer(x))
-            if index % SKIP == 0:
+            if index % _SKIP == 0:
                 kept.append(x)
         for index, layer in enumerate(self.decoder[:-1]):
-            x = relu(layer(x) + kept.pop()) if index % SKIP == 0 else relu(layer(x))
+            x = relu(layer(x) + kept.pop()) if index % _SKIP == 0 else relu(layer(x))
         return kept.pop() + self.decoder[-1](x)

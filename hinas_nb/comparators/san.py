@@ -25,8 +25,8 @@ from hinas_nb.comparators.base import Image
 from hinas_nb.comparators.layers import Frame, Gate, conv, residual_block
 from hinas_nb.method.network import full_precision
 
-ITERATIONS = 5
-REDUCTION = 8  # of the channels inside a non-local block
+_ITERATIONS = 5
+_REDUCTION = 8  # of the channels inside a non-local block
 
 
 class SAN(Frame):
@@ -72,7 +72,7 @@ class _NonLocal(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        inner = max(width // REDUCTION, 1)
+        inner = max(width // _REDUCTION, 1)
         self.query, self.key, self.value = (conv(width, inner, 1) for _ in range(3))
         self.back = conv(inner, width, 1)
         nn.init.zeros_(self.back.weight)
@@ -105,7 +105,7 @@ def _covariance(features: Image) -> Float[Tensor, "batch channel channel"]:
 
 
 def _square_root(
-    matrix: Float[Tensor, "batch channel channel"], iterations: int = ITERATIONS
+    matrix: Float[Tensor, "batch channel channel"], iterations: int = _ITERATIONS
 ) -> Float[Tensor, "batch channel channel"]:
     """Return the root of positive semidefinite matrices, by Newton-Schulz iterations on each divided by its trace."""
     trace = matrix.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None].clamp_min(1e-12)  # 0 for constant features

@@ -15,10 +15,10 @@ from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_nois
 from hinas_nb.data.images import Image, ImageSet
 
 #: Degraded and clean; for super-resolution the clean side is `scale` times the patch, else equal to it.
-Batch = tuple[Float[Tensor, "batch entering patch patch"], Float[Tensor, "batch channel side side"]]
+_Batch = tuple[Float[Tensor, "batch entering patch patch"], Float[Tensor, "batch channel side side"]]
 
 #: As released: the range of the random rescaling, used for every second sample on average.
-RESCALE_RANGE = (0.8, 1.2)
+_RESCALE_RANGE = (0.8, 1.2)
 
 
 class Pairs:
@@ -59,7 +59,7 @@ class Pairs:
                 raise DataError(f"{name} must be a whole number of at least 1, got {value!r}")
         if rescale and task == "sr":
             raise DataError("rescale must be off for task sr, got True")
-        self.clean = clean_images(images, task, scale)
+        self.clean = _clean_images(images, task, scale)
         _check_sizes(self.clean, patch * (scale or 1))
         self.patch, self.size, self.scale, self.sigmas = patch, batch, scale, sigmas
         self.sigma_range, self.noise_map = sigma_range, noise_map
@@ -68,7 +68,7 @@ class Pairs:
         self.steps_per_epoch = -(-len(images) * crops_per_image // batch)
         self._small: dict[int, Image] = {}
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> _Batch:
         """Return the pairs of a step, float32 in [0, 1] (noise may leave it); steps may come in any order.
 
         denoise: both (batch, 1, patch, patch), with noise_map a second channel in the degraded ones; sr:
@@ -98,7 +98,7 @@ class Pairs:
         """Return a (degraded, clean) pair of 8-bit crops before the noise; five draws in [0, 1) decide which."""
         clean, scale = self.clean.images[index], self.scale or 1
         source = self._low_resolution(index) if self.scale else clean
-        low, high = RESCALE_RANGE if self.rescale and coin < 0.5 else (1, 1)
+        low, high = _RESCALE_RANGE if self.rescale and coin < 0.5 else (1, 1)
         side = min(round(self.patch / (low + (high - low) * zoom)), *source.shape[-2:])
         y, x = (int(draw * (size - side + 1)) for draw, size in zip((top, left), source.shape[-2:]))
         degraded = source[:, y : y + side, x : x + side]
@@ -124,14 +124,14 @@ def validation_patches(
     noise_map: bool = False,
     centre: bool = False,
     seed: int,
-) -> Batch:
+) -> _Batch:
     """Return all adjacent, non-overlapping patches of all images, (degraded, clean), float32 in [0, 1].
 
     The noise is fixed by the seed; patch k gets sigma k modulo their number. What is left at the lower and
     right border is not used. centre: one patch of each image, its centre. The rest as in `Pairs`.
     """
     _check_task(task, scale, sigmas)
-    clean_set = clean_images(images, task, scale)
+    clean_set = _clean_images(images, task, scale)
     cut, unit = _centre if centre else _tiles, scale or 1
     _check_sizes(clean_set, patch * unit)
     clean = torch.cat([cut(image, patch, unit) for image in clean_set.images]) / 255
@@ -142,7 +142,7 @@ def validation_patches(
     return _noisy(clean, sigma, stream(seed, "validation noise"), noise_map), clean
 
 
-def clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
+def _clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
     """Return what a task restores: grey images, or colour images cut to multiples of the scale."""
     if task == "denoise":
         return images.grey()

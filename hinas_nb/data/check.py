@@ -17,7 +17,7 @@ SUMS_FILE = "checksums.json"
 PINNED: dict[str, list[str]] = json.loads(Path(__file__).with_name("pinned.json").read_text())
 _SCALES = (2, 3, 4)
 
-Sums = dict[str, list[str]]
+_Sums = dict[str, list[str]]
 
 
 def check(root: str | Path | None = None, names: tuple[str, ...] = tuple(CATALOG)) -> list[dict]:
@@ -31,7 +31,7 @@ def check(root: str | Path | None = None, names: tuple[str, ...] = tuple(CATALOG
     return [examine(name, split, root, known)[0] for name in names for split in CATALOG[name].splits]
 
 
-def examine(name: str, split: str, root: Path, known: Sums) -> tuple[dict, Sums]:
+def examine(name: str, split: str, root: Path, known: _Sums) -> tuple[dict, _Sums]:
     """Return the row of a split, see `check`, and the sums of its images by key: `BSDS500 val` or `Set5 test x3`.
 
     known: sums that were recorded here; pinned ones come before them.
@@ -60,7 +60,7 @@ def examine(name: str, split: str, root: Path, known: Sums) -> tuple[dict, Sums]
     return row | {"state": "present", "note": ", ".join(dict.fromkeys(notes))}, found
 
 
-def recorded(root: Path) -> Sums:
+def recorded(root: Path) -> _Sums:
     """Return the sums that `fetch` wrote down under `root`, by key. Raises StoreError, FileContentError."""
     path = root / SUMS_FILE
     noted = read_json(path) if path.exists() else {}

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import stat
 import tarfile
 import urllib.error
 import urllib.request
@@ -33,8 +32,8 @@ from hinas_nb.files import StoreError, write_atomic
 _CHUNK = 1 << 20  # bytes
 _ATTEMPTS = 3  # connections that may break off in one call
 _TIMEOUT = 60  # seconds of silence
-MAX_FILE = 64 << 20  # bytes of one unpacked image; those of DIV2K have up to 10 MB
-MAX_UNPACKED = 8 << 30  # bytes of one unpacked archive; DIV2K has 4 GB
+_MAX_FILE = 64 << 20  # bytes of one unpacked image; those of DIV2K have up to 10 MB
+_MAX_UNPACKED = 8 << 30  # bytes of one unpacked archive; DIV2K has 4 GB
 _MEMBER = 512  # bytes that a member counts beside its content, so that empty ones have an end as well
 
 _Progress = Callable[[int, int | None], None]
@@ -138,48 +137,38 @@ def _check_sum(archive: Path, origin: Origin) -> None:
 
 
 def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
-    """Write the wanted members under `staging`; the paths come from our template, not from the archive.
+    """Write the wanted members under `staging`: our template says where, whatever the archive calls them.
 
-    Raises DataError for an archive that is harmful or not whole, StoreError.
+    Raises DataError for an archive that is too large or not whole, StoreError.
     """
-    left, where = MAX_UNPACKED, ""
+    left = _MAX_UNPACKED
     try:
-        for name, regular, size, opened in _members(archive):
-            where = f" at {name}"
-            path = PurePosixPath(name.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise DataError(f"archive members must stay inside the archive, got {name}")
+        for name, size, opened in _members(archive):
             match = re.fullmatch(origin.take, name)
-            if match and not regular:
-                raise DataError(f"archive members must be files, got the link {name}")
-            content = b""
-            if match:
-                with opened() as source:
-                    content = source.read(min(MAX_FILE, max(left, 0)) + 1)
-            left -= _MEMBER + max(size, len(content))  # also of those left out: a tar is unpacked to skip them
-            if len(content) > MAX_FILE or left < 0:
-                limit = f"{MAX_FILE} bytes each and {MAX_UNPACKED} in all"
+            left -= _MEMBER + size  # also of those left out: a tar is unpacked to skip them
+            if left < 0 or (match and size > _MAX_FILE):
+                limit = f"{_MAX_FILE} bytes each and {_MAX_UNPACKED} in all"
                 raise DataError(f"archive members must have at most {limit}, got {name}")
             if match:
-                write_atomic(staging / origin.put.format(**match.groupdict()), content)
+                with opened() as source:
+                    write_atomic(staging / origin.put.format(**match.groupdict()), source.read())
     except (DataError, StoreError):
         raise
     except Exception as error:  # archives that are damaged, encrypted or packed unusually lead the library anywhere
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"archive {origin.url} must be whole, got {reason}{where}") from None
+        raise DataError(f"archive {origin.url} must be whole, got {reason}") from None
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bool, int, Callable[[], IO[bytes]]]]:
-    """Yield each member's name, whether it is a plain file, its bytes as the archive says, and how to open it."""
+def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+    """Yield each plain file's name, its bytes as the archive says, more of which cannot be read, and how to open it."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
-                link = stat.S_ISLNK(member.external_attr >> 16)
-                yield member.filename, not (link or member.is_dir()), member.file_size, partial(file.open, member)
+                yield member.filename, member.file_size, partial(file.open, member)
     else:
         with tarfile.open(archive) as file:
-            for member in file:
-                yield member.name, member.isfile(), member.size, partial(file.extractfile, member)  # ty: ignore[invalid-yield] (only plain files are opened)
+            for member in filter(tarfile.TarInfo.isfile, file):
+                yield member.name, member.size, partial(file.extractfile, member)  # ty: ignore[invalid-yield] (only plain files are opened)
 
 
 def _checked_sums(name: str, staging: Path, known: dict[str, list[str]]) -> dict[str, list[str]]:

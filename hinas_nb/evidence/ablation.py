@@ -17,7 +17,7 @@ from hinas_nb.experiment.config import EvaluateConfig, Task
 from hinas_nb.experiment.profile import Profile, load_profile
 from hinas_nb.scoring import units
 
-NOT_KNOWN = {"published [95 %]": "not published", "smallest detectable": "needs two seeds"}
+_NOT_KNOWN = {"published [95 %]": "not published", "smallest detectable": "needs two seeds"}
 HEADERS = {name: units.METRICS[name].header for name in METRICS}
 
 
@@ -159,7 +159,7 @@ def readable(found: pd.DataFrame) -> pd.DataFrame:
     for header, names in columns.items():
         if set(names) <= set(found):
             rows = zip(metrics, found[list(names)].astype(float).itertuples(index=False))
-            shown[header] = [metric.text(*row) or NOT_KNOWN.get(header, "") for metric, row in rows]
+            shown[header] = [metric.text(*row) or _NOT_KNOWN.get(header, "") for metric, row in rows]
     shown["smallest detectable"] = shown["smallest detectable"].str.removeprefix("+")
     return shown.assign(seeds=found["seeds"].to_list())
 

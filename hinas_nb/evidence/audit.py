@@ -23,12 +23,12 @@ from hinas_nb.experiment.profile import Profile
 from hinas_nb.scoring import protocol
 from hinas_nb.scoring.protocol import Protocol
 
-STANDARD, RELEASED, TWO_LOOKS = "standard", "released", "mean of two looks"
+STANDARD, RELEASED, _TWO_LOOKS = "standard", "released", "mean of two looks"
 METRICS = ("psnr", "ssim")  # dB; unitless
-STEP = "{} px, {}"  # rungs of `averaging`: tile step, and which noise
-FRESH, CUT = "fresh noise", "one noisy image"
+_STEP = "{} px, {}"  # rungs of `averaging`: tile step, and which noise
+_FRESH, _CUT = "fresh noise", "one noisy image"
 #: From the standard to the released protocol, one switch after the other; the last one arrives there.
-CHAIN = {
+_CHAIN = {
     "denoise": {
         "tiles of one noisy image": {"tile": 64},
         "fresh noise for each tile": {"fresh_noise": True},
@@ -44,7 +44,7 @@ CHAIN = {
     },
 }
 #: One switch away from the standard.
-ALONE = {
+_ALONE = {
     "denoise": {
         "output not rounded": {"round_output": False},
         "SSIM zero-padded": {"ssim": "zero-padded"},
@@ -65,9 +65,9 @@ ALONE = {
         "input by torch, aliased": {"downscale": "torch-aliased"},
     },
 }
-WIDER = 6  # pixels
+_WIDER = 6  # pixels
 #: What a smoke Run leaves of the switches alone, and of the tile steps: enough to see that all works.
-BRIEF = ("half size", "scored on RGB", "input by Pillow")
+_BRIEF = ("half size", "scored on RGB", "input by Pillow")
 STEPS, BRIEF_STEPS = (64, 48, 32), (64, 48)
 
 
@@ -91,18 +91,18 @@ def rungs(task: Task, brief: bool = False, **level) -> dict[str, Protocol]:
     """Return protocols by title: standard, on to released one switch after the other, then each switch alone.
 
     Titles of the way between begin with a plus but for the first, which is a switch alone too. brief: of those alone
-    only the few of `BRIEF`. level: sigma or scale.
+    only the few of `_BRIEF`. level: sigma or scale.
     """
     rule = protocol.get(f"{task}-standard", **level)
     found = {STANDARD: rule}
-    for number, (title, change) in enumerate(CHAIN[task].items()):
+    for number, (title, change) in enumerate(_CHAIN[task].items()):
         rule = rule.but(**change)
         found[f"+ {title}" if number else title] = rule
     found[RELEASED] = found.pop(list(found)[-1])
-    for title, change in ALONE[task].items():
-        if brief and title not in BRIEF:
+    for title, change in _ALONE[task].items():
+        if brief and title not in _BRIEF:
             continue
-        found[title] = found[STANDARD].but(**(change or {"border": found[STANDARD].scored_border + WIDER}))
+        found[title] = found[STANDARD].but(**(change or {"border": found[STANDARD].scored_border + _WIDER}))
     return found
 
 
@@ -113,23 +113,23 @@ def averaging(sigma: float, steps: Sequence[int]) -> dict[str, Protocol]:
     """
     standard = protocol.get("denoise-standard", sigma=sigma)
     tile = protocol.get("denoise-released").tile
-    found = {TWO_LOOKS: standard.but(averaged=2)}
+    found = {_TWO_LOOKS: standard.but(averaged=2)}
     for step in steps:
         # The released step is written as the preset has it, so that its Runs are those of the rungs.
         tiles = standard.but(tile=tile, tile_step=None if step == tile * 3 // 4 else step)
-        found |= {STEP.format(step, CUT): tiles, STEP.format(step, FRESH): tiles.but(fresh_noise=True)}
+        found |= {_STEP.format(step, _CUT): tiles, _STEP.format(step, _FRESH): tiles.but(fresh_noise=True)}
     return found
 
 
 def steps_to_released(task: Task) -> dict[str, tuple[str, str]]:
     """Return the steps from standard to released: what is switched, and the titles of the rungs before and after."""
     titles = list(rungs(task, **({"scale": 4} if task == "sr" else {})))
-    return dict(zip(CHAIN[task], itertools.pairwise(titles[: len(CHAIN[task]) + 1])))
+    return dict(zip(_CHAIN[task], itertools.pairwise(titles[: len(_CHAIN[task]) + 1])))
 
 
 def single_switches(task: Task, scores: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """Return each switch alone that was run, as steps from the standard; the first on the way to released is one."""
-    titles = (next(iter(CHAIN[task])), *ALONE[task])
+    titles = (next(iter(_CHAIN[task])), *_ALONE[task])
     return {title: (STANDARD, title) for title in titles if title in set(scores["rung"])}
 
 
@@ -178,7 +178,7 @@ def orders(table: pd.DataFrame) -> pd.DataFrame:
 def error_parts(scores: pd.DataFrame) -> pd.DataFrame:
     """Return b and v, the fixed and the noisy part of the squared error (images on 0-1), by network and image."""
     error = 10 ** (-scores.pivot(index=["network", "image"], columns="rung", values="psnr") / 10)
-    noisy = 2 * (error[STANDARD] - error[TWO_LOOKS])
+    noisy = 2 * (error[STANDARD] - error[_TWO_LOOKS])
     return pd.DataFrame({"fixed": error[STANDARD] - noisy, "noisy": noisy}).loc[list(scores["network"].unique())]
 
 
@@ -204,7 +204,7 @@ def gains_foretold(scores: pd.DataFrame, images: ImageSet, sigma: float, steps: 
     for network, error in error_parts(scores).groupby(level="network", sort=False):
         psnr = scores[scores["network"] == network].pivot(index="image", columns="rung", values="psnr")
         for step in steps:
-            fresh, cut = STEP.format(step, FRESH), STEP.format(step, CUT)
+            fresh, cut = _STEP.format(step, _FRESH), _STEP.format(step, _CUT)
             left = noise_left(images, rules[fresh])
             predicted, seen = averaging_gain(error.droplevel("network"), left), psnr[fresh] - psnr[cut]
             numbers = (predicted.mean(), seen.mean(), *stats.over_images(seen), predicted.mean() - seen.mean())

@@ -27,7 +27,7 @@ from hinas_nb.running import notes
 from hinas_nb.scoring.units import METRICS
 
 MAIN_TEST_SET = "B100"  # its published row stands beside ours where the paper did not score our images
-NOTHING = dict.fromkeys(effects.COLUMNS, math.nan) | {"data": "", "seeds": 0, "protocol": "", "note": ""}
+_NOTHING = dict.fromkeys(effects.COLUMNS, math.nan) | {"data": "", "seeds": 0, "protocol": "", "note": ""}
 
 
 def judge(found: pd.DataFrame, budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def judge(found: pd.DataFrame, budget: Profile, names: Sequence[str] | None = No
                 continue
             for degradation in _degradations(pd.concat([ours, theirs])["degradation"], budget, task, metric):
                 holds = ours["degradation"].isna() | (ours["degradation"] == degradation)
-                for one in ours[holds].drop_duplicates("data").to_dict("records") or [NOTHING]:
+                for one in ours[holds].drop_duplicates("data").to_dict("records") or [_NOTHING]:
                     data, protocol = one["data"] or bases[task].data, one["protocol"] or bases[task].protocol.name
                     row = about | asked | {"degradation": degradation, "data": data, "protocol": protocol}
                     judged = _judged(one, _beside(theirs, degradation, data), claim.metrics[metric])
@@ -189,7 +189,7 @@ def _beside(printed: pd.DataFrame, degradation: float, data: str) -> dict[str, A
     """Return the published effect to hold ours against: on this test set, else on the usual one, else on any."""
     here = printed[printed["degradation"].isna() if math.isnan(degradation) else printed["degradation"] == degradation]
     nearest = here.assign(far=here["data"].map({data: 0, MAIN_TEST_SET: 1}).fillna(2)).sort_values("far", kind="stable")
-    return next(iter(nearest.to_dict("records")), NOTHING)
+    return next(iter(nearest.to_dict("records")), _NOTHING)
 
 
 def _judged(ours: Mapping[str, Any], theirs: Mapping[str, Any], judged: Judged) -> dict[str, Any]:

@@ -30,11 +30,11 @@ from hinas_nb.scoring.units import METRICS
 CHANCE = "chance"
 GROUP = ["task", "data", "degradation"]  # what is never averaged over
 SCORES = ["psnr", "ssim"]  # dB; unitless
-NUMBERS = ["difference", "low", "high", "detectable", "seeds", "images_low", "images_high"]
-COLUMNS = ["treatment", "control", *GROUP, "metric", *NUMBERS, "protocol", "note"]
-COLLAPSED_BY_CHANCE = 0.025  # by the definition of `stability.collapse`
+_NUMBERS = ["difference", "low", "high", "detectable", "seeds", "images_low", "images_high"]
+COLUMNS = ["treatment", "control", *GROUP, "metric", *_NUMBERS, "protocol", "note"]
+_COLLAPSED_BY_CHANCE = 0.025  # by the definition of `stability.collapse`
 #: The kinds of Runs that a metric's numbers come from: raise the revision of one, and its effects are outdated.
-RESTS_ON = {
+_RESTS_ON = {
     "score": ("search", "train", "evaluate"),
     "time": ("search", "timing"),
     "cost": ("search", "timing"),
@@ -108,21 +108,21 @@ def of_share(seen: Sequence[bool], space: Space, treatment: str, metric: str, no
 def chance(metric: str, space: Space) -> float:
     """Return the share of random genotypes of a space that show what such a metric counts."""
     if metric == "collapsed":
-        return COLLAPSED_BY_CHANCE
+        return _COLLAPSED_BY_CHANCE
     paths = width_paths(space.layers, len(space.width_factors)) if space.levels is None else [space.levels]
     return sum(path[-1] == max(path) for path in paths) / len(paths)
 
 
 def stamped(effects: pd.DataFrame) -> pd.DataFrame:
     """Return the effects with a column `revisions`: under which revisions of the code (`runs`) each was made."""
-    made_by = [{kind: REVISIONS[kind] for kind in RESTS_ON[METRICS[name].kind]} for name in effects["metric"]]
+    made_by = [{kind: REVISIONS[kind] for kind in _RESTS_ON[METRICS[name].kind]} for name in effects["metric"]]
     return effects[COLUMNS].assign(revisions=[json.dumps(one) for one in made_by])
 
 
 def read(path: Path) -> pd.DataFrame:
     """Return what `stamped` effects a file holds, `revisions` as dicts. Raises StoreError, FileContentError."""
     try:
-        text, numbers = files.read_bytes(path).decode(), ["degradation", *NUMBERS]
+        text, numbers = files.read_bytes(path).decode(), ["degradation", *_NUMBERS]
         kinds = dict.fromkeys([*COLUMNS, "revisions"], str) | dict.fromkeys(numbers, float)
         empty = {name: [""] for name in numbers}
         table = pd.read_csv(StringIO(text), dtype=kinds, na_values=empty, keep_default_na=False)[list(kinds)]
@@ -156,7 +156,7 @@ def _present(pairs: Sequence[tuple[str, str]], arms: Sequence[str]) -> Iterator[
 
 
 def _numbers(effect: Effect, images: tuple[float, float] = (math.nan, math.nan)) -> dict[str, float]:
-    return dict(zip(NUMBERS, (effect.mean, effect.low, effect.high, effect.detectable, effect.seeds, *images)))
+    return dict(zip(_NUMBERS, (effect.mean, effect.low, effect.high, effect.detectable, effect.seeds, *images)))
 
 
 def _tidy(rows: list[dict]) -> pd.DataFrame:

@@ -28,14 +28,10 @@ def of_claim(claim: Claim) -> pd.DataFrame:
     return found[found["metric"].isin(list(claim.metrics)) & found["task"].isin(claim.tasks)].reset_index(drop=True)
 
 
-def of_tables(numbers: Iterable[int], pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Return the printed difference of every pair of arms wherever both have a cell in one of the tables."""
-    return pd.DataFrame(_printed(numbers, pairs), columns=effects.COLUMNS)
-
-
 def beside(ours: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
     """Return our effects with the published ones of these tables: published, published_low, published_high."""
-    theirs = of_tables(numbers, list(dict.fromkeys(zip(ours["treatment"], ours["control"]))))
+    pairs = list(dict.fromkeys(zip(ours["treatment"], ours["control"])))
+    theirs = pd.DataFrame(_printed(numbers, pairs), columns=effects.COLUMNS)
     names = {"difference": "published", "low": "published_low", "high": "published_high"}
     keys = ["treatment", "control", *PLACE]
     return ours.merge(theirs[[*keys, *names]].rename(columns=names), "left", keys)

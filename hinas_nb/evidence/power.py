@@ -14,8 +14,8 @@ from hinas_nb.evidence import claim_file, claims, effects, paper_effects, stats
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.scoring.units import METRICS
 
-ENOUGH_SEEDS = 3  # left behind, for their deviation to be better than the published one
-WHOLE_METHOD = {"denoise": (1, "both"), "sr": (2, "both")}  # table and arm
+_ENOUGH_SEEDS = 3  # left behind, for their deviation to be better than the published one
+_WHOLE_METHOD = {"denoise": (1, "both"), "sr": (2, "both")}  # table and arm
 
 
 def smallest_effects(budget: Profile, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
     if kind == "share":
         by_chance = effects.chance(row["metric"], budget.search(row["task"]).space)
         return stats.smallest_share(by_chance, seeds), "binomial"
-    if row["seeds"] >= ENOUGH_SEEDS:
+    if row["seeds"] >= _ENOUGH_SEEDS:
         return row["detectable"], f"{row['seeds']} {'seeds' if kind == 'score' else 'repeats'} done"
     if kind != "score":
         return math.nan, "no deviation known"
@@ -62,7 +62,7 @@ def _printed_deviation(row: Mapping[str, Any]) -> tuple[float, str]:
         first, second = (here[here["arm"] == row[side]] for side in ("treatment", "control"))
         for cell in first.merge(second, on=paper_effects.PLACE, suffixes=("", "_control")).to_dict("records"):
             return math.hypot(cell["deviation"], cell["deviation_control"]), f"table {cell['like'] or number}"
-    number, arm = WHOLE_METHOD[row["task"]]
+    number, arm = _WHOLE_METHOD[row["task"]]
     cells = _nearest(number, row)
     return math.sqrt(2) * cells.loc[cells["arm"] == arm, "deviation"].iloc[0], f"table {number}, {arm}"
 

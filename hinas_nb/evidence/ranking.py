@@ -20,15 +20,15 @@ from hinas_nb.running.store import Store
 
 #: Architectures from which the bootstrap covers what it says. Fewer are often all in the same order by chance: then
 #: every draw has a tau of 1, and the interval no width (four of a true tau of 0.7 are covered by 0.56).
-FEWEST = 9
-TAIL = 0.025  # on each side of a 95 % interval, and of what is told from chance
+_FEWEST = 9
+_TAIL = 0.025  # on each side of a 95 % interval, and of what is told from chance
 
 
 @dataclass(frozen=True)
 class Agreement:
     """Says how alike two rankings are.
 
-    low, high: 95 % percentile bootstrap over the architectures; NaN below `FEWEST` of them.
+    low, high: 95 % percentile bootstrap over the architectures; NaN below `_FEWEST` of them.
     p: two-sided, of rankings that have nothing in common. needed: the smallest tau told from chance with so many
         architectures (inf: none can be).
     """
@@ -43,7 +43,7 @@ class Agreement:
     @property
     def verdict(self) -> str:
         """Return whether the one ranking predicts the other: supports, contradicts or undecided."""
-        if not self.p < 2 * TAIL:
+        if not self.p < 2 * _TAIL:
             return "undecided"
         return "supports" if self.tau > 0 else "contradicts"
 
@@ -64,12 +64,12 @@ def agreement(predicted: Sequence[float], actual: Sequence[float], draws: int = 
     found = kendalltau(first, second)
     chosen = np.random.default_rng(seed).integers(count, size=(draws, count))
     low = high = math.nan
-    if count >= FEWEST:
-        low, high = np.nanquantile(_taus(first[chosen], second[chosen]), [TAIL, 1 - TAIL])
-    return Agreement(float(found.statistic), float(low), float(high), float(found.pvalue), count, needed_tau(count))
+    if count >= _FEWEST:
+        low, high = np.nanquantile(_taus(first[chosen], second[chosen]), [_TAIL, 1 - _TAIL])
+    return Agreement(float(found.statistic), float(low), float(high), float(found.pvalue), count, _needed_tau(count))
 
 
-def needed_tau(count: int) -> float:
+def _needed_tau(count: int) -> float:
     """Return the smallest tau that rankings without anything in common reach in at most 2.5 % of cases; inf if none is.
 
     From the exact distribution of pairs ordered alike in a random permutation.
@@ -78,7 +78,7 @@ def needed_tau(count: int) -> float:
     for size in range(2, count + 1):
         ways = np.convolve(ways, np.full(size, 1 / size))
     alike = np.arange(len(ways))
-    rare = alike[np.cumsum(ways[::-1])[::-1] <= TAIL]
+    rare = alike[np.cumsum(ways[::-1])[::-1] <= _TAIL]
     return 2 * rare[0] / (len(ways) - 1) - 1 if len(rare) else math.inf
 
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from hinas_nb import data
 from hinas_nb.experiment.config import SearchConfig, Space
-from hinas_nb.figures.op_weights import edge_names, source_name
+from hinas_nb.figures.axes import edge_names, source_name
 from hinas_nb.method.genotype import Genotype, edges, random_in
 
 #: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
-NARROW = 0.1
+_NARROW = 0.1
 ENOUGH_SEEDS = 3
 #: What `by_recipe` says of a last epoch, by field of its record.
 _ENDS = {
@@ -35,7 +35,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     """
     lead, equal = inputs["margin"].median(), 1 / operations
     measured = f"the operation that is kept leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
-    if lead < NARROW * equal:
+    if lead < _NARROW * equal:
         return f"no evidence of a preference: {measured}, so the decode is noise"
     if seeds < ENOUGH_SEEDS:
         others = "no other seed was searched" if seeds == 1 else f"only {seeds} seeds were searched"

@@ -28,10 +28,10 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import betaincinv, chdtri, nctdtrinc, ndtr, roots_legendre, stdtrit
 
-CONFIDENCE = 0.95
-POWER = 0.8
-NODES = 40  # of the quadrature over each arm's sample variance: powers to 1e-5, see the tests
-SUPPORTS, CONTRADICTS, UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contradicts", "undecided", "no evidence yet")
+_CONFIDENCE = 0.95
+_POWER = 0.8
+_NODES = 40  # of the quadrature over each arm's sample variance: powers to 1e-5, see the tests
+_SUPPORTS, CONTRADICTS, _UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contradicts", "undecided", "no evidence yet")
 
 
 class StatsError(ValueError):
@@ -61,7 +61,7 @@ def verdict(effect: Effect, direction: int, margin: float = 0.0) -> str:
     if math.isnan(effect.mean):
         return NO_EVIDENCE
     low, high = (-effect.high, -effect.low) if direction < 0 else (effect.low, effect.high)
-    return SUPPORTS if low > margin else CONTRADICTS if high < margin else UNDECIDED
+    return _SUPPORTS if low > margin else CONTRADICTS if high < margin else _UNDECIDED
 
 
 def paired(differences: Sequence[float]) -> Effect:
@@ -135,25 +135,25 @@ def share(hits: int, count: int, chance: float = 0.0) -> Effect:
     """
     if not 0 <= hits <= count or count < 1:
         raise StatsError(f"hits must be in [0, count], and count at least 1, got {hits} of {count}")
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - _CONFIDENCE) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
     low, high = (low, high) if count > 1 else (math.nan, math.nan)
     return Effect(*(100 * (value - chance) for value in (hits / count, low, high)), count)
 
 
-def smallest_share(chance: float, count: int, power: float = POWER) -> float:
+def smallest_share(chance: float, count: int, power: float = _POWER) -> float:
     """Return the smallest true share, in percentage points above chance, that `share` finds with that probability.
 
     Infinite where so few cannot tell even "all of them" from chance.
     """
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - _CONFIDENCE) / 2
     most = count if count > 1 else 0
     hits = next((hits for hits in range(1, most + 1) if betaincinv(hits, count - hits + 1, tail) > chance), None)
     return math.inf if hits is None else 100 * (float(betaincinv(hits, count - hits + 1, power)) - chance)
 
 
-def smallest_effect(deviation: float, seeds: int, power: float = POWER) -> float:
+def smallest_effect(deviation: float, seeds: int, power: float = _POWER) -> float:
     """Return the smallest true effect beyond the margin that `paired` finds with that probability; NaN below two seeds.
 
     deviation: standard deviation of a per-seed difference. From the noncentral t distribution.
@@ -200,7 +200,7 @@ def _welch(treatment: tuple[float, float, int], control: tuple[float, float, int
         freedom = max((own for square, own in zip(squares, freedoms) if square), default=min(freedoms))
         return _effect(mean, math.sqrt(sum(squares)), freedom, seeds)
     half = float(_half_width(math.sqrt(sum(squares)), _satterthwaite(squares, freedoms))) if seeds > 1 else math.nan
-    return Effect(mean, mean - half, mean + half, seeds, _welch_detectable(squares, freedoms, POWER))
+    return Effect(mean, mean - half, mean + half, seeds, _welch_detectable(squares, freedoms, _POWER))
 
 
 def _satterthwaite(squares, freedoms):
@@ -217,7 +217,7 @@ def _welch_detectable(squares: Sequence[float], freedoms: Sequence[int], power: 
     """
     if min(freedoms) < 1 or not all(map(math.isfinite, squares)):
         return math.nan
-    nodes, weights = roots_legendre(NODES)
+    nodes, weights = roots_legendre(_NODES)
     sampled = [square * chdtri(freedom, (1 + nodes) / 2) / freedom for square, freedom in zip(squares, freedoms)]
     sampled = sampled[0][:, None], sampled[1][None]
     half = _half_width(np.sqrt(sum(sampled)), _satterthwaite(sampled, freedoms))
@@ -232,7 +232,7 @@ def _welch_detectable(squares: Sequence[float], freedoms: Sequence[int], power: 
 def _effect(mean: float, error: float, freedom: float, seeds: int) -> Effect:
     """Return the interval of a mean with that standard error; none without degrees of freedom."""
     half = float(_half_width(error, freedom))
-    return Effect(mean, mean - half, mean + half, seeds, _detectable(error, freedom, POWER))
+    return Effect(mean, mean - half, mean + half, seeds, _detectable(error, freedom, _POWER))
 
 
 def _error(values: np.ndarray) -> float:
@@ -242,12 +242,12 @@ def _error(values: np.ndarray) -> float:
 
 def _half_width(error, freedom):
     """Return Student's half width for a standard error (numbers or arrays); NaN without degrees of freedom."""
-    return stdtrit(freedom, (1 + CONFIDENCE) / 2) * error
+    return stdtrit(freedom, (1 + _CONFIDENCE) / 2) * error
 
 
 def _detectable(error: float, freedom: float, power: float) -> float:
     """Return the effect whose t statistic, noncentral by effect / error, passes the interval's threshold."""
-    critical = stdtrit(freedom, (1 + CONFIDENCE) / 2)
+    critical = stdtrit(freedom, (1 + _CONFIDENCE) / 2)
     return error * float(nctdtrinc(freedom, 1 - power, critical))
 
 

@@ -25,18 +25,18 @@ from hinas_nb.training.hardware import has_compiler
 
 PHASES = {"W": "weights", "A": "architecture"}
 PEAK = "matrix product"  # the arm that shows what the machine can do
-STEP, BATCH = "a training step", "making its batch"  # arms of `batches`
+_STEP, _BATCH = "a training step", "making its batch"  # arms of `batches`
 #: Every node takes conv_3 from h_{l-1} and sep_3 from h_{l-2}; 257,769 parameters at base width 20.
 GENOTYPE = Genotype((0, 1, 2), ((((("conv_3", 0), ("sep_3", 1)),) * 4),) * 3)
 #: Ways to compute a step of a search: settings of an `Arm`, those of its space under `space`.
-STEP_WAYS: dict[str, dict] = {
+_STEP_WAYS: dict[str, dict] = {
     "plain": {"plain": True},
     "ours": {},
     "checkpoints": {"checkpointing": True},
     "no sharing": {"space": {"sharing": False}},
 }
 #: Ways to restore an image: settings of an `Arm`. The first is the baseline.
-IMAGE_WAYS: dict[str, dict] = {
+_IMAGE_WAYS: dict[str, dict] = {
     "plain, system's allocator": {"plain": True, "allocator": False},
     "plain": {"plain": True},
     "ours": {},
@@ -44,7 +44,7 @@ IMAGE_WAYS: dict[str, dict] = {
     "ours, ONNX Runtime": {"engine": "onnx"},
 }
 #: Forward passes that a call's arithmetic is worth: gradients by inputs, and by weights too, cost one each.
-PASSES = {"weights": 3, "architecture": 2, "training step": 3, "restoration": 1}
+_PASSES = {"weights": 3, "architecture": 2, "training step": 3, "restoration": 1}
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class Shapes:
         return [replace(self, image=image, threads=count) for image, count in sizes if (image, count) != usual]
 
 
-PAPER = Shapes(
+_PAPER = Shapes(
     paper=True, base_width=None, side=64, batches=(2, 8), sr_batch=8,
     growth={"base_width": (5, 15), "nodes": (2, 3), "layers": (1, 2), "batch": (1, 4)},
     image=(481, 321), other_images=((128, 128), (256, 256)), training=(24, 64),
     product=2048, threads=2, rounds=6, few=3,
 )  # fmt: skip
-TINY = Shapes(
+_TINY = Shapes(
     paper=False, base_width=4, side=16, batches=(2,), sr_batch=None, growth={"base_width": (2,), "batch": (1,)},
     image=(48, 32), other_images=(), training=(2, 24),
     product=512, threads=1, rounds=3, few=3,
@@ -91,11 +91,11 @@ TINY = Shapes(
 
 def shapes(base_width: int) -> Shapes:
     """Return the paper's shapes for budgets whose supernets are as wide as published, else tiny ones."""
-    return PAPER if base_width >= PAPER.space().base_width else TINY
+    return _PAPER if base_width >= _PAPER.space().base_width else _TINY
 
 
 def image_ways(compiling: bool = True) -> tuple[dict[str, dict], dict[str, str]]:
-    """Return those of `IMAGE_WAYS` that can run here, and why the others cannot."""
+    """Return those of `_IMAGE_WAYS` that can run here, and why the others cannot."""
     absent = {}
     if not compiling:
         absent["ours, compiled"] = "compiling takes longer than this budget has"
@@ -104,13 +104,13 @@ def image_ways(compiling: bool = True) -> tuple[dict[str, dict], dict[str, str]]
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         absent["ours, ONNX Runtime"] = f"{' '.join(missing)} not installed"
-    return {name: how for name, how in IMAGE_WAYS.items() if name not in absent}, absent
+    return {name: how for name, how in _IMAGE_WAYS.items() if name not in absent}, absent
 
 
-def step_ways(space: Space, batch: int, names: Sequence[str] = tuple(STEP_WAYS)) -> dict[str, dict]:
+def step_ways(space: Space, batch: int, names: Sequence[str] = tuple(_STEP_WAYS)) -> dict[str, dict]:
     """Return, by way, the settings of an `Arm` that computes a step of this search space so."""
-    changed = {name: STEP_WAYS[name].get("space", {}) for name in names}
-    return {name: STEP_WAYS[name] | {"space": space.but(**changed[name]), "batch": batch} for name in names}
+    changed = {name: _STEP_WAYS[name].get("space", {}) for name in names}
+    return {name: _STEP_WAYS[name] | {"space": space.but(**changed[name]), "batch": batch} for name in names}
 
 
 def steps(
@@ -185,13 +185,15 @@ def restorations(sized: Shapes, ways: Mapping[str, Mapping], rounds: int | None 
 def trainings(sized: Shapes) -> TimingConfig:
     """Return the timing of training steps: torch's own layers with both allocators, and ours."""
     ways = ("plain, system's allocator", "plain", "ours")
-    return _timing("a training step", [_derived(way, "training step", sized, **IMAGE_WAYS[way]) for way in ways], sized)
+    return _timing(
+        "a training step", [_derived(way, "training step", sized, **_IMAGE_WAYS[way]) for way in ways], sized
+    )
 
 
 def batches(sized: Shapes) -> TimingConfig:
     """Return the timing of a training step of ours and of the making of the batch that it learns from."""
-    making = _derived(BATCH, "training batch", sized, network=None, base_width=None)
-    return _timing("a batch", [_derived(STEP, "training step", sized), making], sized, peak=False)
+    making = _derived(_BATCH, "training batch", sized, network=None, base_width=None)
+    return _timing("a batch", [_derived(_STEP, "training step", sized), making], sized, peak=False)
 
 
 def operations(names: Sequence[str], sized: Shapes) -> TimingConfig:
@@ -255,7 +257,7 @@ def multiply_adds(arm: Arm) -> int:
     """Return what a call of an arm needs: of its convolutions, with only the gradients it needs, without the loss."""
     if arm.subject == "matrix product":
         return arm.height**3
-    passes = PASSES[arm.phase or arm.subject] * arm.batch
+    passes = _PASSES[arm.phase or arm.subject] * arm.batch
     if arm.space:
         return passes * arm.height * arm.width_px * supernet_multiply_adds(arm.space)
     return passes * cost.closed_form(cost.network(arm.network, arm.task, arm.base_width), arm.height, arm.width_px)

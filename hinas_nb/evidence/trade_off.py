@@ -6,7 +6,6 @@ front of that panel. Notebook `22_trade_off`.
 
 import math
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,13 @@ from hinas_nb.evidence.rivals import AS_PUBLISHED
 from hinas_nb.experiment.config import Task
 from hinas_nb.settings import ConfigError
 
-METRICS = ablation.HEADERS
+_METRICS = ablation.HEADERS
 #: The test images of figure 14, as the tables of this collection name them.
 IMAGES = {"denoise": "BSDS500", "sr": "B100"}
 #: What the published seconds are of, by number of the table.
 PUBLISHED_TIME = {10: "200 images, GTX 1080 Ti", 11: "100 images, GTX 1080 Ti", 12: "images not said, GTX 1080 Ti"}
 GIGA = "multiply-adds (G)"  # of the image that is timed
-MULTIPLY_ADD = 2  # floating-point operations
+_MULTIPLY_ADD = 2  # floating-point operations
 
 
 def table_number(task: Task, level: float) -> int:
@@ -55,13 +54,13 @@ def printed(task: Task, level: float) -> pd.DataFrame:
     number = table_number(task, level)
     cells = paper_tables.table(number)
     asked = cells["degradation"].isin([level]) | cells["degradation"].isna()
-    scores = cells["metric"].isin(METRICS) & cells["data"].eq(IMAGES[task])
+    scores = cells["metric"].isin(_METRICS) & cells["data"].eq(IMAGES[task])
     if not (asked & scores).any():
         levels = " ".join(f"{one:g}" for one in sorted(cells["degradation"].dropna().unique()))
         raise ConfigError(f"level of {task} must be one that table {number} has ({levels}), got {level:g}")
     cells = cells[asked & (scores | cells["metric"].isin(["time_s", "parameters_m"]))]
     rows = cells.pivot(index="row", columns="metric", values="value").reindex(cells["row"].unique())
-    flags = cells[cells["metric"].isin(METRICS)].groupby("row")["flag"].agg(lambda own: "; ".join(filter(None, own)))
+    flags = cells[cells["metric"].isin(_METRICS)].groupby("row")["flag"].agg(lambda own: "; ".join(filter(None, own)))
     origin = paper_tables.origins(number).drop_duplicates("row").set_index("row")
     elsewhere = origin["scored"].where(origin["comparable"] == "no", "").reindex(rows.index)
     doubt = [flag or other for flag, other in zip(flags.reindex(rows.index, fill_value=""), elsewhere)]
@@ -78,11 +77,11 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for network, own in scores.groupby("arm", sort=False):
         row = {"network": network}
-        for metric, name in METRICS.items():
+        for metric, name in _METRICS.items():
             low, high = stats.over_images(own[metric])
             row |= {name: own[metric].mean(), f"{name} low": low, f"{name} high": high}
         rows.append(row)
-    ends = [f"{name}{end}" for name in METRICS.values() for end in ("", " low", " high")]
+    ends = [f"{name}{end}" for name in _METRICS.values() for end in ("", " low", " high")]
     return pd.DataFrame(rows, columns=["network", *ends]).astype(dict.fromkeys(ends, float))
 
 
@@ -101,7 +100,7 @@ def systems(task: Task, level: float, times: pd.DataFrame, counts: pd.DataFrame,
     rows[["published as", "doubt"]] = rows[["published as", "doubt"]].fillna("")
     rows.loc[rows["network"].isin(system_tables.FILTERS), "parameters"] = 0
     rows["part"] = rows["part"].eq(True)
-    rows["GFLOP/s"] = MULTIPLY_ADD * rows[GIGA] / rows["seconds"]
+    rows["GFLOP/s"] = _MULTIPLY_ADD * rows[GIGA] / rows["seconds"]
     rows.insert(0, "level", ablation.level(task, level))
     return rows.sort_values("seconds", ignore_index=True, kind="stable")
 
@@ -114,7 +113,7 @@ def points(known: pd.DataFrame, panel: str, by: str, published_scores: bool) -> 
     Doubtful scores are on no front and beat nobody.
     """
     parts = []
-    for metric, name in METRICS.items():
+    for metric, name in _METRICS.items():
         column = f"published {name}" if published_scores else name
         rows = known[known[column].notna() & known[by].notna()]
         own = rows[["level"]].assign(panel=panel, metric=metric, system=rows["network"], network=rows["network"])
@@ -142,7 +141,7 @@ def rates(known: pd.DataFrame, panel: str) -> pd.DataFrame:
 
 def left_out(known: pd.DataFrame, by: str, published_scores: bool) -> list[str]:
     """Return the systems with a score but without that cost, by the name the panel would have."""
-    names = [f"published {name}" if published_scores else name for name in METRICS.values()]
+    names = [f"published {name}" if published_scores else name for name in _METRICS.values()]
     rows = known[known[names].notna().any(axis=1) & known[by].isna()]
     return rows["published as" if published_scores else "network"].tolist()
 
@@ -157,7 +156,7 @@ def with_fronts(known: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
 def on_front(shown: pd.DataFrame, panel: str, network: str) -> str:
     """Return `on the front in PSNR and SSIM`, `on the front in SSIM only`, or `on no front`."""
     own = shown[(shown["panel"] == panel) & (shown["network"] == network) & shown["front"]]
-    only = " only" if len(own) < len(METRICS) else ""
+    only = " only" if len(own) < len(_METRICS) else ""
     return f"on the front in {listed(own['metric'].str.upper())}{only}" if len(own) else "on no front"
 
 
@@ -169,7 +168,7 @@ def front_in_words(shown: pd.DataFrame, panel: str, network: str) -> str:
     said = next(iter(fronts.values())) if same else "; ".join(f"{metric}: {names}" for metric, names in fronts.items())
     beaten = [
         f"in {metric.upper()} by {listed(names)}"
-        for metric in METRICS
+        for metric in _METRICS
         if (names := beaten_by(shown, panel, metric, network))
     ]
     return said + (f" ({network} is beaten {listed(beaten)})" if beaten else "")
@@ -189,35 +188,13 @@ def beaten_by(shown: pd.DataFrame, panel: str, metric: str, network: str) -> lis
 class Parting(NamedTuple):
     """Says where time and multiply-adds part, among networks that have both."""
 
-    networks: int
     kendall: float  # rank correlation of seconds and multiply-adds: 1 where more arithmetic always takes longer
-    fastest: pd.Series  # most multiply-adds a second; rows of `systems`
-    slowest: pd.Series
-    fewer: pd.Series | None  # of the pair that parts most: fewer multiply-adds, and yet more seconds than
-    more: pd.Series | None
-
-    @property
-    def ratio(self) -> float:
-        return self.fastest["GFLOP/s"] / self.slowest["GFLOP/s"]
-
-    @property
-    def pair(self) -> str:
-        """The pair that parts most, in words."""
-        if self.fewer is None:
-            return "nobody with fewer multiply-adds takes longer"
-        less = self.more[GIGA] / self.fewer[GIGA]
-        slower = self.fewer["seconds"] / self.more["seconds"]
-        return (
-            f"{self.fewer['network']} needs {less:.3g} times fewer multiply-adds than {self.more['network']} "
-            f"and takes {slower:.3g} times as long"
-        )
+    ratio: float  # of the most and the fewest multiply-adds a second
+    pair: str  # the two that part most, in words
+    words: str  # all of it
 
     def __str__(self) -> str:
-        return (
-            f"of {self.networks} networks {self.fastest['network']} computes fastest ({self.fastest['GFLOP/s']:.3g} "
-            f"GFLOP/s) and {self.slowest['network']} slowest ({self.slowest['GFLOP/s']:.3g}), a factor of "
-            f"{self.ratio:.3g}; the rank correlation of time and multiply-adds is {self.kendall:.2f}; {self.pair}"
-        )
+        return self.words
 
 
 def parting(known: pd.DataFrame) -> Parting:
@@ -225,15 +202,25 @@ def parting(known: pd.DataFrame) -> Parting:
     rows = known[known["GFLOP/s"].notna()].reset_index(drop=True)
     if len(rows) < 2:
         raise ValueError(f"time and multiply-adds must be known of two networks at least, got {len(rows)}")
-    inverted = []
-    for one, other in combinations(range(len(rows)), 2):
-        fewer, more = sorted((one, other), key=lambda index: rows[GIGA][index])
-        if rows["seconds"][fewer] > rows["seconds"][more]:
-            inverted.append((rows["GFLOP/s"][more] / rows["GFLOP/s"][fewer], fewer, more))
-    pair = [rows.loc[index] for index in max(inverted)[1:]] if inverted else [None, None]
+    both = rows.merge(rows, how="cross", suffixes=("", ", other"))
+    less, slower = both[f"{GIGA}, other"] / both[GIGA], both["seconds"] / both["seconds, other"]
+    inverted = (less * slower)[(less >= 1) & (slower > 1)]
+    pair = "nobody with fewer multiply-adds takes longer"
+    if len(inverted):
+        most = inverted.idxmax()
+        pair = (
+            f"{both['network'][most]} needs {less[most]:.3g} times fewer multiply-adds than "
+            f"{both['network, other'][most]} and takes {slower[most]:.3g} times as long"
+        )
     tau = float(kendalltau(rows["seconds"], rows[GIGA]).statistic)
-    ends = rows.loc[rows["GFLOP/s"].idxmax()], rows.loc[rows["GFLOP/s"].idxmin()]
-    return Parting(len(rows), tau, *ends, *pair)
+    fastest, slowest = rows.loc[rows["GFLOP/s"].idxmax()], rows.loc[rows["GFLOP/s"].idxmin()]
+    ratio = fastest["GFLOP/s"] / slowest["GFLOP/s"]
+    words = (
+        f"of {len(rows)} networks {fastest['network']} computes fastest ({fastest['GFLOP/s']:.3g} GFLOP/s) and "
+        f"{slowest['network']} slowest ({slowest['GFLOP/s']:.3g}), a factor of {ratio:.3g}; "
+        f"the rank correlation of time and multiply-adds is {tau:.2f}; {pair}"
+    )
+    return Parting(tau, ratio, pair, words)
 
 
 def agreement(known: pd.DataFrame) -> tuple[int, float]:

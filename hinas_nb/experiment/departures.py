@@ -13,8 +13,8 @@ from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import canonical
 from hinas_nb.scoring import protocol
 
-SCOPES = {"model": "train.", "genotype": "search.", "search": "search."}  # as axes of `runs.vary` are qualified
-LONGEST = 40  # letters of a value
+_SCOPES = {"model": "train.", "genotype": "search.", "search": "search."}  # as axes of `runs.vary` are qualified
+_LONGEST = 40  # letters of a value
 
 
 def departures(kind: str, content: Mapping[str, Any], profile: Profile) -> list[str]:
@@ -64,7 +64,7 @@ def _differing(content: Mapping[str, Any], usual: Mapping[str, Any], scope: str)
         if not isinstance(value, Mapping):
             yield f"{scope}{name}={_short(value)}"
             continue
-        inner = SCOPES.get(name, scope)
+        inner = _SCOPES.get(name, scope)
         if isinstance(other, Mapping) and value.get("kind") == other.get("kind"):
             yield from _differing(value, other, inner)
         else:  # another producer in the search's place: its perturbation, another system, or a literal
@@ -85,4 +85,4 @@ def _short(value: Any) -> str:
     if value is None:
         return "off"
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

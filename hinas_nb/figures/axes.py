@@ -1,6 +1,6 @@
-"""Axes have here what several figures share: named rows, logarithmic ticks, names beside marks, frames."""
+"""Axes have here what several figures share: named rows and edges, logarithmic ticks, names beside marks, frames."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -10,6 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
 from hinas_nb.figures.style import INK, MUTED
+
+#: The betas of one layer: {(level before, level): probability}, or rows [level before, level, probability].
+Moves = Mapping[tuple[int, int], float] | Sequence[Sequence[float]]
 
 #: Steps of a decade that are ticks where an axis is shorter than so many decades.
 _STEPS = ((0.8, (1, 1.5, 2, 3, 4, 5, 7)), (1.6, (1, 2, 5)), (4.5, (1, 3)))
@@ -86,6 +89,24 @@ def name_points(
         text.set_position(move / pixel)
         text.arrow_patch.set_visible(distance > _DISTANCES[0])
         taken.append(box)
+
+
+def edge_names(edges: int) -> list[str]:
+    """Name a super-cell's edges, of which there are `edges`, in the order of `supercell.edges`."""
+    nodes = next(nodes for nodes in range(1, edges + 1) if nodes * (nodes + 3) // 2 >= edges)
+    return [f"{source_name(source)} → node {node}" for node in range(nodes) for source in range(2 + node)]
+
+
+def source_name(source: int) -> str:
+    """Say in words what an input of a node comes from."""
+    return ("layer l-1", "layer l-2")[source] if source < 2 else f"node {source - 2}"
+
+
+def move_weights(moves: Moves) -> dict[tuple[int, int], float]:
+    """Return {(level before, level): probability} from the supernet's mapping or from a record's rows."""
+    if isinstance(moves, Mapping):
+        return {(int(a), int(b)): float(weight) for (a, b), weight in moves.items()}
+    return {(int(a), int(b)): float(weight) for a, b, weight in moves}
 
 
 def _overlap(box: Bbox, taken: list[Bbox], frame: Bbox) -> float:

@@ -14,7 +14,7 @@ from hinas_nb.figures.axes import name_rows
 from hinas_nb.figures.style import CHANGED, INK, MUTED, PALE, SERIES, Picture, themed
 
 #: Blue, red and orange are told apart by colour-blind readers, green and red are not.
-VERDICT_COLOURS = {"supports": SERIES[0], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
+_VERDICT_COLOURS = {"supports": SERIES[0], "contradicts": CHANGED, "undecided": SERIES[1], "no evidence yet": MUTED}
 #: Columns of value, ends of the interval and verdict; marker, and how far above its row it stands.
 _PUBLISHED = ["published", "published_low", "published_high", "published_verdict"], "D", 0.16
 _OURS = ["ours", "low", "high", "verdict"], "o", -0.16
@@ -65,7 +65,7 @@ def verdict_table(table: pd.DataFrame) -> Styler:
     below = {"selector": "caption", "props": "caption-side: bottom; text-align: left; font-size: 12px"}
     counts = [f"{name}: {'; '.join(dict.fromkeys(filter(None, table[name])))}" for name in _BELOW]
     shown = shown.hide(names=True).set_table_styles([cells, claim, below]).set_caption(". ".join(counts))
-    return shown.map(lambda word: f"color: {VERDICT_COLOURS[word]}; font-weight: bold", subset=list(_JUDGED))
+    return shown.map(lambda word: f"color: {_VERDICT_COLOURS[word]}; font-weight: bold", subset=list(_JUDGED))
 
 
 def _draw_headings(figure: Picture, headings: list[tuple[int, str]]) -> None:
@@ -95,7 +95,7 @@ def _draw_marks(axes, rows: pd.DataFrame, y: pd.Series, marker: str) -> None:
     for place, (value, low, high, verdict) in zip(y, rows.itertuples(index=False)):
         if pd.isna(value):
             continue
-        colour = VERDICT_COLOURS[verdict]
+        colour = _VERDICT_COLOURS[verdict]
         axes.hlines(place, low, high, color=colour, lw=1.4, zorder=2)  # nothing where the interval is not known
         shape = "<" if value < left else ">" if value > right else marker
         look = {"color": colour, "mfc": "white" if pd.isna(low) else colour, "ms": 4.5, "mew": 1.1}
@@ -105,7 +105,7 @@ def _draw_marks(axes, rows: pd.DataFrame, y: pd.Series, marker: str) -> None:
 def _legend(table: pd.DataFrame) -> list[Line2D]:
     seen = {*table["verdict"][table["ours"].notna()], *table["published_verdict"][table["published"].notna()]}
     marks = [("D", INK, INK, "published"), ("o", INK, INK, "ours")]
-    marks += [("s", colour, colour, verdict) for verdict, colour in VERDICT_COLOURS.items() if verdict in seen]
+    marks += [("s", colour, colour, verdict) for verdict, colour in _VERDICT_COLOURS.items() if verdict in seen]
     marks += [("D", MUTED, "white", "hollow: no interval"), (">", PALE, PALE, "the claim lies on this side")]
     return [
         Line2D([], [], marker=marker, ls="", ms=5, color=colour, mfc=face, label=label)

@@ -22,7 +22,7 @@ class Graph:
     source: str = field(repr=False)
 
     def __post_init__(self):
-        find_dot()  # refuse in the cell that draws; while showing, a notebook swallows errors
+        _find_dot()  # refuse in the cell that draws; while showing, a notebook swallows errors
 
     def svg(self) -> bytes:
         """Return the drawing without the XML prolog, so that it can stand inside a page."""
@@ -36,7 +36,7 @@ class Graph:
         return self.svg().decode()
 
     def _rendered(self, *options: str) -> bytes:
-        done = subprocess.run([find_dot(), *options], input=self.source.encode(), capture_output=True)
+        done = subprocess.run([_find_dot(), *options], input=self.source.encode(), capture_output=True)
         if done.returncode or not (b"<svg" in done.stdout or done.stdout.startswith(b"\x89PNG")):
             said = (done.stderr or done.stdout).decode(errors="replace").strip().partition("\n")[0]
             raise FigureError(f"dot must draw the graph, got {said or 'nothing'}")
@@ -58,7 +58,7 @@ def save(figure: Drawing, stem: str | os.PathLike) -> tuple[Path, Path]:
     return tuple(content)
 
 
-def find_dot() -> str:
+def _find_dot() -> str:
     """Return the program that draws: a real `dot` on the PATH first, else the one of the graphviz-pure package.
 
     The `graphviz` package itself runs only a `dot` on the PATH. Raises FigureError.

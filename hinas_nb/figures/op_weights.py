@@ -10,8 +10,8 @@ import pandas as pd
 import seaborn
 from matplotlib.patches import Rectangle
 
+from hinas_nb.figures.axes import edge_names, move_weights, source_name
 from hinas_nb.figures.style import ACCENT, MUTED, OPERATION_COLOURS, SERIES, Picture, themed
-from hinas_nb.figures.widths import move_weights
 from hinas_nb.method.genotype import Genotype
 
 
@@ -75,21 +75,6 @@ def op_weight_heatmap(op_weights, operations: Sequence[str], genotype: Genotype,
         axes.set_title(f"Layer {layer}")
         for node, inputs in enumerate(genotype.cells[layer - 1]):
             for operation, source in inputs:
-                place = (operations.index(operation), names.index(_edge_name(node, source)))
+                place = (operations.index(operation), names.index(f"{source_name(source)} → node {node}"))
                 axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=ACCENT, lw=2, gid="decoded", clip_on=False))
     return figure
-
-
-def edge_names(edges: int) -> list[str]:
-    """Name a super-cell's edges, of which there are `edges`, in the order of `supercell.edges`."""
-    nodes = next(nodes for nodes in range(1, edges + 1) if nodes * (nodes + 3) // 2 >= edges)
-    return [_edge_name(node, source) for node in range(nodes) for source in range(2 + node)]
-
-
-def source_name(source: int) -> str:
-    """Say in words what an input of a node comes from."""
-    return ("layer l-1", "layer l-2")[source] if source < 2 else f"node {source - 2}"
-
-
-def _edge_name(node: int, source: int) -> str:
-    return f"{source_name(source)} → node {node}"

@@ -4,16 +4,13 @@ Drawn in notebooks `02_search_space`, `03_search_denoising`, `04_search_super_re
 `14_cell_sharing`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from hinas_nb.figures.axes import picture_frame
+from hinas_nb.figures.axes import Moves, move_weights, picture_frame
 from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, PAPER, SERIES, Picture, themed
 from hinas_nb.method.genotype import Genotype, widths
-
-#: The betas of one layer: {(level before, level): probability}, or rows [level before, level, probability].
-Moves = Mapping[tuple[int, int], float] | Sequence[Sequence[float]]
 
 _STEM_LEVEL = 0
 _THICKEST = 9  # points of a move with probability 1
@@ -124,13 +121,6 @@ def _arriving(layers: int, level_count: int) -> dict[tuple[int, int], list[int]]
                 arriving[layer, level] = sources
     del arriving[0, _STEM_LEVEL]
     return arriving
-
-
-def move_weights(moves: Moves) -> dict[tuple[int, int], float]:
-    """Return {(level before, level): probability} from the supernet's mapping or from a record's rows."""
-    if isinstance(moves, Mapping):
-        return {(int(a), int(b)): float(weight) for (a, b), weight in moves.items()}
-    return {(int(a), int(b)): float(weight) for a, b, weight in moves}
 
 
 def _board(layers: int, widths: Sequence[int], title: str | None):

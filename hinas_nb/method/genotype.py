@@ -15,16 +15,16 @@ OPERATIONS = ("conv_3", "sep_3", "sep_5", "dil_3", "dil_5", "skip", "none")
 #: What a space may offer instead: the deformable `def_3` of the older HiNAS (CVPR 2020) as well.
 CANDIDATES = (*OPERATIONS[:-2], "def_3", *OPERATIONS[-2:])
 #: Operations a decoded node can hold. `conv_5` lies outside every space: only R1 may offer it.
-DECODED_OPERATIONS = (*CANDIDATES[:-1], "conv_5")
+_DECODED_OPERATIONS = (*CANDIDATES[:-1], "conv_5")
 INPUTS_PER_NODE = 2
 SLOPE = 0.2  # of every LeakyReLU
 #: Departs: offsets of `def_3` are cut here (pixels). Without a bound the receptive field has none either, and an image
 #: too large for memory could not be restored in tiles.
 MAX_OFFSET = 8
 
-Edge: TypeAlias = tuple[str, int]
-Node: TypeAlias = tuple[Edge, Edge]
-CellPlan: TypeAlias = tuple[Node, ...]
+_Edge: TypeAlias = tuple[str, int]
+_Node: TypeAlias = tuple[_Edge, _Edge]
+CellPlan: TypeAlias = tuple[_Node, ...]
 
 
 @dataclass(frozen=True)
@@ -193,14 +193,14 @@ def nearest_perturbation(
     return min(found, key=lambda one: abs(size(one) - wanted))
 
 
-def _other_convolutions(cell: CellPlan, node: int, slot: int) -> list[Edge]:
+def _other_convolutions(cell: CellPlan, node: int, slot: int) -> list[_Edge]:
     name, source = cell[node][slot]
     if name == "skip":
         return []
     return [(other, source) for other in (*OPERATIONS[:-2], "conv_5") if other != name]
 
 
-def _other_sources(cell: CellPlan, node: int, slot: int) -> list[Edge]:
+def _other_sources(cell: CellPlan, node: int, slot: int) -> list[_Edge]:
     taken = {source for _, source in cell[node]}
     return [(cell[node][slot][0], source) for source in range(2 + node) if source not in taken]
 
@@ -242,7 +242,7 @@ def _checked_cell(cell, layer: int) -> CellPlan:
     return tuple(_checked_node(node, layer, index) for index, node in enumerate(cell))
 
 
-def _checked_node(node, layer: int, index: int) -> Node:
+def _checked_node(node, layer: int, index: int) -> _Node:
     place = f"layer {layer}, node {index}"
     if not isinstance(node, (list, tuple)) or len(node) != INPUTS_PER_NODE:
         raise GenotypeError(f"{place} must hold {INPUTS_PER_NODE} inputs, got {_count(node)}")
@@ -250,8 +250,8 @@ def _checked_node(node, layer: int, index: int) -> Node:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
             raise GenotypeError(f"{place}: an input must be [operation, source], got {edge!r}")
         operation, source = edge
-        if operation not in DECODED_OPERATIONS:
-            raise GenotypeError(f"{place}: operation must be one of {' '.join(DECODED_OPERATIONS)}, got {operation!r}")
+        if operation not in _DECODED_OPERATIONS:
+            raise GenotypeError(f"{place}: operation must be one of {' '.join(_DECODED_OPERATIONS)}, got {operation!r}")
         if not isinstance(source, int) or isinstance(source, bool) or not 0 <= source < 2 + index:
             raise GenotypeError(f"{place}: source must be in [0, {2 + index}), got {source!r}")
     (first, a), (second, b) = node

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from hinas_nb.method import fast
 
 #: Below this mean SSIM log10(1/SSIM) goes on as its tangent: finite, and still falling, at zero and below.
-SSIM_FLOOR = 1e-3
+_SSIM_FLOOR = 1e-3
 
 
 def restoration_loss(
@@ -31,9 +31,9 @@ def restoration_loss(
 
 
 def log_dissimilarity(ssim: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Return log10(1 / ssim), continued by its tangent below `SSIM_FLOOR` (untrained networks: SSIM < 0)."""
-    floored = ssim.clamp(min=SSIM_FLOOR)
-    return -floored.log10() + (floored - ssim) / (SSIM_FLOOR * math.log(10))
+    """Return log10(1 / ssim), continued by its tangent below `_SSIM_FLOOR` (untrained networks: SSIM < 0)."""
+    floored = ssim.clamp(min=_SSIM_FLOOR)
+    return -floored.log10() + (floored - ssim) / (_SSIM_FLOOR * math.log(10))
 
 
 class _Restoration(torch.autograd.Function):
@@ -48,7 +48,7 @@ class _Restoration(torch.autograd.Function):
             ssim, by_estimate = fast.mean_ssim(estimate, truth, with_gradient)
             loss = loss + ssim_weight * log_dissimilarity(ssim)
             if with_gradient:
-                gradient.addcmul_(by_estimate, -ssim_weight / (ssim.clamp(min=SSIM_FLOOR) * math.log(10)))
+                gradient.addcmul_(by_estimate, -ssim_weight / (ssim.clamp(min=_SSIM_FLOOR) * math.log(10)))
         ctx.save_for_backward(gradient)
         return loss
 

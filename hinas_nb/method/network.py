@@ -24,7 +24,7 @@ from hinas_nb.method.genotype import KINDS, CellPlan, Genotype, GenotypeError, w
 from hinas_nb.method.operations import activation, conv_norm, operation, pointwise, separable
 
 STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
-BASE_WIDTH = {"denoise": 20, "sr": 16}
+_BASE_WIDTH = {"denoise": 20, "sr": 16}
 CHANNELS = {"denoise": 1, "sr": 3}
 SR_DILATIONS = (2, 4, 6)
 
@@ -94,7 +94,7 @@ class DerivedNetwork(nn.Module):
         self.genotype, self.task, self.residual = genotype, task, residual
         self.trained: dict = {}  # of a loaded network: the metadata of its weights file
         self.scale, self.fold, self.noise_map, self.norms = scale or 1, fold or 1, noise_map, norms
-        self.base_width = BASE_WIDTH[task] if base_width is None else base_width
+        self.base_width = _BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
         self.level_widths = widths(self.base_width, self.width_factors)
         layer_widths = [self.level_widths[level] for level in genotype.levels]

@@ -13,7 +13,7 @@ from hinas_nb.method import fast
 from hinas_nb.method.genotype import KINDS, OPERATIONS, edges
 from hinas_nb.method.operations import operation
 
-Feature = Float[Tensor, "batch width height width_px"]
+_Feature = Float[Tensor, "batch width height width_px"]
 
 
 class SuperCell(nn.Module):
@@ -25,7 +25,7 @@ class SuperCell(nn.Module):
         self.edges = nn.ModuleList(nn.ModuleList(_candidate(name, width) for name in operations) for _ in edges(nodes))
 
     def forward(
-        self, previous: Feature, before: Feature, weights: Float[Tensor, "edges operations"]
+        self, previous: _Feature, before: _Feature, weights: Float[Tensor, "edges operations"]
     ) -> Float[Tensor, "batch nodes*width height width_px"]:
         """Return the nodes, stacked in the channels (eq. 3), for softmaxed or one-hot alphas.
 
@@ -86,7 +86,7 @@ def plain_super_cell(cell: fast.SuperCell) -> SuperCell:
 class _Zero(nn.Module):
     """The operation `none`."""
 
-    def forward(self, feature: Feature) -> Feature:
+    def forward(self, feature: _Feature) -> _Feature:
         return torch.zeros_like(feature)
 
 

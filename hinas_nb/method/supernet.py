@@ -20,9 +20,9 @@ from hinas_nb.method.network import CHANNELS, STEM, add_residual, folded
 from hinas_nb.method.operations import activation, conv_norm, separable
 from hinas_nb.method.supercell import PartialSuperCell
 
-HEAD_DILATION = 16
-Move = tuple[int, int]  # (from level, to level)
-WidthWeights = list[dict[Move, Tensor]]  # per layer
+_HEAD_DILATION = 16
+_Move = tuple[int, int]  # (from level, to level)
+WidthWeights = list[dict[_Move, Tensor]]  # per layer
 
 
 class Supernet(nn.Module):
@@ -108,7 +108,7 @@ class Supernet(nn.Module):
         return result
 
     @property
-    def moves(self) -> list[list[Move]]:
+    def moves(self) -> list[list[_Move]]:
         """Return the moves of each layer, in the order of beta."""
         return [moves(sources, levels) for sources, levels in zip(self.ladder, self.ladder[1:])]
 
@@ -167,7 +167,7 @@ def ladder(space) -> list[list[int]]:
     return [[0], *(list(range(min(layer + 1, count))) for layer in range(1, space.layers + 1))]
 
 
-def moves(sources: list[int], levels: list[int]) -> list[Move]:
+def moves(sources: list[int], levels: list[int]) -> list[_Move]:
     """Return every existing move between two layers, source by source."""
     return [(source, level) for source in sources for level in levels if abs(source - level) <= 1]
 
@@ -236,7 +236,7 @@ class _Head(nn.Module):
         width = space.nodes * space.widths[0]
         self.width, self.levels = width, levels
         sizes = {level: space.nodes * space.widths[level] for level in levels}
-        self.wide = nn.ModuleDict({str(i): separable(size, width, HEAD_DILATION) for i, size in sizes.items()})
+        self.wide = nn.ModuleDict({str(i): separable(size, width, _HEAD_DILATION) for i, size in sizes.items()})
         self.point = nn.ModuleDict({str(i): _activated(size, width, 1) for i, size in sizes.items()})
         self.merge = nn.ModuleDict({str(i): _activated(2 * width, width, 1) for i in sizes})
         total = width * len(levels)

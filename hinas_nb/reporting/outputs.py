@@ -21,7 +21,7 @@ from hinas_nb.evidence import effects
 from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.figures.dot import Drawing
 
-BY_HAND = "by-hand"  # the variant of what no batch executed
+_BY_HAND = "by-hand"  # the variant of what no batch executed
 
 
 class Publisher:
@@ -30,7 +30,7 @@ class Publisher:
     def __init__(self, profile: str, notebook: str):
         """profile: its name, as in `load_profile(profile).name`. Raises ValueError for an impossible name."""
         staged = os.environ.get("HINAS_PUBLISH")
-        self.folder = Path(staged) if staged else locations.variant(locations.results() / _checked(profile), BY_HAND)
+        self.folder = Path(staged) if staged else locations.variant(locations.results() / _checked(profile), _BY_HAND)
         self.notebook = _checked(notebook)
         changed = os.environ.get("HINAS_CHANGED", "") if staged else "run by hand"
         self._page = {"changed": changed, "question": "", "answer": "", "figures": {}, "tables": {}, "provenance": {}}

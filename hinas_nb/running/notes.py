@@ -20,11 +20,11 @@ from hinas_nb.files import FileContentError, StoreError
 from hinas_nb.settings import one_line, shown
 
 DONE = "run.json"
-REMOVABLE = (".safetensors", ".png")  # weights and images take space
-LONGEST_NAME = 250  # letters, of a file beside it
-PASSING = ("checkpoint.safetensors", "failed.json")  # gone when a Run is done
+_REMOVABLE = (".safetensors", ".png")  # weights and images take space
+_LONGEST_NAME = 250  # letters, of a file beside it
+_PASSING = ("checkpoint.safetensors", "failed.json")  # gone when a Run is done
 
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Note(BaseModel):
@@ -36,8 +36,8 @@ class _Note(BaseModel):
 class Cost(_Note):
     """Tells what a Run took so far: seconds of computing, and its peak memory in MiB."""
 
-    seconds: Amount
-    peak_memory_mib: Amount
+    seconds: _Amount
+    peak_memory_mib: _Amount
 
 
 class Failed(Cost):
@@ -86,7 +86,7 @@ class Finished(Start, Cost):
         return outdated(self.revisions)
 
 
-Note = TypeVar("Note", bound=_Note)
+_Any = TypeVar("_Any", bound=_Note)
 
 
 def finished(folder: Path) -> Finished | None:
@@ -106,7 +106,7 @@ def finished(folder: Path) -> Finished | None:
         if not _is_inside(name):
             raise _damaged(folder, f"{path} must name files beside it, got {shown(name)}")
         if not neighbour.exists():
-            if neighbour.suffix not in REMOVABLE:
+            if neighbour.suffix not in _REMOVABLE:
                 raise _damaged(folder, f"{neighbour} must be there as the Run left it, got none")
         elif _sum(neighbour, _stamp(neighbour)) != known:
             raise _damaged(folder, f"{neighbour} must be as the Run left it, got another SHA-256 than {DONE} holds")
@@ -122,13 +122,13 @@ def all_finished(root: Path, kind: str) -> Iterator[tuple[Path, Finished]]:
                 yield path.parent, note
 
 
-def read(path: Path, model: type[Note], advice: str = "") -> Note:
+def read(path: Path, model: type[_Any], advice: str = "") -> _Any:
     """Read a note of a Run. Raises StoreError, FileContentError."""
     advice = advice or _anew(path.parent)
     return typed(files.read_json(path, advice), model, path, advice)
 
 
-def typed(content: Any, model: type[Note], path: Path, advice: str) -> Note:
+def typed(content: Any, model: type[_Any], path: Path, advice: str) -> _Any:
     """Take content of a file as a note. Raises FileContentError."""
     try:
         return model.model_validate(content)
@@ -140,7 +140,7 @@ def sealed(folder: Path, content: dict[str, Any]) -> str:
     """Return the text of `run.json`: its content with the sums of all files beside it, and its own."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.parent.name[:1] != ".")
     names = {path.relative_to(folder).as_posix(): path for path in found if path.name[:1] != "."}
-    kept = {name: path for name, path in names.items() if name not in (DONE, *PASSING)}
+    kept = {name: path for name, path in names.items() if name not in (DONE, *_PASSING)}
     content = {**content, "files": {name: _sum(path, _stamp(path)) for name, path in kept.items()}}
     return json.dumps(content | {"sum": digest(content)}, indent=1)
 
@@ -179,7 +179,7 @@ def _finished(path: Path, stamp: tuple) -> Finished:
 
 def _is_inside(name: str) -> bool:
     parts = PurePosixPath(name).parts
-    return name.isprintable() and len(name) < LONGEST_NAME and parts[:1] != ("/",) and ".." not in parts
+    return name.isprintable() and len(name) < _LONGEST_NAME and parts[:1] != ("/",) and ".." not in parts
 
 
 @functools.cache

@@ -44,7 +44,7 @@ from hinas_nb.running.notes import Checkpoint, Finished, Start
 
 CHECKPOINT = "checkpoint.safetensors"
 
-State: TypeAlias = tuple[dict[str, Tensor], dict]
+_State: TypeAlias = tuple[dict[str, Tensor], dict]
 
 
 class Store:
@@ -157,7 +157,7 @@ class RunFolder:
         reset_peak_memory(self._device)
         return start
 
-    def load_checkpoint(self) -> State | None:
+    def load_checkpoint(self) -> _State | None:
         """Return tensors (on the CPU) and meta of the last checkpoint; drops records that are newer than it.
 
         Raises FileContentError.
@@ -217,7 +217,7 @@ class RunFolder:
         """Write one safetensors file; `meta` is JSON inside it."""
         files.write_tensors(self.path / name, tensors, meta)
 
-    def read_tensors(self, name: str) -> State:
+    def read_tensors(self, name: str) -> _State:
         self._check_known(name)
         return files.read_tensors(self.path / name)
 

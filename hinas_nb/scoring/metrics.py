@@ -13,10 +13,10 @@ from hinas_nb.method.fast import gaussian_window, ssim_map
 from hinas_nb.scoring.protocol import Protocol, round8
 
 #: BT.601, images on 0-1: Y = (16 + weights . RGB) / 255, from 16 to 235.
-Y_WEIGHTS = (65.481, 128.553, 24.966)
-GREY_WEIGHTS = (0.299, 0.587, 0.114)
-UNIFORM_TAPS = 7
-TOLERANCE = 1e-3  # how far rounding may carry the truth out of [0, 1]
+_Y_WEIGHTS = (65.481, 128.553, 24.966)
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)
+_UNIFORM_TAPS = 7
+_TOLERANCE = 1e-3  # how far rounding may carry the truth out of [0, 1]
 
 
 class MetricError(ValueError):
@@ -32,7 +32,7 @@ def psnr(
 
     estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises MetricError.
     """
-    estimate, truth = scored(estimate, truth, protocol)
+    estimate, truth = _scored(estimate, truth, protocol)
     return -10 * torch.log10((estimate - truth).square().mean(dim=(1, 2, 3)))
 
 
@@ -46,9 +46,9 @@ def ssim(
     valid: 11x11 Gaussian, sigma 1.5, where the window lies inside the image; zero-padded: the same at every
     pixel; uniform: 7x7, valid, unbiased variances (scikit-image's default).
     """
-    estimate, truth = scored(estimate, truth, protocol)
+    estimate, truth = _scored(estimate, truth, protocol)
     if protocol.ssim == "uniform":
-        window = truth.new_full((UNIFORM_TAPS,), 1 / UNIFORM_TAPS)
+        window = truth.new_full((_UNIFORM_TAPS,), 1 / _UNIFORM_TAPS)
     else:
         window = gaussian_window(truth)
     padding = len(window) // 2 if protocol.ssim == "zero-padded" else 0
@@ -59,7 +59,7 @@ def ssim(
     return values.sum(dim=(1, 2, 3)) / values[0].numel()  # a mean on GPUs multiplies by 1 / n: ones may give less
 
 
-def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+def _scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     """Return what is compared: float64, clipped, rounded, one channel (RGB: three), border left out."""
     for image in (estimate, truth):
         if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 4:
@@ -67,7 +67,7 @@ def scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor,
             raise MetricError(f"images must be floats in [0, 1], (batch, channel, height, width), got {got}")
     if not {estimate.shape[1], truth.shape[1]} <= {1, 3}:
         raise MetricError(f"images must have 1 or 3 channels, got {estimate.shape[1]} and {truth.shape[1]}")
-    if truth.numel() and (truth.min() < -TOLERANCE or truth.max() > 1 + TOLERANCE):
+    if truth.numel() and (truth.min() < -_TOLERANCE or truth.max() > 1 + _TOLERANCE):
         raise MetricError(f"truth must be in [0, 1], got [{truth.min():g}, {truth.max():g}]")
     if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
         raise MetricError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
@@ -88,7 +88,7 @@ def _channel(image: Tensor, colour: str, rounded: bool) -> Float[Tensor, "batch 
         image = round8(image)
     if image.shape[1] == 1 or colour == "rgb":
         return image
-    weights = {"y": Y_WEIGHTS, "y-swapped": Y_WEIGHTS[::-1], "grey": GREY_WEIGHTS}[colour]
+    weights = {"y": _Y_WEIGHTS, "y-swapped": _Y_WEIGHTS[::-1], "grey": _GREY_WEIGHTS}[colour]
     red, green, blue = image.split(1, dim=1)
     channel = red * weights[0] + green * weights[1] + blue * weights[2]  # a matrix product rounds as it is laid out
     if colour != "grey":

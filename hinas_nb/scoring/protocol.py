@@ -19,11 +19,11 @@ from torch import Tensor
 from hinas_nb import data
 from hinas_nb.settings import Config, ConfigError
 
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Image = Float[Tensor, "1 channel height width"]
-Degraded = Float[Tensor, "1 in_channel in_height in_width"]
-Clean = Float[Tensor, "1 file_channel out_height out_width"]
+_Natural = Annotated[int, Field(ge=0)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Image = Float[Tensor, "1 channel height width"]
+_Degraded = Float[Tensor, "1 in_channel in_height in_width"]
+_Clean = Float[Tensor, "1 file_channel out_height out_width"]
 
 #: What the presets change from the standard of their task (facts and their sources: notebook 01).
 PRESETS = {
@@ -63,9 +63,9 @@ class Protocol(Config):
     """Says how images are degraded and scored; `describe()` says what departs from the standard of the task."""
 
     task: Literal["denoise", "sr"]
-    sigma: Positive | None = None  # denoise: standard deviation of the noise, 0-255 grey levels
+    sigma: _Positive | None = None  # denoise: standard deviation of the noise, 0-255 grey levels
     scale: Literal[2, 3, 4] | None = None  # sr
-    seed: Natural = 0  # of the noise
+    seed: _Natural = 0  # of the noise
     grey: Literal["pillow"] | None = None  # denoise: None is MATLAB's rgb2gray, pillow its mode L (some pixels by 1)
     half_size: bool = False  # denoise: shrink the photograph by 2 first, as RED did with BSD200
     noisy_range: Literal["clipped", "8-bit"] | None = None  # denoise: None leaves the noisy image as floats
@@ -75,7 +75,7 @@ class Protocol(Config):
     averaged: Annotated[int, Field(ge=2)] | None = None  # denoise: mean of so many whole restorations, own noise each
     downscale: Literal["matlab", "pillow", "torch", "torch-aliased"] = "matlab"  # sr: bicubic, 8-bit result
     colour: Literal["y", "y-swapped", "rgb"] = "y"  # sr: what is scored; BT.601 Y of 16-235
-    border: Natural | None = None  # pixels not scored at each edge; None: scale (sr) or 0 (denoise)
+    border: _Natural | None = None  # pixels not scored at each edge; None: scale (sr) or 0 (denoise)
     round_output: bool = True  # score 8-bit images (and 8-bit Y); off: floats, clipped only
     ssim: Literal["valid", "zero-padded", "uniform"] = "valid"  # 11x11 Gaussian; uniform: 7x7, valid
 
@@ -135,7 +135,7 @@ class Protocol(Config):
         ]
         return ", ".join(text for departs, text in departures if departs) or "standard"
 
-    def pair(self, image: UInt8[Tensor, "channel height width"], name: str) -> tuple[Degraded, Clean]:
+    def pair(self, image: UInt8[Tensor, "channel height width"], name: str) -> tuple[_Degraded, _Clean]:
         """Return the degraded and the clean image, float32 on 0-1, as the network and the metrics take them.
 
         Denoising: both one grey channel; the same noise in every process and run, drawn from the seed, `name`
@@ -154,7 +154,7 @@ class Protocol(Config):
         clean = data.modcrop(image, self.scale)
         return self._shrunk(clean).expand(3, -1, -1)[None].contiguous(), clean[None].float() / 255
 
-    def noisy(self, clean: Image, name: str, tile: int | None = None, look: int = 0) -> Image:
+    def noisy(self, clean: _Image, name: str, tile: int | None = None, look: int = 0) -> _Image:
         """Return `clean` with the noise of image `name`: of its tile with index `tile`, or of another draw `look`."""
         key = (name, f"{self.sigma:g}") if tile is None else (name, f"{self.sigma:g}", tile)
         key += ("look", look) if look else ()
@@ -188,7 +188,7 @@ class Protocol(Config):
         values = self.model_dump(exclude={"sigma", "scale", "seed"})
         return values | {"border": self.scored_border, "tile_step": self._step}
 
-    def _clean_grey(self, image: UInt8[Tensor, "channel height width"]) -> Clean:
+    def _clean_grey(self, image: UInt8[Tensor, "channel height width"]) -> _Clean:
         grey = _pillow_grey(image) if self.grey == "pillow" else data.grey(image)
         return (data.bicubic(grey, 0.5) if self.half_size else grey)[None].float() / 255
 

@@ -19,9 +19,9 @@ from hinas_nb.method.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STE
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
 
-PROBE = 32  # pixels: side of the small crop whose memory is counted
+_PROBE = 32  # pixels: side of the small crop whose memory is counted
 #: A step needs more than autograd keeps for its backward half: tensors that live for one operation only. Measured.
-OVERHEAD = 1.15
+_OVERHEAD = 1.15
 
 
 def multiply_adds(module: nn.Module, channels: int, height: int, width: int) -> int:
@@ -85,9 +85,9 @@ def search_memory_mib(config: SearchConfig) -> dict[str, float]:
         kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing)
         if config.checkpointing:  # and one layer at a time in full
             kept += _largest_layer(config.space) * _kept_bytes(config.space, phase == "alpha phase", False)[0]
-        pixels = config.batch * config.patch**2 / PROBE**2
+        pixels = config.batch * config.patch**2 / _PROBE**2
         # Weights with gradient and momentum.
-        found[phase] = (OVERHEAD * kept * pixels + 3 * weights) / 2**20
+        found[phase] = (_OVERHEAD * kept * pixels + 3 * weights) / 2**20
     # The alpha phase alternates the two kinds of step; memory stays at the higher one.
     found["alpha phase"] = max(found.values())
     return found
@@ -104,7 +104,7 @@ def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
 
 
 def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
-    """Count the bytes that autograd keeps for one `PROBE` x `PROBE` crop, and those of the weights."""
+    """Count the bytes that autograd keeps for one `_PROBE` x `_PROBE` crop, and those of the weights."""
     from hinas_nb.method.operations import frozen
 
     net = Supernet(space).train()
@@ -119,7 +119,7 @@ def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    image = torch.zeros(1, CHANNELS[space.task], PROBE, PROBE)
+    image = torch.zeros(1, CHANNELS[space.task], _PROBE, _PROBE)
     with frozen(others), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = net(image)
     del output

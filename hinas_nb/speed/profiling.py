@@ -6,18 +6,18 @@ from collections.abc import Callable
 import pandas as pd
 from torch.autograd.profiler import profile
 
-#: Parts of a call's time, in the order of a figure. What is in none of them is `REST`.
-DENSE, DEPTHWISE, POINTWISE = "dense convolutions", "depthwise convolutions", "1x1 convolutions and products"
-NORMS, SUMS, COPIES = "batch norms' sums", "element by element", "copies"
-REST = "Python, calls and the rest"
-PARTS = (DENSE, DEPTHWISE, POINTWISE, NORMS, SUMS, COPIES, REST)
-ARITHMETIC = (DENSE, DEPTHWISE, POINTWISE)
+#: Parts of a call's time, in the order of a figure. What is in none of them is `_REST`.
+_DENSE, _DEPTHWISE, _POINTWISE = "dense convolutions", "depthwise convolutions", "1x1 convolutions and products"
+_NORMS, _SUMS, _COPIES = "batch norms' sums", "element by element", "copies"
+_REST = "Python, calls and the rest"
+_PARTS = (_DENSE, _DEPTHWISE, _POINTWISE, _NORMS, _SUMS, _COPIES, _REST)
+ARITHMETIC = (_DENSE, _DEPTHWISE, _POINTWISE)
 
 _BY_NAME = {
-    POINTWISE: "mm bmm addmm addmm_ baddbmm",
-    SUMS: "add add_ sub sub_ rsub mul mul_ div div_ addcmul addcmul_ square pow neg abs sqrt rsqrt sum mean "
+    _POINTWISE: "mm bmm addmm addmm_ baddbmm",
+    _SUMS: "add add_ sub sub_ rsub mul mul_ div div_ addcmul addcmul_ square pow neg abs sqrt rsqrt sum mean "
     "leaky_relu leaky_relu_ leaky_relu_backward mse_loss mse_loss_backward",
-    COPIES: "copy_ cat fill_",
+    _COPIES: "copy_ cat fill_",
 }
 _FORWARD = ("aten::mkldnn_convolution", "aten::_slow_conv2d_forward")
 _PART = {f"aten::{name}": part for part, names in _BY_NAME.items() for name in names.split()}
@@ -31,10 +31,10 @@ def seconds_by_part(call: Callable[[], object], seconds: float) -> dict[str, flo
     """
     with profile(record_shapes=True, use_kineto=False) as profiler:
         call()
-    found = Counter(dict.fromkeys(PARTS, 0.0))
+    found = Counter(dict.fromkeys(_PARTS, 0.0))
     for event in profiler.function_events:
         found[_part(event.key, event.input_shapes)] += event.self_cpu_time_total / 1e6
-    found[REST] = max(0.0, seconds - sum(found[part] for part in PARTS if part != REST))
+    found[_REST] = max(0.0, seconds - sum(found[part] for part in _PARTS if part != _REST))
     return dict(found)
 
 
@@ -47,13 +47,13 @@ def table(records: list[dict]) -> pd.DataFrame:
 
 def _part(name: str, shapes: list[list[int]]) -> str:
     if "batch_norm" in name and name.startswith("aten::"):
-        return NORMS
+        return _NORMS
     if name in _FORWARD:
         image, weight = shapes[:2]
     elif name == "aten::convolution_backward":
         image, weight = shapes[1:3]
     else:
-        return _PART.get(name, REST)
+        return _PART.get(name, _REST)
     if weight[2:] == [1, 1]:
-        return POINTWISE
-    return DEPTHWISE if weight[1] == 1 < image[1] else DENSE
+        return _POINTWISE
+    return _DEPTHWISE if weight[1] == 1 < image[1] else _DENSE

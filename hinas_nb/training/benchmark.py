@@ -27,7 +27,7 @@ from hinas_nb.speed import cost, profiling
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
 
 #: Read by the libraries below torch when a process starts.
-LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def table(records: list[dict], baseline: str | None = None) -> pd.DataFrame:
     return result.rename_axis("arm").reset_index()
 
 
-def prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
+def _prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
     """Return the call that is timed. Raises ValueError, ModuleNotFoundError."""
     if arm.subject == "matrix product":
         left, right = torch.rand(2, arm.height, arm.height, device=device)
@@ -219,7 +219,7 @@ def _process(arm: Arm, threads: int, device: str):
 def _serve(connection, arm: Arm, threads: int, device: str) -> None:
     torch.set_num_threads(threads)
     try:
-        call = prepared(arm, device)
+        call = _prepared(arm, device)
         gc.collect()
         reset_peak_memory(device)
         before = peak_memory_mib(device)
@@ -246,7 +246,7 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
 
 @contextmanager
 def _environment(values: dict[str, str | None], threads: int):
-    values = values | dict.fromkeys(LIBRARY_THREADS, str(threads))
+    values = values | dict.fromkeys(_LIBRARY_THREADS, str(threads))
     before = {name: os.environ.get(name) for name in values}
     try:
         for name, value in values.items():

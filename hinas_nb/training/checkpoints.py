@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-Part = nn.Module | torch.optim.Optimizer | dict[str, Tensor]
+_Part = nn.Module | torch.optim.Optimizer | dict[str, Tensor]
 
 
-def pack(**parts: Part) -> dict[str, Tensor]:
+def pack(**parts: _Part) -> dict[str, Tensor]:
     """Return all tensors of modules, optimizers and plain dicts, under names that begin with the part's."""
     tensors = {}
     for part, content in parts.items():
@@ -20,7 +20,7 @@ def pack(**parts: Part) -> dict[str, Tensor]:
     return tensors
 
 
-def unpack(tensors: dict[str, Tensor], **parts: Part) -> None:
+def unpack(tensors: dict[str, Tensor], **parts: _Part) -> None:
     """Put back what `pack` took; dicts are filled."""
     for part, content in parts.items():
         values = {name.removeprefix(f"{part}/"): v for name, v in tensors.items() if name.startswith(f"{part}/")}

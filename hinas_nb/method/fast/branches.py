@@ -19,7 +19,7 @@ from hinas_nb.method.fast import kernels
 from hinas_nb.method.fast.kernels import EPSILON, Pixels
 from hinas_nb.method.genotype import KINDS, SLOPE
 
-MOMENTUM = 0.1  # of every batch norm, as torch's default
+_MOMENTUM = 0.1  # of every batch norm, as torch's default
 
 
 class DenseKernels(NamedTuple):
@@ -154,10 +154,10 @@ def _remember(norms: list[Norm], mean: Tensor, var: Tensor, chosen: list[int]) -
     running = [norm.mean for norm in norms] + [norm.var for norm in norms]
     new = torch.cat((mean, var)).view(len(running), len(chosen), -1).unbind()
     if len(chosen) == len(running[0]):
-        torch._foreach_lerp_(running, new, MOMENTUM)  # one call for all
+        torch._foreach_lerp_(running, new, _MOMENTUM)  # one call for all
     else:
         for old, one in zip(running, new):
-            old[chosen] = old[chosen].lerp(one.to(old.dtype), MOMENTUM)
+            old[chosen] = old[chosen].lerp(one.to(old.dtype), _MOMENTUM)
 
 
 def centre(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> Float[Tensor, "norms channels"]:

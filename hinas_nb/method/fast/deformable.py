@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hinas_nb.method.genotype import MAX_OFFSET
 
-TAPS = 9
+_TAPS = 9
 
 
 class DeformableConv2d(nn.Conv2d):
@@ -22,7 +22,7 @@ class DeformableConv2d(nn.Conv2d):
 
     def __init__(self, width: int):
         super().__init__(width, width, 3, padding=1, bias=False)
-        self.offsets = nn.Conv2d(width, 2 * TAPS, 3, padding=1)
+        self.offsets = nn.Conv2d(width, 2 * _TAPS, 3, padding=1)
         nn.init.zeros_(self.offsets.weight)
         nn.init.zeros_(self.offsets.bias)
 
@@ -41,8 +41,8 @@ class DeformableBranch(nn.Module):
         super().__init__()
         drawn = [nn.Conv2d(width, width, 3, bias=False).weight.detach() for _ in range(edges)]
         self.weight = nn.Parameter(torch.stack(drawn))
-        self.offset_weight = nn.Parameter(torch.zeros(edges, 2 * TAPS, width, 3, 3))
-        self.offset_bias = nn.Parameter(torch.zeros(edges, 2 * TAPS))
+        self.offset_weight = nn.Parameter(torch.zeros(edges, 2 * _TAPS, width, 3, 3))
+        self.offset_bias = nn.Parameter(torch.zeros(edges, 2 * _TAPS))
         self.norm, self.add = norm, add
 
     def forward(self, total: Tensor, activated: Tensor, scale: Tensor, chosen: list[int]) -> Tensor:
@@ -53,7 +53,7 @@ class DeformableBranch(nn.Module):
     def raw(self, activated: Tensor, chosen: list[int]) -> Tensor:
         """Return the outputs of the chosen edges before their batch norm, stacked in the channels."""
         weight, bias = self.offset_weight[chosen].flatten(0, 1), self.offset_bias[chosen].flatten()
-        offsets = F.conv2d(activated, weight, bias, padding=1).split(2 * TAPS, dim=1)
+        offsets = F.conv2d(activated, weight, bias, padding=1).split(2 * _TAPS, dim=1)
         return torch.cat([deform(activated, by, self.weight[edge]) for by, edge in zip(offsets, chosen)], dim=1)
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ def deform(
     """Return the 3x3 convolution whose taps are moved by `offsets`: down and to the right, in pixels, row by row."""
     batch, inputs, height, width = feature.shape
     wide = torch.promote_types(weight.dtype, torch.float32)  # places need more digits than bfloat16 has
-    offsets = offsets.to(wide).clamp(-MAX_OFFSET, MAX_OFFSET).view(batch, TAPS, 2, height, width)
+    offsets = offsets.to(wide).clamp(-MAX_OFFSET, MAX_OFFSET).view(batch, _TAPS, 2, height, width)
     rows, columns = (torch.arange(size, device=feature.device, dtype=wide) for size in (height, width))
     tap = torch.arange(-1, 2, device=feature.device, dtype=wide)
     y = offsets[:, :, 0] + tap.repeat_interleave(3).view(-1, 1, 1) + rows.view(-1, 1)
@@ -84,5 +84,5 @@ def deform(
     places = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
     read = F.grid_sample(feature.to(wide), places.flatten(1, 2), padding_mode="zeros", align_corners=False)
     # Not `@`: of two and three dimensions it would copy what was read.
-    result = weight.to(wide).flatten(1).expand(batch, -1, -1).bmm(read.reshape(batch, inputs * TAPS, height * width))
+    result = weight.to(wide).flatten(1).expand(batch, -1, -1).bmm(read.reshape(batch, inputs * _TAPS, height * width))
     return result.reshape(batch, -1, height, width)

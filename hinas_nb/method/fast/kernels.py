@@ -16,20 +16,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 EPSILON = 1e-5  # of every batch norm, as torch's default
-WIDE = 2048  # numbers a row should have
-NARROW = 48  # channels up to which the 1x1 convolutions of several edges, zeros included, are faster as one product
+_WIDE = 2048  # numbers a row should have
+_NARROW = 48  # channels up to which the 1x1 convolutions of several edges, zeros included, are faster as one product
 
-Images = Float[Tensor, "batch channels height width"]
+_Images = Float[Tensor, "batch channels height width"]
 Pixels = Float[Tensor, "pixels channels"]
-Channels = Float[Tensor, " channels"]
+_Channels = Float[Tensor, " channels"]
 
 
-def pixels(images: Images) -> Pixels:
+def pixels(images: _Images) -> Pixels:
     """Return the matrix that a channels-last tensor is in memory (others are copied)."""
     return images.permute(0, 2, 3, 1).reshape(-1, images.shape[1]).contiguous()
 
 
-def images(matrix: Pixels, like: Images) -> Images:
+def images(matrix: Pixels, like: _Images) -> _Images:
     """Return the channels-last tensor of a matrix, with the batch and sides of `like`."""
     batch, _, height, width = like.shape
     return matrix.view(batch, height, width, matrix.shape[1]).permute(0, 3, 1, 2)
@@ -50,7 +50,7 @@ def _row_moments(rows: Tensor) -> tuple[Tensor, Tensor]:
     return torch.ops.aten.batch_norm_update_stats.default(rows, None, None, 0.0)
 
 
-def scaled(images: Images, scale: Channels, shift: Channels) -> Images:
+def scaled(images: _Images, scale: _Channels, shift: _Channels) -> _Images:
     """Return shift + scale * images, channels-last; it is no view, so what follows may work in place."""
     result = torch.empty_like(images, memory_format=torch.channels_last)
     rows = _wide(pixels(images))
@@ -106,7 +106,7 @@ def norm_gradients(gradient: Pixels, matrices: list[Pixels], inverse: Float[Tens
         yield torch.addcmul(rows, _wide(matrix), slope).view(matrix.shape)
 
 
-def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: Channels) -> None:
+def norm_gradient(gradient: Pixels, matrix: Pixels, inverse: _Channels) -> None:
     """Turn `gradient` into that of `norm_gradients` for a single matrix, in place."""
     sums = products(gradient, [matrix])
     rows = _wide(gradient)
@@ -124,12 +124,12 @@ def _shares(sums: Tensor, inverse: Tensor, count: int) -> Float[Tensor, "1+matri
 def norm_backward(
     gradient: Pixels,
     raw: Pixels,
-    scale: Channels | float,
-    mean: Channels,
-    inverse: Channels,
+    scale: _Channels | float,
+    mean: _Channels,
+    inverse: _Channels,
     training: bool,
     wanted: tuple[bool, bool] = (True, True),
-) -> tuple[Pixels | None, Channels | None, Channels | None]:
+) -> tuple[Pixels | None, _Channels | None, _Channels | None]:
     """Return the gradients of `shift + scale * (raw - mean) * inverse` by raw, by scale and by shift.
 
     inverse: 1 / sqrt(variance + epsilon). training: mean and variance are those of `raw`, and follow it.
@@ -156,7 +156,7 @@ def norm_backward(
 def pointwise(matrix: Pixels, weights: Float[Tensor, "edges out into"], out: Pixels | None = None) -> Pixels:
     """Return a 1x1 convolution of each edge's channels, stacked; out: where to write it."""
     result, width = torch.empty_like(matrix) if out is None else out, weights.shape[1]
-    together = max(1, NARROW // width)
+    together = max(1, _NARROW // width)
     if together >= len(weights):
         return multiply(matrix, torch.block_diag(*weights).T, result)
     for first in range(0, len(weights), together):
@@ -189,7 +189,7 @@ def product(left: Pixels, right: Pixels) -> Float[Tensor, "left right"]:
     return torch.bmm(left.transpose(1, 2), right).sum(0)
 
 
-def depthwise(images: Images, kernels: Float[Tensor, "channels 1 side side"], dilation: int = 1) -> Images:
+def depthwise(images: _Images, kernels: Float[Tensor, "channels 1 side side"], dilation: int = 1) -> _Images:
     """Return every channel convolved with a kernel of its own; the size is kept."""
     if _foldable(images, dilation):
         folded = depthwise(_folded(images, dilation), kernels.repeat(dilation, 1, 1, 1))
@@ -199,12 +199,12 @@ def depthwise(images: Images, kernels: Float[Tensor, "channels 1 side side"], di
 
 
 def depthwise_backward(
-    gradient: Images,
-    feature: Images,
+    gradient: _Images,
+    feature: _Images,
     kernels: Float[Tensor, "channels 1 side side"],
     wanted: tuple[bool, bool],
     dilation: int = 1,
-) -> tuple[Images | None, Tensor | None]:
+) -> tuple[_Images | None, Tensor | None]:
     """Return the gradients of `depthwise` by its feature and by its kernels, None where one is not wanted."""
     if not any(wanted):
         return None, None
@@ -230,11 +230,11 @@ def depthwise_backward(
     return by_feature, torch.cat([left, right[..., 1:]], dim=-1)
 
 
-def _foldable(images: Images, dilation: int) -> bool:
+def _foldable(images: _Images, dilation: int) -> bool:
     return dilation > 1 and images.shape[2] % dilation == images.shape[3] % dilation == 0
 
 
-def _folded(images: Images, dilation: int) -> Images:
+def _folded(images: _Images, dilation: int) -> _Images:
     """Return a copy in which pixels `dilation` apart are neighbours; those between are other images and channels.
 
     There a convolution with that dilation is one without, several times faster.
@@ -244,13 +244,13 @@ def _folded(images: Images, dilation: int) -> Images:
     return grid.transpose(1, 2).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def _unfolded(folded: Images, like: Images, dilation: int) -> Images:
+def _unfolded(folded: _Images, like: _Images, dilation: int) -> _Images:
     batch, channels, height, width = like.shape
     grid = folded.permute(0, 2, 3, 1).unflatten(0, (batch, dilation)).transpose(1, 2)
     return grid.reshape(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _padded_columns(feature: Images) -> tuple[Images, Images]:
+def _padded_columns(feature: _Images) -> tuple[_Images, _Images]:
     """Return the feature with two columns of zeros on the left, and with two on the right.
 
     Both lie in one memory: the zeros on the left of a row are those on the right of the row before.
@@ -276,14 +276,14 @@ def _accurate(matrix: Pixels) -> Pixels:
 
 
 def _wide(matrix: Pixels) -> Tensor:
-    """Return the same memory in rows of at least `WIDE` numbers, where the number of pixels allows."""
+    """Return the same memory in rows of at least `_WIDE` numbers, where the number of pixels allows."""
     return matrix.view(_wide_shape(*matrix.shape))
 
 
 @lru_cache(maxsize=256)
 def _wide_shape(count: int, channels: int) -> tuple[int, int]:
     joined = 1
-    while channels * joined < WIDE and count % (2 * joined) == 0:
+    while channels * joined < _WIDE and count % (2 * joined) == 0:
         joined *= 2
     return count // joined, channels * joined
 

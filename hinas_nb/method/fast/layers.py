@@ -81,7 +81,7 @@ class DilatedConv2d(nn.Conv2d):
 
 
 #: What each class of this file is where nothing is made fast.
-STOCK = {
+_STOCK = {
     BatchNorm2d: nn.BatchNorm2d,
     ActivatedBatchNorm2d: nn.Sequential,
     DepthwiseConv2d: nn.Conv2d,
@@ -93,7 +93,7 @@ def stock(net: nn.Module) -> nn.Module:
     """Return a copy of a network made of torch's own layers, in contiguous memory, with the same weights."""
     net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
     for module in net.modules():
-        module.__class__ = STOCK.get(type(module), type(module))
+        module.__class__ = _STOCK.get(type(module), type(module))
     return net
 
 

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from hinas_nb.method.fast.kernels import multiply
 
-#: The constants that keep SSIM's fractions finite on flat images (Wang et al. 2004), for values on 0-1: K1^2 is added
-#: to the products of means, K2^2 to variances and covariance.
-K1, K2 = 0.01, 0.03
-BLOCK = 32  # rows or columns filtered at once, so that the work grows with the image and not with its square
-PIXELS = 2**18  # of the planes whose SSIM is computed at once: what stays in the cache is several times faster
+#: The constants that keep SSIM's fractions finite on flat images (Wang et al. 2004), for values on 0-1: _K1^2 is added
+#: to the products of means, _K2^2 to variances and covariance.
+_K1, _K2 = 0.01, 0.03
+_BLOCK = 32  # rows or columns filtered at once, so that the work grows with the image and not with its square
+_PIXELS = 2**18  # of the planes whose SSIM is computed at once: what stays in the cache is several times faster
 
-Images = Float[Tensor, "batch channel height width"]
-Rows = Float[Tensor, "height planes width"]
+_Images = Float[Tensor, "batch channel height width"]
+_Rows = Float[Tensor, "height planes width"]
 
 
 @torch.no_grad()
 def ssim_map(
-    estimate: Images, truth: Images, window: Float[Tensor, " taps"], padding: int = 0, sample: bool = False
+    estimate: _Images, truth: _Images, window: Float[Tensor, " taps"], padding: int = 0, sample: bool = False
 ) -> Float[Tensor, "batch channel out_height out_width"]:
     """Return the SSIM at every position of a separable window, for values on 0-1, in the images' dtype; no gradient.
 
@@ -42,12 +42,12 @@ def ssim_map(
     return (of_means * covariance / (squares * variances)).transpose(0, 1).unflatten(0, estimate.shape[:2])
 
 
-def mean_ssim(estimate: Images, truth: Images, with_gradient: bool) -> tuple[Float[Tensor, ""], Images | None]:
+def mean_ssim(estimate: _Images, truth: _Images, with_gradient: bool) -> tuple[Float[Tensor, ""], _Images | None]:
     """Return the mean of the zero-padded map and, if asked for, its gradient by the estimate; some planes at a time."""
     window, total = gaussian_window(estimate), 0.0
     gradient = torch.empty_like(estimate, memory_format=torch.contiguous_format) if with_gradient else None
     x, y = _rows_first(estimate), _rows_first(truth)
-    at_once = max(1, PIXELS // estimate[0, 0].numel())
+    at_once = max(1, _PIXELS // estimate[0, 0].numel())
     for first in range(0, x.shape[1], at_once):
         some = slice(first, first + at_once)
         ssim, by_estimate = _ssim_and_gradient(x[:, some], y[:, some], window, with_gradient)
@@ -70,7 +70,9 @@ def check_shapes(estimate: Tensor, truth: Tensor) -> None:
         raise ValueError(f"the estimate must have the truth's shape {tuple(truth.shape)}, got {tuple(estimate.shape)}")
 
 
-def _ssim_and_gradient(estimate: Rows, truth: Rows, window: Tensor, with_gradient: bool) -> tuple[Rows, Rows | None]:
+def _ssim_and_gradient(
+    estimate: _Rows, truth: _Rows, window: Tensor, with_gradient: bool
+) -> tuple[_Rows, _Rows | None]:
     """Return the zero-padded map and, if asked for, the gradient of its sum by the estimate.
 
     With E for the window's mean, the map depends on the estimate x through E[x], E[x^2] and E[xy] alone. Its
@@ -94,10 +96,10 @@ def _ssim_and_gradient(estimate: Rows, truth: Rows, window: Tensor, with_gradien
 
 
 def _factors(
-    x: Rows, y: Rows, window: Tensor, padding: int, correction: float = 1.0
-) -> tuple[tuple[Rows, Rows], Rows, Rows, Rows, Rows]:
+    x: _Rows, y: _Rows, window: Tensor, padding: int, correction: float = 1.0
+) -> tuple[tuple[_Rows, _Rows], _Rows, _Rows, _Rows, _Rows]:
     """Return twice the means of x and y, and twice the four factors of
-    SSIM = (2 E[x] E[y] + K1^2) (2 cov(x, y) + K2^2) / ((E[x]^2 + E[y]^2 + K1^2) (var(x) + var(y) + K2^2)).
+    SSIM = (2 E[x] E[y] + _K1^2) (2 cov(x, y) + _K2^2) / ((E[x]^2 + E[y]^2 + _K1^2) (var(x) + var(y) + _K2^2)).
 
     All come from the sum s = x + y and the difference d = x - y: 4 E[x] E[y] = E[s]^2 - E[d]^2 and
     2 (E[x]^2 + E[y]^2) = E[s]^2 + E[d]^2; likewise 4 cov(x, y) = var(s) - var(d), and the variances with a plus. So
@@ -117,8 +119,8 @@ def _factors(
     (mean_s, mean_d), (squared_s, squared_d) = means.unbind(1), squared_means.unbind(1)
     variance_s, variance_d = variances.unbind(1)
     variance_d.clamp_(min=0)
-    squared_s.add_(2 * K1**2)
-    variance_s.add_(2 * K2**2)
+    squared_s.add_(2 * _K1**2)
+    variance_s.add_(2 * _K2**2)
     return (
         (mean_s + mean_d, mean_s - mean_d),
         squared_s - squared_d,
@@ -128,12 +130,12 @@ def _factors(
     )
 
 
-def _rows_first(images: Images) -> Rows:
+def _rows_first(images: _Images) -> _Rows:
     """Return the planes of images, a row of all of them together: a filter down the columns takes it for one matrix."""
     return images.flatten(0, 1).transpose(0, 1)
 
 
-def _planes(kinds: int, like: Rows) -> Float[Tensor, "height kinds planes width"]:
+def _planes(kinds: int, like: _Rows) -> Float[Tensor, "height kinds planes width"]:
     height, planes, width = like.shape
     return like.new_empty(height, kinds, planes, width)
 
@@ -142,7 +144,7 @@ def _filtered(
     planes: Float[Tensor, "height kinds planes width"], window: Tensor, padding: int
 ) -> Float[Tensor, "out_height kinds planes out_width"]:
     """Return the window's mean at every position, down the columns and then along the rows, block by block."""
-    taps = torch.arange(BLOCK + len(window) - 1)[None] - torch.arange(BLOCK)[:, None]
+    taps = torch.arange(_BLOCK + len(window) - 1)[None] - torch.arange(_BLOCK)[:, None]
     band = window[taps.clamp(0, len(window) - 1)] * ((taps >= 0) & (taps < len(window))).to(window)
     height, kinds, count, width = planes.shape
     more = 2 * padding - len(window) + 1
@@ -161,7 +163,7 @@ def _filtered(
 def _blocks(size: int, taps: int, padding: int):
     """Yield, block by block, slices of the filter's output, of its band, and of the input that the band reads."""
     out = size + 2 * padding - taps + 1
-    for start in range(0, out, BLOCK):
-        stop, shift = min(start + BLOCK, out), start - padding
+    for start in range(0, out, _BLOCK):
+        stop, shift = min(start + _BLOCK, out), start - padding
         first, last = max(shift, 0), min(stop - padding + taps - 1, size)
         yield slice(start, stop), (slice(stop - start), slice(first - shift, last - shift)), slice(first, last)
