@@ -15,7 +15,7 @@ from torch import Tensor
 from hinas_nb.comparators.base import Restorer
 
 
-class _Filter(Restorer):
+class Filter(Restorer):
     """Restores whole grey pictures on 0-1, one by one on the CPU, by a function that is told sigma."""
 
     def __init__(self, sigma: float):
@@ -32,7 +32,7 @@ class _Filter(Restorer):
         raise NotImplementedError
 
 
-class NonLocalMeans(_Filter):
+class NonLocalMeans(Filter):
     """Averages pixels whose surroundings are alike.
 
     Chosen here: what scores best at sigma 50 on every 34th of BSDS500's training images, among patches of 5 to 9
@@ -45,7 +45,7 @@ class NonLocalMeans(_Filter):
         return denoise_nl_means(picture, patch_size=7, patch_distance=6, h=0.6 * sigma, sigma=sigma, fast_mode=True)
 
 
-class Wavelet(_Filter):
+class Wavelet(Filter):
     """Shrinks wavelet coefficients.
 
     Chosen here: BayesShrink with soft thresholds and db2, at sigma 50 the best on the same images of db1 (scikit-
@@ -58,7 +58,7 @@ class Wavelet(_Filter):
         return denoise_wavelet(picture, sigma=sigma, wavelet="db2", method="BayesShrink", mode="soft")
 
 
-class BM3D(_Filter):
+class BM3D(Filter):
     """Runs the normal profile of the package, both stages. Raises ValueError without it. Licence: non-commercial."""
 
     def __init__(self, sigma: float):
