@@ -129,12 +129,10 @@ def image_changes(scores: pd.DataFrame, control: str) -> pd.DataFrame:
     if wide.isna().any(axis=None):
         *_, image = wide.index[wide.isna().any(axis=1)][0]
         raise AblationError(f"every arm must score every image with every seed, got a gap at image {image}")
-    parts = []
-    for arm in arms:
-        change = pd.DataFrame({metric: wide[metric][arm] - wide[metric][control] for metric in METRICS})
-        parts.append(change.groupby([*GROUP, "image"], sort=False).mean().reset_index().assign(arm=arm))
-    changes = pd.concat(parts, ignore_index=True)[[*GROUP, "arm", "image", *METRICS]]
-    return changes[changes["arm"] != control].reset_index(drop=True)
+    changes = wide.sub(wide.xs(control, axis=1, level="arm"), level=0).drop(columns=control, level="arm")
+    means = changes.groupby([*GROUP, "image"], sort=False).mean()
+    parts = [means.xs(arm, axis=1, level="arm").reset_index().assign(arm=arm) for arm in arms if arm != control]
+    return pd.concat(parts, ignore_index=True)[[*GROUP, "arm", "image", *METRICS]]
 
 
 def bars(found: pd.DataFrame, control: str, task: str, degradation: float) -> pd.DataFrame:

@@ -74,7 +74,7 @@ class Store:
         if key not in self._data_hashes:
             noted = self._noted_hashes()
             try:
-                self._data_hashes[key] = _pixel_hash(tuple(self._files(name, split, scale)))
+                self._data_hashes[key] = _pixel_hash(tuple(image_files(name, split, self.data_root, scale)))
             except data.DataError:
                 if key not in noted:
                     raise
@@ -84,9 +84,6 @@ class Store:
                 with suppress(files.StoreError):  # only a note: a store may be read where it can't be written
                     files.write_atomic(self.root / "data.json", text.encode())
         return self._data_hashes[key]
-
-    def _files(self, name: str, split: str, scale: int | None) -> list[Path]:
-        return image_files(name, split, self.data_root, scale)
 
     def _noted_hashes(self) -> dict[str, str]:
         path = self.root / "data.json"
@@ -195,15 +192,8 @@ class RunFolder:
         self._write_lines(self._lines() + lines)
 
     def records(self) -> list[dict]:
-        path, lines = self.path / "records.jsonl", self._lines()
-        try:
-            records = [json.loads(line) for line in lines]
-            if not all(isinstance(record, dict) for record in records):
-                raise ValueError("not all are objects")
-            return records
-        except (ValueError, RecursionError) as error:
-            raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
-                                   f"delete {self.path} to start anew") from None  # fmt: skip
+        """Return what was appended. Raises StoreError, ValueError."""
+        return [json.loads(line) for line in self._lines()]
 
     def write_text(self, name: str, text: str) -> None:
         files.write_atomic(self.path / name, text.encode())
