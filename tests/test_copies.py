@@ -44,7 +44,7 @@ def notebook(*outputs) -> nbformat.NotebookNode:
 def test_photographs_are_left_out_unless_they_are_embedded(figure, kept):
     ((cell,)) = copies.shared(notebook(shown(figure))).cells
     assert ("image/png" in cell.outputs[0].data) == kept
-    assert kept or cell.outputs[0].data == {"text/markdown": copies.LEFT_OUT}
+    assert kept or cell.outputs[0].data == {"text/markdown": copies._LEFT_OUT}
 
 
 def test_a_copy_is_small_and_the_notebook_stays_as_it_was():
@@ -55,7 +55,7 @@ def test_a_copy_is_small_and_the_notebook_stays_as_it_was():
     whole = notebook(*[new_output("display_data", {"image/png": base64.b64encode(buffer.getvalue()).decode()})] * 2)
     before = nbformat.writes(whole)
     small = nbformat.writes(copies.shared(whole))
-    assert len(small) <= copies.LARGEST < len(before) and nbformat.writes(whole) == before
+    assert len(small) <= copies._LARGEST < len(before) and nbformat.writes(whole) == before
     assert "image/png" in small
 
 
@@ -64,7 +64,7 @@ def test_a_committed_copy_is_whole_small_and_without_photographs(path):
     text = path.read_text()
     copy = nbformat.reads(text, 4)
     nbformat.validate(copy)
-    assert len(text) <= copies.LARGEST
+    assert len(text) <= copies._LARGEST
     outputs = [output for cell in copy.cells for output in cell.get("outputs", [])]
     assert outputs and not any(KEPT_BACK in output.get("metadata", {}) for output in outputs)
     assert not any(output.output_type == "error" for output in outputs)

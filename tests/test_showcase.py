@@ -38,9 +38,9 @@ def test_a_square_is_scored_alone():
 
 
 def test_a_cut_is_the_square_moved_inside():
-    (piece,) = showcase._cut(images(), "a", 30, 60, 16).images
+    (piece,) = showcase.cut(images(), "a", 30, 60, 16).images
     assert torch.equal(piece, images().images[0][:, 24:40, 48:64])
-    assert showcase._cut(images(), "a", 0, 0, 999).images[0].shape == (3, 40, 64)
+    assert showcase.cut(images(), "a", 0, 0, 999).images[0].shape == (3, 40, 64)
 
 
 def test_the_busiest_square_has_the_detail():
@@ -50,4 +50,4 @@ def test_the_busiest_square_has_the_detail():
 
 def test_unknown_images_are_refused():
     with pytest.raises(DataError, match=r"image must be one of set test, got 'c'"):
-        showcase._cut(images(), "c", 0, 0, 8)
+        showcase.cut(images(), "c", 0, 0, 8)

@@ -7,7 +7,7 @@ from hinas_nb.experiment.config import Space
 from hinas_nb.method.fast import SuperCell
 from hinas_nb.method.genotype import CANDIDATES, OPERATIONS, edges, random_genotype
 from hinas_nb.method.network import Cell
-from hinas_nb.method.supercell import PartialSuperCell, plain_super_cell, plain_supernet
+from hinas_nb.method.supercell import PartialSuperCell, _plain_super_cell, plain_supernet
 from hinas_nb.method.supernet import Supernet
 
 
@@ -32,7 +32,7 @@ def relative(a, b):
 @pytest.mark.parametrize("operations", [OPERATIONS, ("conv_3", "skip"), ("sep_5", "none"), ("skip", "none")])
 def test_equals_the_plain_sum_over_edges_with_all_gradients(nodes, width, operations):
     cell = SuperCell(nodes, width, operations).double()
-    reference = plain_super_cell(cell)
+    reference = _plain_super_cell(cell)
     features, weights = inputs(width), soft_weights(cell)
     ours, theirs = cell(*features, weights), reference(*features, weights)
     assert relative(ours, theirs) < 1e-10
@@ -94,7 +94,7 @@ def _reference_kernels(reference, operations):
 
 def test_evaluation_uses_running_statistics_as_the_reference_does():
     cell = SuperCell(3, 5).double()
-    reference = plain_super_cell(cell)
+    reference = _plain_super_cell(cell)
     for step in range(3):
         features, weights = inputs(5, seed=step), soft_weights(cell, seed=step)
         cell(*features, weights), reference(*features, weights)
@@ -134,7 +134,7 @@ def float32_errors(width: int, seed: int) -> list[float]:
     """Ours over the reference's: the largest of the output's, then norms, of the output's and of the gradients'."""
     torch.manual_seed(seed)
     cell = SuperCell(4, width)
-    reference = plain_super_cell(cell)
+    reference = _plain_super_cell(cell)
     features = inputs(width, (32, 32), torch.float32, seed)
     weights = soft_weights(cell, seed, torch.float32)
     ours, theirs = cell(*features, weights), reference(*features, weights)

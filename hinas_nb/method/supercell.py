@@ -40,7 +40,7 @@ class SuperCell(nn.Module):
             features.append(sum(self.edge(*one) for one in leaving))
         return torch.cat(features[2:], dim=1)
 
-    def edge(self, feature: Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> Feature:
+    def edge(self, feature: _Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> _Feature:
         """Return the alpha-weighted sum of one edge's candidates (eq. 2)."""
         return sum(weight * candidate(feature) for weight, candidate in zip(weights, candidates))
 
@@ -56,7 +56,7 @@ class PartialSuperCell(SuperCell):
         super().__init__(nodes, width // parts, operations)
         self.parts = parts
 
-    def edge(self, feature: Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> Feature:
+    def edge(self, feature: _Feature, weights: Float[Tensor, " operations"], candidates: nn.ModuleList) -> _Feature:
         through, past = feature.tensor_split([self.width], dim=1)
         joined = torch.cat([super().edge(through, weights, candidates), weights.sum() * past], dim=1)
         return F.channel_shuffle(joined, self.parts)
@@ -69,11 +69,11 @@ def plain_supernet(net: nn.Module) -> nn.Module:
     for layer in plain.layers:
         for key, cell in layer.cells.items():
             if isinstance(cell, fast.SuperCell):
-                layer.cells[key] = plain_super_cell(cell)
+                layer.cells[key] = _plain_super_cell(cell)
     return plain
 
 
-def plain_super_cell(cell: fast.SuperCell) -> SuperCell:
+def _plain_super_cell(cell: fast.SuperCell) -> SuperCell:
     """Return a fast super-cell's plain twin: the same weights and running statistics, in torch's own layers."""
     plain = SuperCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters(), torch.empty(0)))
     for (node, source), candidates in zip(edges(cell.nodes), plain.edges):

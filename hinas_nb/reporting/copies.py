@@ -13,15 +13,15 @@ from PIL import Image
 
 from hinas_nb.figures.style import KEPT_BACK
 
-LARGEST = 1_000_000  # bytes of a copy
-COLOURS = 128  # of a bitmap; drawings have fewer
-SMALLER = 0.7  # of both sides, as often as it takes
-SMALLEST = 240  # pixels; a bitmap is made no narrower
-LEFT_OUT = "*Photographs of the data set are left out of this copy. The notebook, executed, shows them.*"
+_LARGEST = 1_000_000  # bytes of a copy
+_COLOURS = 128  # of a bitmap; drawings have fewer
+_SMALLER = 0.7  # of both sides, as often as it takes
+_SMALLEST = 240  # pixels; a bitmap is made no narrower
+_LEFT_OUT = "*Photographs of the data set are left out of this copy. The notebook, executed, shows them.*"
 
 
 def shared(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy of an executed notebook of at most `LARGEST` bytes, as far as smaller bitmaps can make it so.
+    """Return a copy of an executed notebook of at most `_LARGEST` bytes, as far as smaller bitmaps can make it so.
 
     What shows photographs that are not embedded (`KEPT_BACK`) is replaced by a line that says so.
     """
@@ -31,15 +31,15 @@ def shared(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             cell.outputs = [_passed_on(output) for output in cell.outputs]
     scale = 1.0
-    while scale > 0.1 and len(nbformat.writes(_with_bitmaps(copy, notebook, scale))) > LARGEST:
-        scale *= SMALLER
+    while scale > 0.1 and len(nbformat.writes(_with_bitmaps(copy, notebook, scale))) > _LARGEST:
+        scale *= _SMALLER
     return copy
 
 
 def _passed_on(output: NotebookNode) -> NotebookNode:
     if not output.get("metadata", {}).get(KEPT_BACK):
         return output
-    return nbformat.v4.new_output("display_data", {"text/markdown": LEFT_OUT})
+    return nbformat.v4.new_output("display_data", {"text/markdown": _LEFT_OUT})
 
 
 def _with_bitmaps(copy: NotebookNode, notebook: NotebookNode, scale: float) -> NotebookNode:
@@ -53,8 +53,8 @@ def _with_bitmaps(copy: NotebookNode, notebook: NotebookNode, scale: float) -> N
 
 def _smaller(text: str, scale: float) -> str:
     image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
-    width = max(round(image.width * scale), min(SMALLEST, image.width))
+    width = max(round(image.width * scale), min(_SMALLEST, image.width))
     image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

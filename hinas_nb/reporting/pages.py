@@ -16,19 +16,19 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from hinas_nb.reporting import copies
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 #: Nothing is fetched and nothing runs: pictures, fonts and films are in the page or not at all.
-POLICY = "default-src 'none'; img-src data:; font-src data:; media-src data:; style-src 'unsafe-inline'"
-LOADERS = ["script", "iframe", "frame", "frameset", "object", "embed", "applet", "portal", "base", "link"]
-ADDRESSES = {"src", "srcset", "imagesrcset", "href", "xlink:href", "poster", "data", "background", "action", "ping"}
-ADDRESSES |= {"formaction", "srcdoc", "manifest", "lowsrc", "dynsrc", "longdesc"}
+_POLICY = "default-src 'none'; img-src data:; font-src data:; media-src data:; style-src 'unsafe-inline'"
+_LOADERS = ["script", "iframe", "frame", "frameset", "object", "embed", "applet", "portal", "base", "link"]
+_ADDRESSES = {"src", "srcset", "imagesrcset", "href", "xlink:href", "poster", "data", "background", "action", "ping"}
+_ADDRESSES |= {"formaction", "srcdoc", "manifest", "lowsrc", "dynsrc", "longdesc"}
 #: Addresses of other files, in style sheets and in attributes of SVG.
-ADDRESS = re.compile(r"""@import[^;}]*;?|url\(\s*(?!["']?\s*(data:|\#))[^)]*\)|image-set\([^)]*\)""", re.IGNORECASE)
+_ADDRESS = re.compile(r"""@import[^;}]*;?|url\(\s*(?!["']?\s*(data:|\#))[^)]*\)|image-set\([^)]*\)""", re.IGNORECASE)
 # A narrow window: pictures shrink, long lines of code scroll.
-STYLE = """.jp-RenderedSVG img { max-width: 100% } .jp-InputArea-editor { overflow-x: auto }
+_STYLE = """.jp-RenderedSVG img { max-width: 100% } .jp-InputArea-editor { overflow-x: auto }
 summary { cursor: pointer; color: #5d6873; font: 13px sans-serif; padding-left: var(--jp-cell-prompt-width) }"""
 #: Cells whose source is hidden in the notebook are folded in the page.
-FOLDED = """{% extends "lab/index.html.j2" %}
+_FOLDED = """{% extends "lab/index.html.j2" %}
 {% block input_group %}
 {% if cell.metadata.get("jupyter", {}).get("source_hidden") %}
 <details><summary>code</summary>{{ super() }}</details>
@@ -76,9 +76,9 @@ def html(notebook: nbformat.NotebookNode, name: str) -> str:
     notebook.metadata["title"] = name
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
-    soup = BeautifulSoup(_Page(raw_template=FOLDED).from_notebook_node(notebook)[0], "html.parser")
-    soup.head.append(soup.new_tag("style", string=STYLE))
+            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", {})]
+    soup = BeautifulSoup(_Page(raw_template=_FOLDED).from_notebook_node(notebook)[0], "html.parser")
+    soup.head.append(soup.new_tag("style", string=_STYLE))
     _disarm(soup)
     return str(soup)
 
@@ -89,20 +89,20 @@ def _disarm(soup: BeautifulSoup) -> None:
     The policy is what browsers obey, however a foreign notebook spells its markup; what it forbids is taken out as
     well, for all other readers.
     """
-    for tag in soup.find_all(LOADERS) + soup.find_all("meta", attrs={"http-equiv": True}):
+    for tag in soup.find_all(_LOADERS) + soup.find_all("meta", attrs={"http-equiv": True}):
         tag.decompose()
     for tag in soup.find_all(True):
         for name, value in list(tag.attrs.items()):
             text = " ".join(value) if isinstance(value, list) else str(value)
             inside = not name.endswith("srcset") and re.match(r"\s*(data:|#)", text, re.IGNORECASE)
             link = tag.name in ("a", "area") and name == "href" and not re.match(r"\s*javascript:", text, re.IGNORECASE)
-            if name.startswith("on") or (name in ADDRESSES and not inside and not link):
+            if name.startswith("on") or (name in _ADDRESSES and not inside and not link):
                 del tag[name]
-            elif name not in ADDRESSES:
-                tag[name] = ADDRESS.sub("none", text)
+            elif name not in _ADDRESSES:
+                tag[name] = _ADDRESS.sub("none", text)
         if tag.name == "style":
-            tag.string = ADDRESS.sub("none", tag.get_text())
-    soup.head.insert(0, soup.new_tag("meta", attrs={"http-equiv": "Content-Security-Policy", "content": POLICY}))
+            tag.string = _ADDRESS.sub("none", tag.get_text())
+    soup.head.insert(0, soup.new_tag("meta", attrs={"http-equiv": "Content-Security-Policy", "content": _POLICY}))
 
 
 class _Page(HTMLExporter):

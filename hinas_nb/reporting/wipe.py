@@ -10,7 +10,7 @@ import io
 import numpy as np
 from PIL import Image, ImageOps
 
-QUALITY = 92  # of the JPEGs inside, in percent
+_QUALITY = 92  # of the JPEGs inside, in percent
 STYLE = """<style>
 .wipe { --cut: 50%; position: relative; max-width: 100%; overflow: hidden; border-radius: 10px; line-height: 0; }
 .wipe img { display: block; width: 100%; height: auto; max-width: none; margin: 0; }
@@ -43,7 +43,7 @@ def wipe(before: np.ndarray, after: np.ndarray, names: tuple[str, str] = ("befor
 def _address(image: np.ndarray) -> str:
     pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

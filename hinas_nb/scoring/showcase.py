@@ -36,7 +36,7 @@ def compare(
     square: (top, left, side) in pixels, restored and scored alone; None: the whole image.
     Raises DataError.
     """
-    one = images.subset([_index(images, name)]) if square is None else _cut(images, name, *square)
+    one = images.subset([_index(images, name)]) if square is None else cut(images, name, *square)
     _, clean = protocol.pair(one.images[0], name)
     before, after = (next(evaluate(how, one, protocol)) for how in (baseline(protocol), restore))
     how = f"noisy, sigma {protocol.sigma:g}" if protocol.task == "denoise" else f"bicubic x{protocol.scale}"
@@ -46,7 +46,7 @@ def compare(
     return Showcase(columns, [f"{name}: {psnr.title} / {ssim.title}", *lines], after)
 
 
-def _cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet:
+def cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet:
     """Return a set of one image, the square at (top, left) of the named one, moved inside where it sticks out.
 
     Raises DataError.

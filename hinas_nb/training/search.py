@@ -26,7 +26,7 @@ from hinas_nb.training.checkpoints import Nowhere, pack, unpack
 from hinas_nb.training.loops import score, validate
 from hinas_nb.training.search_records import SearchRecord, decoded_now, mean
 
-REMEDY = "; lower weight_lr or raise warmup_epochs"  # where a loss is not finite
+_REMEDY = "; lower weight_lr or raise warmup_epochs"  # where a loss is not finite
 
 
 def search(
@@ -181,7 +181,7 @@ class _State:
 
     def _step(self, pair, optimizer, parameters: list[nn.Parameter], *weights, penalty: Tensor | None = None) -> float:
         network = lambda image: self.net(image, *weights)  # noqa: E731
-        return loops.step(network, pair, optimizer, parameters, self.config, self.device, penalty, REMEDY)
+        return loops.step(network, pair, optimizer, parameters, self.config, self.device, penalty, _REMEDY)
 
     def _second_order_step(self, step: int, penalty: Tensor | None) -> float:
         """Take the step on A by the loss that the weights would have after their next step; see `unrolled`.
@@ -200,7 +200,7 @@ class _State:
             penalty.backward()
         for parameter, gradient in zip(own, found):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        return loops.take(self.architecture_optimizer, own, value, REMEDY)
+        return loops.take(self.architecture_optimizer, own, value, _REMEDY)
 
     def _beta_decay(self, step: int) -> Tensor | None:
         """Return Ye et al.'s penalty (CVPR 2022): the edges' mean log-sum-exp of alpha, times a weight that grows.
