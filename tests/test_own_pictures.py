@@ -240,6 +240,18 @@ def test_a_folder_keeps_its_tree_and_one_damaged_picture_stops_nothing(mixed, tm
     assert changed == ["a.png"]
 
 
+def test_what_cannot_be_read_is_named_and_stops_nothing(mixed, tmp_path, capsys):
+    (mixed / "link.png").symlink_to("nowhere.png")
+    os.mkfifo(mixed / "pipe.png")
+    (mixed / "empty.png").touch()
+    assert run(mixed, tmp_path / "out", "--force") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert [name for name in ("broken", "empty", "link", "pipe") if any(f"{name}.png" in line for line in said)] == [
+        "broken", "empty", "link", "pipe",
+    ]  # fmt: skip
+    assert len(said) == 4 and names(tmp_path / "out") == RESTORED
+
+
 def test_an_output_within_the_input_is_not_restored_again(mixed, tmp_path):
     (mixed / "broken.png").unlink()
     for _ in range(2):

@@ -30,8 +30,10 @@ class Task:
     @property
     def is_done(self) -> bool:
         """Tell whether all that is to be written is there, and not older than the picture."""
-        read = self.source.stat().st_mtime
-        return all(path.exists() and path.stat().st_mtime >= read for path in (self.target, self.compare) if path)
+        written = [path for path in (self.target, self.compare) if path is not None]
+        if not self.source.exists() or not all(path.exists() for path in written):  # a link may lead nowhere
+            return False
+        return min(path.stat().st_mtime for path in written) >= self.source.stat().st_mtime
 
 
 @dataclass(frozen=True)
