@@ -31,7 +31,7 @@ GENOTYPE = Genotype((0,), (((("conv_3", 0), ("sep_3", 1)),),))
 def pixels(monkeypatch):
     """Data sets that hold nothing but a checksum; change one and it is other data."""
     sums = {}
-    monkeypatch.setattr(Store, "_files", lambda self, name, split, scale: [name, split])
+    monkeypatch.setattr("hinas_nb.running.store.image_files", lambda name, split, root, scale: [name, split])
     monkeypatch.setattr("hinas_nb.running.store._pixel_hash", lambda paths: sums.get(paths[1], " ".join(paths)))
     return sums
 
@@ -103,7 +103,7 @@ def test_without_its_data_a_finished_run_is_still_found(tmp_path, pixels, monkey
     def missing(self, name, split, scale):
         raise data.DataError(f"{name} is not here")
 
-    monkeypatch.setattr(Store, "_files", missing)
+    monkeypatch.setattr("hinas_nb.running.store.image_files", missing)
     assert hash_of(SEARCH, tmp_path) == before
     with pytest.raises(data.DataError, match="photos is not here"):
         hash_of(SEARCH, tmp_path / "elsewhere")
