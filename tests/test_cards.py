@@ -65,6 +65,12 @@ def test_the_card_is_computed_from_the_runs_of_this_network(results, tmp_path, c
     assert "non-commercial research" in text and "Run `ab" in text
 
 
+def test_a_score_without_that_of_the_input_stands_in_the_card_all_the_same(results, tmp_path):
+    scored(results / "laptop" / "runs", "6", TRAINING, [30.0, 31.0, 32.0], sigma=30.0)
+    assert __main__.main(["--results", str(results), "publish", "ab"]) == 0
+    assert "| sigma 30 |" in (tmp_path / "shipped" / "denoise.md").read_text()
+
+
 def test_what_is_published_is_what_is_restored_with(results, tmp_path):
     said = []
     noisy = np.random.default_rng(0).integers(0, 256, (20, 20), np.uint8)

@@ -23,6 +23,7 @@ from hinas_nb.use import networks
 
 SIDE = 64  # pixels of the image whose multiply-adds are counted
 WORST = 3  # images named where the network gains least
+_NO_GAINS = pandas.DataFrame({"image": [], "gain": []})
 
 
 class CardError(ValueError):
@@ -49,7 +50,7 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
     if not scores:
         raise CardError(f"a card needs evaluate Runs of the network beside it, got none of Run {chosen.path.name}")
     net = comparators.load(chosen.path / networks.WEIGHTS)
-    gains = pandas.concat([_gains(own, others) for own, others in scores], ignore_index=True)
+    gains = pandas.concat([_gains(own, others) for own, others in scores if "input" in others] or [_NO_GAINS])
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("hinas_nb.reporting", "."), undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -130,8 +131,6 @@ def _untouched(own: _Scored) -> str:
 
 def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:
     """Return the gain over the input for every image, in dB, with words for where."""
-    if "input" not in others:
-        return pandas.DataFrame(columns=["image", "gain", *own.words])
     gain = own.table["psnr"] - others["input"].table["psnr"]
     return gain.rename("gain").reset_index().assign(**own.words)
 
