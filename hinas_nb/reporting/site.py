@@ -4,6 +4,7 @@ All of it is made of what is committed, loads nothing and needs no server. Noteb
 report's are; the reference by pdoc, which reads the docstrings.
 """
 
+import pkgutil
 import re
 import shutil
 import sys
@@ -60,7 +61,8 @@ def _reference(target: Path) -> None:
     for name in ("restore", "pretrained"):  # imported when asked for; pdoc shows only what is there
         setattr(hinas_nb, name, getattr(hinas_nb, name))
     pdoc.render.configure(template_directory=Path(__file__).parent / "reference")
-    pdoc.pdoc("hinas_nb", output_directory=target)
+    parts = (f"hinas_nb.{part.name}" for part in pkgutil.iter_modules(hinas_nb.__path__) if part.name != "__main__")
+    pdoc.pdoc("hinas_nb", *parts, output_directory=target)
 
 
 def _notebooks() -> list[Path]:
