@@ -100,7 +100,7 @@ def test_hash_follows_the_pixels_of_own_and_producers_data(tmp_path, pixels):
 def test_without_its_data_a_finished_run_is_still_found(tmp_path, pixels, monkeypatch):
     before = hash_of(SEARCH, tmp_path)
 
-    def missing(self, name, split, scale):
+    def missing(name, split, root, scale):
         raise data.DataError(f"{name} is not here")
 
     monkeypatch.setattr("hinas_nb.running.store.image_files", missing)
