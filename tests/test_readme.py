@@ -51,6 +51,29 @@ def summaries(kind: str, **settings) -> list[dict]:
     return [run["summary"] for run in found if settings.items() <= run["config"].items()]
 
 
+def of_the_shipped_denoiser() -> list[str]:
+    """What is said of it, with the numbers of its card and of the Runs that the card names."""
+    card = (ROOT / "hinas_nb" / "use" / "weights" / "denoise.md").read_text()
+    training = json.loads((LAPTOP / "runs" / "train" / re.search(r"Run `(\w+)`", card)[1] / "run.json").read_text())
+    genotype = {name: value for name, value in training["config"]["genotype"].items() if name != "kind"}
+    runs = [json.loads(path.read_text()) for path in (LAPTOP / "runs" / "search").glob("*/run.json")]
+    (search,) = [run for run in runs if run["config"] == genotype]
+    cells = [[cell.strip() for cell in line.split("|")] for line in card.splitlines() if "| sigma 50 |" in line]
+    psnr, gains = {row[5]: row[6] for row in cells}, {row[5]: row[8] for row in cells}
+    (images,) = {row[4] for row in cells}
+    low, high = training["config"]["sigma_range"]
+    assert low == 0
+    return [
+        f"{search['summary']['skip_count']} of the 24 inputs are skips",
+        f"after a search of {search['seconds'] / 60:.0f} minutes on one thread",
+        f"folded 2x2 and trained for {training['seconds'] / 60:.0f} minutes on one thread for all noise",
+        f"up to sigma {high:g}",
+        f"has {re.search(r'([0-9,]+) parameters', card)[1]} parameters",
+        f"On {images} test images at sigma 50 it scores {psnr['this network']} dB, {gains['BM3D']} dB over BM3D and "
+        f"{gains['Non-local means']} dB over non-local means",
+    ]
+
+
 def sentences() -> list[str]:
     """The README's words that hold numbers, with the numbers of the tables."""
     network = {row["of the trained network"]: row["value"] for row in table("05_train_and_restore__network")}
@@ -61,7 +84,9 @@ def sentences() -> list[str]:
         r"leads the next by (0\.\d+) \(median\), ([\d.]+)% of an equal share", answer(SEARCHED)
     ).groups()
     assert share == "10.0", "a tenth"
-    (search,), (steps,) = summaries("search"), set(re.findall(r"([\d,]+) steps", answer("05_train_and_restore")))
+    (search,) = summaries("search", split="train+val")
+    (steps,) = set(re.findall(r"([\d,]+) steps", answer("05_train_and_restore")))
+    whole, part = (summaries("evaluate", data="BSDS500", every=every)[0]["images"] for every in (1, 5))
     (dncnn,) = table(AUDIT + "margins-denoise", rung="standard", metric="psnr", network="DnCNN-35")
     (likeness,) = table(AUDIT + "margins-denoise", rung="standard", metric="ssim", network="DnCNN-35")
     gains = [table(AUDIT + "steps", network=name, metric="psnr", step="in all")[0] for name in ("HiNAS", "DnCNN-35")]
@@ -79,17 +104,18 @@ def sentences() -> list[str]:
     unshared = numbers("24_speed__sharing", "memory")
     published = [re.match(r"[\d.]+", paper[column])[0] for column in ("PSNR (dB)", "SSIM")]
     return [
+        *of_the_shipped_denoiser(),
         f"{skips['found']} of the {inputs} inputs of the kept architecture are skips",
         f"(random architectures: {float(skips['random 2.5 %']):.0f} to {float(skips['random 97.5 %']):.0f})",
         f"the operation that is kept leads the next by {lead}, a tenth of an equal share",
         f"the width path by {100 * math.expm1(search['width_margin']):.1f} %",
-        f"The {summaries('evaluate', every=1)[0]['images']} test images: {after['PSNR (dB)']} dB / {after['SSIM']}",
+        f"The {whole} test images: {after['PSNR (dB)']} dB / {after['SSIM']}",
         f"from {before['PSNR (dB)']} dB / {before['SSIM']}",
         f"after {steps} steps, {float(network['training (min)']):.0f} minutes on one thread",
         f"400,000 steps: {published[0]} dB / {published[1]}",
         f"{comparators.build('dncnn', 'denoise', width=35).parameters_live:,} parameters",
         f"{interval(dncnn, 'margin').replace(' [', ' dB [')} and {float(likeness['margin']):+.3f} SSIM over HiNAS",
-        f"on {summaries('evaluate', every=5)[0]['images']} of these images",
+        f"on {part} of these images",
         f"gain {interval(gains[0], 'change')} and {interval(gains[1], 'change')} dB",
         f"HiNAS is published {margin} dB above the next row",
         f"foretells the gain to {max(misses):.2f} dB",
