@@ -144,10 +144,9 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
     assert not re.search(r"\d", left.replace("table 10", "")), f"no table holds: {left}"
 
 
-def test_the_caption_of_the_picture_is_that_of_the_tables():
-    network = {row["of the trained network"]: row["value"] for row in table("05_train_and_restore__network")}
-    parameters, minutes = network["parameters, live"], float(network["training (min)"])
-    assert f"{parameters} parameters trained for {minutes:.0f} minutes on one CPU thread" in README
+def test_the_caption_of_the_picture_is_the_answer_of_its_notebook():
+    gained = re.search(r"goes (from [\d.]+ to [\d.]+ dB)", answer("07_your_own_pictures"))[1]
+    assert f"installed along: {gained} (notebook `07`)" in README
 
 
 def test_shares_of_a_step_are_those_of_the_table():
