@@ -61,7 +61,7 @@ def _benchmark(name: str, count: int, licence: str, *more_folders: str, lies_in=
     return DataSet(name, {"test": count}, {"test": folders}, licence, lies_in)
 
 
-#: _BSD68 (Roth and Black 2009): these 68 of the validation images of BSDS500.
+#: BSD68 (Roth and Black 2009): these 68 of the validation images of BSDS500.
 _BSD68 = frozenset(
     """
     101085 101087 102061 103070 105025 106024 108005 108070 108082 109053 119082 12084 123074 126007 130026
@@ -90,7 +90,7 @@ CATALOG = {
             {split: (f"BSDS500/{split}",) for split in ("train", "val", "test")},
             _BERKELEY,
         ),
-        DataSet("_BSD68", {"test": 68}, {"test": ("_BSD68", "BSDS500/val")}, _BERKELEY, ("BSDS500", "val"), _BSD68),
+        DataSet("BSD68", {"test": 68}, {"test": ("BSD68", "BSDS500/val")}, _BERKELEY, ("BSDS500", "val"), _BSD68),
         DataSet(
             "DIV2K",
             {"train": 800, "val": 100},
@@ -134,7 +134,7 @@ def splits(name: str) -> tuple[str, ...]:
 def check_leak(train_data: str, train_split: str, data: str, split: str) -> None:
     """Refuse to score a network on photographs it was trained on.
 
-    _BSD68 lies inside the validation split of BSDS500, and B100 is that split.
+    BSD68 lies inside the validation split of BSDS500, and B100 is that split.
     Raises DataError.
     """
     shared = _photographs(train_data, train_split) & _photographs(data, split)

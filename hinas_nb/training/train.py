@@ -80,7 +80,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 class _State:
     """The network, its optimizer and the weights that were best on V."""
 
-    def __init__(self, config: TrainConfig, genotype, images, validation, device: torch.device, teacher):
+    def __init__(self, config: TrainConfig, genotype, images, validation, device: torch.device, teacher=None):
         self.config, self.device, self.teacher = config, device, teacher
         common = dict(task=config.task, scale=config.scale, noise_map=config.noise_map)
         sigmas = config.sigma_range or (None if config.sigma is None else (config.sigma,))
