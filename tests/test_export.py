@@ -7,7 +7,7 @@ import pytest
 import torch
 from made_up_runs import noted
 
-from hinas_nb import __main__, __version__, files
+from hinas_nb import __main__, __version__, comparators, data, files
 from hinas_nb.data import pictures
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
@@ -214,3 +214,12 @@ def test_wrong_arguments_are_one_line(tmp_path, monkeypatch, capsys, arguments, 
     said = capsys.readouterr().err
     assert code == 2 and said.startswith(f"hinas-nb: {line}") and said.count("\n") == 1
     assert sorted(found.name for found in tmp_path.iterdir()) == ["other", "w"]
+
+
+def test_a_comparator_that_is_told_sigma_is_told_it_by_onnx_runtime_too():
+    for name in PACKAGES:
+        pytest.importorskip(name)
+    net = comparators.build("ffdnet", "denoise", width=8).eval()
+    image = data.with_noise_map(torch.rand(1, 1, 20, 24), 50)
+    with torch.no_grad():
+        assert torch.allclose(export.session(net)(image), net(image), atol=1e-5)
