@@ -107,7 +107,7 @@ def _model(network: DerivedNetwork) -> bytes:
         part.ClearField("metadata_props")  # stack traces with the paths of this machine
     learned = {key: network.trained[key] for key in ("sigma", "steps", "sigma_range") if key in network.trained}
     about = {MARK: __version__, "sigma": None, "steps": None, "halo": network.halo, "licence": LICENCE}
-    about |= {"noise_map": network.noise_map}
+    about |= {"noise_map": True} if network.noise_map else {}
     for key, value in (network.metadata() | about | learned).items():
         model.metadata_props.add(key=key, value=value if key in TEXTS else json.dumps(value))
     return model.SerializeToString()
