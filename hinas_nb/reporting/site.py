@@ -54,7 +54,7 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
 
 
 def _reference(target: Path) -> None:
-    import pdoc
+    import pdoc  # ty: ignore[import-not-found]
 
     import hinas_nb
 
