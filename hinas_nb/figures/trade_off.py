@@ -84,7 +84,9 @@ def rate_plot(
 
 
 @themed
-def front_plot(table: pd.DataFrame, beside: str = "random", title: str | None = None) -> Picture:
+def front_plot(
+    table: pd.DataFrame, beside: str = "random", title: str | None = None, score: str = "PSNR on V"
+) -> Picture:
     """Draw a mark a network, coloured by kind; the front of what was found, and dashed that of kind `beside`.
 
     table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it.
@@ -102,7 +104,7 @@ def front_plot(table: pd.DataFrame, beside: str = "random", title: str | None = 
         front = own[own["psnr"] > own["psnr"].cummax().shift(fill_value=-np.inf)]
         if len(front):
             _draw_front(axes, front["ms"], front["psnr"], color=colour, ls=line, label=name, gid=name)
-    axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].with_unit("PSNR on V"))
+    axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].with_unit(score))
     figure.legend_below(4)
     return figure
 
