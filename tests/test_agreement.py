@@ -138,4 +138,4 @@ def test_a_recipe_is_told_by_its_collapses_and_its_last_epochs():
     assert table["recipe"].tolist() == ["published", "all"] and table["collapsed"].tolist() == [2, 1]
     assert table["collapses from"].tolist() == [2, 2] and table["skips"].tolist() == [8, 4.5]
     assert table["radius (pixels)"].tolist() == [7, 7] and table["searched share"].tolist() == [0.2, 0.2]
-    assert stability.fewest(table) == "collapsed published 2, all 1"
+    assert stability.collapses_in_words(table) == "collapsed published 2, all 1"

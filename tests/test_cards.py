@@ -1,6 +1,7 @@
 """A shipped network's card holds numbers of stored Runs only, and the file that it describes can be restored with."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas
@@ -69,6 +70,12 @@ def test_a_score_without_that_of_the_input_stands_in_the_card_all_the_same(resul
     scored(results / "laptop" / "runs", "6", TRAINING, [30.0, 31.0, 32.0], sigma=30.0)
     assert __main__.main(["--results", str(results), "publish", "ab"]) == 0
     assert "| sigma 30 |" in (tmp_path / "shipped" / "denoise.md").read_text()
+
+
+def test_without_any_score_of_the_input_the_card_names_no_least_gain(results, tmp_path):
+    shutil.rmtree(results / "laptop" / "runs" / "evaluate" / "2")
+    assert __main__.main(["--results", str(results), "publish", "ab"]) == 0
+    assert "Gains least" not in (tmp_path / "shipped" / "denoise.md").read_text()
 
 
 def test_what_is_published_is_what_is_restored_with(results, tmp_path):

@@ -396,13 +396,34 @@ def session_members(leader: int) -> list[int]:
     return members
 
 
-def test_an_image_may_be_called_na(store, small):
+def test_damaged_tables_of_finished_runs_are_one_line(store, small):
     collect([Run(small)], store, in_process=True)
     folder = store.folder(small)
-    folder.write_text("scores.csv", "image,psnr,ssim\nNA,20.5,1\n")
-    rewritten(folder.path)
+
+    def rewrite(name: str, content: str) -> None:
+        """By a hostile hand, with the right sums."""
+        folder.write_text(name, content)
+        rewritten(folder.path)
+
+    for content in ("", "a,b\n1,2\n", "image,psnr,ssim\nx,y,z\n", "\0"):
+        rewrite("scores.csv", content)
+        with pytest.raises(ValueError, match=f"scores.csv must be a table of scores; delete {folder.path}") as error:
+            collect([Run(small)], store)
+        assert "\n" not in str(error.value)
+    rewrite("scores.csv", "image,psnr,ssim\nNA,20.5,1\n")
     table = collect([Run(small)], store)
     assert (table.image[0], table.psnr[0]) == ("NA", 20.5)
+
+    folder = store.folder(SEARCH)
+    folder.begin("cpu", 1)
+    folder.finish({})
+    for content, line in (
+        ("3\n", "must hold one JSON record per line"),
+        ("", "must hold the records of a finished Run"),
+    ):
+        rewrite("records.jsonl", content)
+        with pytest.raises(ValueError, match=f"records.jsonl {line}.*delete {folder.path}"):
+            collect([Run(SEARCH)], store)
 
 
 def test_a_damaged_run_fails_alone(store, small):

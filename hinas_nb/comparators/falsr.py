@@ -40,7 +40,7 @@ class Cell:
 
     @property
     def radius(self) -> int:
-        """How far a pixel sees, in pixels."""
+        """Return how far a pixel sees, in pixels."""
         own = self.kernel // 2
         return self.repeats * (own if self.kind != "inverted" else 2 * own + 1)
 

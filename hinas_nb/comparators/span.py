@@ -41,7 +41,7 @@ class SPAN(Frame):
 
     @property
     def parameters_live(self) -> int:
-        """The number of parameters of the folded network."""
+        """Return the number of parameters of the folded network."""
         return sum(parameter.numel() for parameter in self.folded().parameters())
 
 

@@ -142,7 +142,7 @@ def labelled(scored: Mapping[str, EvaluateConfig]) -> list[Run]:
 
 
 def filters() -> dict[str, str]:
-    """Denoisers without training that can run here in seconds, by title: what a config's `model` takes."""
+    """Return denoisers without training that can run here in seconds, by title: what a config's `model` takes."""
     found = {TABLE[name].title: name for name in comparators.TRAINING_FREE if name != MINUTES}
     return {shown: name for shown, name in found.items() if name != "bm3d" or find_spec("bm3d")}
 

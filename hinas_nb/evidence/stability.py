@@ -120,7 +120,7 @@ def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def fewest(table: pd.DataFrame) -> str:
+def collapses_in_words(table: pd.DataFrame) -> str:
     """Return how many searches of each recipe collapse, in words; table: of `by_recipe`."""
     return "collapsed " + ", ".join(f"{row['recipe']} {row['collapsed']}" for row in table.to_dict("records"))
 

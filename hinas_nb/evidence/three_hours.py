@@ -1,4 +1,4 @@
-"""What three hours on two cores buy: the account of the Runs, the rounds of the halving, scores and milliseconds.
+"""Tell what three hours on two cores buy: the account of the Runs, rounds of the halving, scores, milliseconds.
 
 Notebook `06_best_for_three_hours` searches, chooses by successive halving on V, trains what it kept, and compares it
 with what the same hours make of other networks.

@@ -46,7 +46,7 @@ class SuperCell(nn.Module):
 
 
 class PartialSuperCell(SuperCell):
-    """The super-cell of PC-DARTS (Xu et al., ICLR 2020): one channel of `parts` goes through the operations.
+    """Computes as the super-cell of PC-DARTS (Xu et al., ICLR 2020): one channel of `parts` enters the operations.
 
     The others pass by, times the weight of their edge, which is the sum of its row of alphas. Channels are shuffled
     after each edge, so that the next one's operations meet others.

@@ -141,7 +141,7 @@ class Supernet(nn.Module):
 
 
 class Architecture(nn.Module):
-    """Alpha and beta as logits, and with partial channels those of the edges; all zero at the start."""
+    """Holds alpha and beta as logits, and with partial channels those of the edges; all zero at the start."""
 
     def __init__(self, space):
         super().__init__()

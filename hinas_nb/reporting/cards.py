@@ -23,7 +23,7 @@ from hinas_nb.use import networks
 
 SIDE = 64  # pixels of the image whose multiply-adds are counted
 WORST = 3  # images named where the network gains least
-_NO_GAINS = pandas.DataFrame({"image": [], "gain": []})
+_NO_GAINS = pandas.DataFrame({"image": [], "gain": pandas.Series(dtype=float)})
 
 
 class CardError(ValueError):

@@ -10,6 +10,7 @@ from io import StringIO
 import numpy
 import pandas
 
+from hinas_nb import files
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.experiment.runs import Run
 from hinas_nb.running.pool import Failure, execute
@@ -41,14 +42,24 @@ class RunsFailed(ValueError):
 
 
 def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
-    """Return what a finished Run left, whose sums hold its files to be as it left them."""
+    """Return what a finished Run left. Raises FileContentError where it is no table."""
     if isinstance(run.config, EvaluateConfig):
-        text = StringIO(folder.read_text("scores.csv"))
-        table = pandas.read_csv(text, dtype={"image": str, "psnr": float, "ssim": float}, keep_default_na=False)
-        table = table[["image", "psnr", "ssim"]]
+        text = folder.read_text("scores.csv")
+        try:
+            scores = pandas.read_csv(StringIO(text), dtype={"image": str}, keep_default_na=False)
+            table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
+        except (KeyError, ValueError):
+            path = folder.path / "scores.csv"
+            raise files.FileContentError(
+                f"{path} must be a table of scores; delete {folder.path} to score anew"
+            ) from None
     else:
         plain = [{k: v for k, v in record.items() if not isinstance(v, (list, dict))} for record in folder.records()]
         table = pandas.DataFrame(plain)
+        if table.empty:
+            path = folder.path / "records.jsonl"
+            raise files.FileContentError(f"{path} must hold the records of a finished Run, got none; "
+                                         f"delete {folder.path} to compute it anew")  # fmt: skip
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))
     return table.assign(hash=folder.hash[:16])

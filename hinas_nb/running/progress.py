@@ -1,4 +1,4 @@
-"""How far a Run is that is under way, from what stands in its folder; `hinas-nb status` and long batches say it."""
+"""Say how far a Run is, from what stands in its folder; `hinas-nb status` and long batches show it."""
 
 import json
 import math

@@ -192,8 +192,16 @@ class RunFolder:
         self._write_lines(self._lines() + lines)
 
     def records(self) -> list[dict]:
-        """Return what was appended. Raises StoreError, ValueError."""
-        return [json.loads(line) for line in self._lines()]
+        """Return what was appended. Raises StoreError, FileContentError where a line is no record."""
+        path, lines = self.path / "records.jsonl", self._lines()
+        try:
+            records = [json.loads(line) for line in lines]
+            if not all(isinstance(record, dict) for record in records):
+                raise ValueError("not all are objects")
+            return records
+        except (ValueError, RecursionError) as error:
+            raise FileContentError(f"{path} must hold one JSON record per line ({error}); "
+                                   f"delete {self.path} to start anew") from None  # fmt: skip
 
     def write_text(self, name: str, text: str) -> None:
         files.write_atomic(self.path / name, text.encode())

@@ -39,7 +39,7 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     value = loss(network, pair, config, device)
     (value if penalty is None else value + penalty).backward()
-    return take(optimizer, parameters, value, remedy)
+    return clipped_step(optimizer, parameters, value, remedy)
 
 
 def loss(network, pair: tuple[Patches, Patches], config, device: torch.device) -> Tensor:
@@ -50,7 +50,9 @@ def loss(network, pair: tuple[Patches, Patches], config, device: torch.device) -
     return restoration_loss(restored, clean, config.loss.fidelity, config.loss.ssim_weight)
 
 
-def take(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], value: Tensor, remedy: str = "") -> float:
+def clipped_step(
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], value: Tensor, remedy: str = ""
+) -> float:
     """Clip the gradients that are there and take the step; return the loss. Raises ValueError if it is not finite."""
     nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
     optimizer.step()

@@ -200,7 +200,7 @@ class _State:
             penalty.backward()
         for parameter, gradient in zip(own, found):
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        return loops.take(self.architecture_optimizer, own, value, _REMEDY)
+        return loops.clipped_step(self.architecture_optimizer, own, value, _REMEDY)
 
     def _beta_decay(self, step: int) -> Tensor | None:
         """Return Ye et al.'s penalty (CVPR 2022): the edges' mean log-sum-exp of alpha, times a weight that grows.

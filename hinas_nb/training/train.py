@@ -148,7 +148,7 @@ class _State:
         with torch.no_grad(), autocast(self.device, self.config.precision):
             wanted = self.teacher(to_device(pair[0], self.device))
         (value + self.config.teacher_weight * (restored[0] - wanted).abs().mean()).backward()
-        return loops.take(self.optimizer, parameters, value, remedy)
+        return loops.clipped_step(self.optimizer, parameters, value, remedy)
 
     def checkpoint(self, steps_done: int) -> tuple[dict[str, Tensor], dict]:
         """Return all that a later process needs to go on: tensors, and what is no tensor."""

@@ -1,4 +1,4 @@
-"""The choice of the network that restores a picture.
+"""Choose the network that restores a picture.
 
 It is the one that is named by its weights file or its Run, else the one that is shipped for the task and scale, and
 where none is, the best of the user's own finished trainings. A shipped network lies in `weights/` as

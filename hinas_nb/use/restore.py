@@ -1,4 +1,4 @@
-"""A trained network applied to one's own pictures: in memory (`hinas_nb.restore`), or a file (`hinas-nb restore`).
+"""Apply a trained network to one's own pictures: in memory (`hinas_nb.restore`), or a file (`hinas-nb restore`).
 
 Denoising networks are grey: each colour channel is restored as a grey picture. Super-resolution networks take
 colour: a grey picture goes in as three equal channels, and the mean of the three results comes out. Alpha is
