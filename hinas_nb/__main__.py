@@ -206,16 +206,16 @@ def _restore(options) -> int:
 def _restore_folder(options, request) -> int:
     from hinas_nb.use import folders
 
-    tasks, others = folders.tasks(options.input, options.output, options.compare)
-    todo = [task for task in tasks if not task.is_done]
+    items, others = folders.items(options.input, options.output, options.compare)
+    todo = [item for item in items if not item.is_done]
     failed = []
     with _bar() as show:
         for outcome in folders.restore_folder(todo, request, options.workers, show):
             if outcome.error:
                 failed.append(outcome.error)
             else:
-                _say(f"{outcome.task.source.relative_to(options.input.resolve())}: {'; '.join(outcome.said)}")
-    counts = {"restored": len(todo) - len(failed), "done before": len(tasks) - len(todo), "failed": len(failed)}
+                _say(f"{outcome.item.source.relative_to(options.input.resolve())}: {'; '.join(outcome.said)}")
+    counts = {"restored": len(todo) - len(failed), "done before": len(items) - len(todo), "failed": len(failed)}
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "restored")
     _say(said + (f"; {_many(others, 'file')} of other kinds left alone" if others else ""))
     for line in failed:

@@ -279,7 +279,7 @@ def test_folders_that_would_overwrite_pictures_are_refused(mixed, tmp_path, monk
 
 
 def test_an_interrupt_ends_after_the_tile_and_the_same_command_goes_on(mixed, tmp_path, monkeypatch):
-    todo, _ = folders.tasks(mixed, tmp_path / "out")
+    todo, _ = folders.items(mixed, tmp_path / "out")
     outcomes = folders.restore_folder(todo, Request(force=True), 1, lambda share: None)
     next(outcomes)
     outcomes.close()  # as an interrupt does

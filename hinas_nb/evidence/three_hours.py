@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from hinas_nb.evidence import fronts
-from hinas_nb.experiment.config import EvaluateConfig, TimingConfig, TrainConfig
+from hinas_nb.evidence import fronts, rivals
+from hinas_nb.experiment.config import TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
 from hinas_nb.running.store import Store
@@ -30,12 +30,8 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
         for title, model in models.items():
             base = budget.evaluate(model, protocol=rule)
             also = [base.but(data=name, every=1) for name in ALSO.get(base.data, ())]
-            runs += [Run(one, _labels(one, title, sigma)) for one in (base, *also)]
+            runs += [run for one in (base, *also) for run in rivals.labelled({title: one})]
     return runs
-
-
-def _labels(config: EvaluateConfig, arm: str, sigma: float) -> dict:
-    return {"task": "denoise", "data": config.data, "degradation": sigma, "arm": arm, "seed": 0}
 
 
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:

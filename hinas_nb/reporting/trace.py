@@ -1,6 +1,7 @@
 """`hinas-nb why` traces a published number, or a Run's hash, to the Runs and tables that it comes from."""
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,8 @@ def why(word: str, results: Path) -> list[str]:
     wherever a value rounds to it: in the summaries of finished Runs and in the tables below a results folder.
     Raises ValueError where nothing is found.
     """
-    runs = dict(_finished(results))
+    kinds = sorted(results.glob("*/runs/*/"))
+    runs = dict(itertools.chain(*(notes.all_finished(kind.parent, kind.name) for kind in kinds)))
     lines = []
     if _HASH.fullmatch(word):
         for folder in runs:
@@ -38,17 +40,6 @@ def why(word: str, results: Path) -> list[str]:
     if not lines:
         raise ValueError(f"word must be a number or a Run's hash that {results} holds, got {word!r}")
     return lines
-
-
-def _finished(results: Path) -> Iterator[tuple[Path, Finished]]:
-    """Yield all finished Runs by folder; damaged ones are left out."""
-    for path in sorted(results.glob(f"*/runs/*/*/{notes.DONE}")):
-        try:
-            run = notes.finished(path.parent)
-        except (files.StoreError, files.FileContentError):
-            continue
-        if run:
-            yield path.parent, run
 
 
 def _told(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:

@@ -20,7 +20,7 @@ from hinas_nb.use.networks import Request, RestoreError
 
 
 @dataclass(frozen=True)
-class Task:
+class Item:
     """Names one picture of a folder, where it is restored to, and where the pair goes, if anywhere."""
 
     source: Path
@@ -40,12 +40,12 @@ class Task:
 class Outcome:
     """Tells what became of a picture: what there is to say, a line each; error: why it could not be restored."""
 
-    task: Task
+    item: Item
     said: list[str] = field(default_factory=list)
     error: str | None = None
 
 
-def tasks(source: Path, target: Path, compare: Path | None = None) -> tuple[list[Task], int]:
+def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list[Item], int]:
     """Return the pictures below a folder, in order of their names, and how many other files there are.
 
     What lies in `target` or `compare` is left alone; so is what is hidden. Raises RestoreError.
@@ -65,14 +65,14 @@ def tasks(source: Path, target: Path, compare: Path | None = None) -> tuple[list
         below[:] = sorted(path.name for path in visible if path not in places)
         for path in (Path(folder, name) for name in sorted(names) if name[0] != "."):
             if path.suffix.lower() in pictures.READABLE:
-                found.append(_task(path, path.relative_to(root), target, compare))
+                found.append(_item(path, path.relative_to(root), target, compare))
             else:
                 others += 1
     return found, others
 
 
 def restore_folder(
-    todo: list[Task], request: Request, workers: int, progress: Callable[[float], None]
+    todo: list[Item], request: Request, workers: int, progress: Callable[[float], None]
 ) -> Iterator[Outcome]:
     """Restore pictures, `workers` at once, and yield what became of each as soon as it is known.
 
@@ -80,20 +80,20 @@ def restore_folder(
     """
     stop, shares = threading.Event(), dict.fromkeys(todo, 0.0)
 
-    def restored(task: Task) -> Outcome:
+    def restored(item: Item) -> Outcome:
         def share(done: float) -> None:
             if stop.is_set():
                 raise CancelledError
-            shares[task] = done
+            shares[item] = done
             progress(sum(shares.values()) / len(todo))
 
         try:
-            for path in filter(None, (task.target, task.compare)):
+            for path in filter(None, (item.target, item.compare)):
                 files.make_folder(path.parent)
-            said = restore.restore_file(task.source, task.target, request, task.compare, share, threads)
-            outcome = Outcome(task, said)
+            said = restore.restore_file(item.source, item.target, request, item.compare, share, threads)
+            outcome = Outcome(item, said)
         except Exception as error:  # of one picture: the others go on
-            outcome = Outcome(task, error=files.error_line(error))
+            outcome = Outcome(item, error=files.error_line(error))
         share(1)
         return outcome
 
@@ -102,7 +102,7 @@ def restore_folder(
         warnings.catch_warnings(action="ignore"),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as pool,
     ):
-        pending = {pool.submit(restored, task) for task in todo}
+        pending = {pool.submit(restored, item) for item in todo}
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -112,8 +112,8 @@ def restore_folder(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _task(path: Path, inside: Path, target: Path, compare: Path | None) -> Task:
+def _item(path: Path, inside: Path, target: Path, compare: Path | None) -> Item:
     """Keep a picture's place and name; a kind of file that can only be read (GIF) becomes a PNG beside its name."""
     kept = path.suffix.lower() in pictures.KINDS
     name = inside if kept else inside.with_name(f"{inside.name}.png")
-    return Task(path, target / name, compare / name if compare is not None else None)
+    return Item(path, target / name, compare / name if compare is not None else None)
