@@ -49,16 +49,26 @@ def test_all_are_trained_for_as_long(profile, task):
     budget = load_profile(profile)
     pace = getattr(budget, task).pace
     found = rivals.trained(budget, task, **LEVELS[task])
-    others = [rivals.parsed(label) for label in pace if label != OURS]
-    assert list(found) == [HINAS, *map(rivals.title, others)]
+    titles = {label: rivals.DISTILLED if label == rivals.TAUGHT else rivals.title(rivals.parsed(label))
+              for label in pace if label != OURS}  # fmt: skip
+    assert list(found) == [HINAS, *titles.values()]
     ours = found[HINAS]
     assert ours == budget.train(task, budget.search(task, seed=0), headline=True, **LEVELS[task])
-    for other in others:
-        training = found[rivals.title(other)]
-        apart = abs(training.steps * pace[other.label] - ours.steps * pace[OURS])
-        assert apart <= training.validate_every * pace[other.label] / 2, "equal time, to half an interval"
+    for label, name in titles.items():
+        training = found[name]
+        apart = abs(training.steps * pace[label] - ours.steps * pace[OURS])
+        assert apart <= training.validate_every * pace[label] / 2, "equal time, to half an interval"
         same = {"data", "split", "patch", "batch", "loss", "optimizer", "lr", "seed", "sigma", "scale"}
         assert {name: getattr(training, name) for name in same} == {name: getattr(ours, name) for name in same}
+
+
+def test_fsrcnn_learns_from_imdn_where_the_tables_have_it_distilled():
+    budget = load_profile("smoke")
+    found = rivals.trained(budget, "sr", scale=4)
+    taught, alone = found[rivals.DISTILLED], found["FSRCNN"]
+    assert taught.teacher == found["IMDN"] and taught.but(teacher=None, steps=alone.steps) == alone
+    assert taught.steps < alone.steps, "the teacher's time counts"
+    assert "FSRCNN(KD)" in system_tables.rows("sr") and "FSRCNN" not in system_tables.rows("sr")
 
 
 def test_without_a_pace_only_hinas_is_trained():
@@ -301,7 +311,7 @@ def test_ratios_stand_beside_published_ones():
     printed = system_tables.speeds_printed(table.reset_index(), "image").set_index("system")
     assert printed.loc["SAN", "timed on"] == "a part, scaled by pixels"
     assert printed.loc["IMDN", "measured, times HiNAS"] == "1.5 [1.5, 1.5]"
-    assert "FSRCNN(KD); here FSRCNN" in printed.index
+    assert "FSRCNN(KD)" in printed.index
     assert system_tables.times_in_words(table.reset_index()[table.index == "IMDN"]) == "IMDN 1.5 (published 1.2)"
     both = system_tables.speeds(12, found, sizes)
     assert both["seconds"].isna().all() and set(both["scale"]) == {2, 4}, "x3 is not in table 12"

@@ -112,7 +112,7 @@ def test_published_scores_stand_with_the_published_size_ours_with_what_was_found
 
 
 def test_a_level_without_scores_of_ours_has_an_empty_panel_that_can_join_others():
-    counts, times = counted(FSRCNN=1e9), timed(FSRCNN=1)
+    counts, times = counted(IMDN=1e9), timed(IMDN=1)
     known = trade_off.systems("sr", 3, times, counts, scores())
     points = [trade_off.points(known, str(theirs), "seconds", theirs) for theirs in (True, False)]
     assert points[1].empty and pd.concat(points)["y_low"].dtype == float

@@ -29,6 +29,8 @@ HINAS = "HiNAS"
 #: The degraded image itself, as the tables call it.
 INPUT = {"denoise": "Noisy", "sr": "bicubic"}
 MINUTES, FIFTH = "wnnm", 5  # takes minutes an image, and is scored on each image of so many
+#: FSRCNN as table 12 has it, taught by another comparator; its name among the paces, whose steps hold that one too.
+DISTILLED, TAUGHT, TEACHER = "FSRCNN(KD)", "fsrcnn-kd", "imdn"
 #: The network of one cell throughout, whose size is in the published range: what stands for the published speed.
 AS_PUBLISHED = "HiNAS of published size"
 #: Rows of tables 10-12 that can be built here, by name of `comparators.TABLE`. EDSR and VDSR have no published time.
@@ -38,9 +40,9 @@ ROWS = {
         "dbsn": "DBSN", "durnp": "DuRN-P", "n3net": "N3Net",
     },
     "sr": {
-        "edsr": "EDSR", "rdn": "RDN", "rcan": "RCAN", "san": "SAN", "fsrcnn": "FSRCNN(KD)", "vdsr": "VDSR",
-        "lapsrn": "LapSRN", "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN", "srmd": "SRMD", "dbpn": "DBPN",
-        "rfanet": "RFANet", "spsr": "SPSR", "falsr_b": "FALSR-B",
+        "edsr": "EDSR", "rdn": "RDN", "rcan": "RCAN", "san": "SAN", "vdsr": "VDSR", "lapsrn": "LapSRN",
+        "memnet": "MemNet", "idn": "IDN", "imdn": "IMDN", "srmd": "SRMD", "dbpn": "DBPN", "rfanet": "RFANet",
+        "spsr": "SPSR", "falsr_b": "FALSR-B",
     },
 }  # fmt: skip
 #: Timed on a part of the image: side of a square in its pixels, where a whole image takes minutes. For NLRN, N3Net and
@@ -60,12 +62,20 @@ def trained(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
 
     level: sigma or scale. All have the headline's budget. Raises ConfigError.
     """
+    pace = getattr(budget, task).pace
     trainings = {HINAS: budget.train(task, budget.search(task, seed=0), headline=True, **level)}
-    for label in getattr(budget, task).pace:
-        if label != OURS:
-            other = parsed(label)
-            trainings[title(other)] = budget.train_as_long(task, other, headline=True, **level)
+    for one in _paced(budget, task):
+        trainings[title(one)] = budget.train_as_long(task, one, headline=True, **level)
+    if {TAUGHT, TEACHER} <= pace.keys():
+        dearer = pace | {"fsrcnn": pace[TAUGHT]}
+        alone = budget.train_as_long(task, Comparator(name="fsrcnn"), True, dearer, **level)
+        trainings[DISTILLED] = alone.but(teacher=trainings[TABLE[TEACHER].title])
     return trainings
+
+
+def _paced(budget: Profile, task: Task) -> list[Comparator]:
+    """Return the comparators whose pace the budget knows, each trained without a teacher."""
+    return [parsed(label) for label in getattr(budget, task).pace if label not in (OURS, TAUGHT)]
 
 
 def parsed(label: str) -> Comparator:
@@ -173,8 +183,8 @@ def compared(budget: Profile, task: Task, scale: int | None = None) -> dict[str,
     absent = [*([] if find_spec("bm3d") else ["bm3d"]), *([MINUTES] if _tiny(budget) else [])]
     known = {name: entry for name, entry in TABLE.items() if name not in absent}
     names = [name for name, entry in known.items() if task in entry.tasks and scale in (None, *entry.scales)]
-    narrowed = [parsed(label) for label in getattr(budget, task).pace if label not in (OURS, *names)]
-    return {title(one): one for one in [*(Comparator(name=name) for name in names), *narrowed]}
+    found = {title(one): one for one in [*(Comparator(name=name) for name in names), *_paced(budget, task)]}
+    return found | ({DISTILLED: Comparator(name="fsrcnn")} if task == "sr" else {})
 
 
 def restorations(budget: Profile, task: Task, scale: int | None = None) -> TimingConfig:

@@ -24,7 +24,8 @@ PUBLISHED_ONLY, OURS_ALONE = "published only", "not in the paper"
 def rows(task: Task) -> dict[str, str]:
     """Published rows that can be built here, by what we call them."""
     built = {rivals.title(Comparator(name=name)): row for name, row in rivals.ROWS[task].items()}
-    return {HINAS: "HiNAS"} | ({rivals.INPUT["sr"]: "bicubic"} if task == "sr" else {}) | built
+    same = {HINAS: "HiNAS"} | ({name: name for name in ("bicubic", rivals.DISTILLED)} if task == "sr" else {})
+    return same | built
 
 
 def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.D
     counted = {(row["network"], _scale(row["scale"])): row for row in sizes.to_dict("records")}
     scales = {scale for _, scale in printed}
     keys = [*printed, *(key for key in counted if key not in printed and key[1] in scales)]
-    entries = {entry.title: entry for entry in TABLE.values()}
+    entries = {entry.title: entry for entry in TABLE.values()} | {rivals.DISTILLED: TABLE["fsrcnn"]}
     table = []
     for name, scale in sorted(keys, key=lambda key: key[1]):
         theirs = [1e6 * value for value in printed.get((name, scale), []) if not math.isnan(value)]
