@@ -214,32 +214,29 @@ def test_size_is_an_effect_over_seeds_at_the_published_width(budget):
 # --- what is counted
 
 
-def test_networks_are_counted_without_being_made(budget):
+def test_networks_are_counted_without_being_made(budget, monkeypatch):
     found = rivals.networks(budget, "denoise", None, drawn())
     assert {weight.device.type for net in found.values() for weight in net.parameters()} == {"meta"}
     assert found[HINAS].base_width == 8 and found[AS_PUBLISHED].base_width == 20
-    assert set(found) == {HINAS, AS_PUBLISHED, *rivals.compared(budget, "denoise")} - system_tables.FILTERS
-    table = rivals.sizes({name: found[name] for name in (HINAS, AS_PUBLISHED, "DnCNN")}, "denoise", None, 12, 8)
-    table = table.set_index("network")
+    assert set(found) == {HINAS, AS_PUBLISHED, *rivals.compared(budget, "denoise")} - set(system_tables.FILTERS)
+    dncnn = {"DnCNN": Comparator(name="dncnn"), "DnCNN-35": Comparator(name="dncnn", width=35)}
+    monkeypatch.setattr(rivals, "compared", lambda *which: dncnn)
+    table = rivals.sizes(budget, "denoise", None, drawn()).set_index("network")
+    whole = rivals.restorations(budget, "denoise").arms[0]
     assert table.loc[AS_PUBLISHED, ["parameters", "released"]].tolist() == [257_769, 303_849]
     assert table.loc[AS_PUBLISHED, "multiply-adds"] == cost.closed_form(
-        cost.network(rivals.as_published("denoise"), "denoise"), 12, 8
+        cost.network(rivals.as_published("denoise"), "denoise"), whole.height, whole.width_px
     )
-    assert table.loc["DnCNN", "parameters"] == 556_096 and math.isnan(table.loc["DnCNN", "released"])
-
-
-def counts(task: str, scale: int | None) -> pd.DataFrame:
-    """As `rivals.sizes`, but without multiply-adds."""
-    built = rivals.networks(load_profile("smoke"), task, scale, drawn(task))
-    rows = [{"network": name, "parameters": net.parameters_live, "multiply-adds": 1e9,
-             "released": getattr(net, "parameters_released", math.nan)} for name, net in built.items()]  # fmt: skip
-    return pd.DataFrame(rows).assign(scale=math.nan if scale is None else float(scale))
+    assert table.loc["DnCNN", ["parameters", "own paper"]].tolist() == [556_096] * 2
+    assert math.isnan(table.loc["DnCNN", "released"]) and math.isnan(table.loc["DnCNN-35", "own paper"])
+    assert all((locations.PACKAGE / file).is_file() for file in table["file"])
 
 
 @pytest.mark.parametrize(("number", "task", "scales"), [(10, "denoise", [None]), (11, "sr", [3]), (12, "sr", [2, 4])])
-def test_every_count_that_is_off_has_its_reason(number, task, scales):
-    sizes = pd.concat([counts(task, scale) for scale in scales])
-    table = system_tables.parameters(number, sizes, {HINAS: "found", AS_PUBLISHED: "one cell"})
+def test_every_count_that_is_off_has_its_reason(number, task, scales, budget, monkeypatch):
+    monkeypatch.setattr(cost, "multiply_adds", lambda *network_and_sides: 1)
+    sizes = pd.concat([rivals.sizes(budget, task, scale, drawn(task)) for scale in scales])
+    table = system_tables.parameters(number, sizes)
     assert set(table["system"].str.split(";").str[0]) >= set(paper_tables.table(number)["row"])
     percent = table[["off this table (%)", "off its paper (%)"]].replace("", "0").astype(float).abs().max(axis=1)
     why = table["why, where more than 2 %"]
@@ -302,7 +299,7 @@ def test_a_scale_that_is_not_run_says_so(budget):
 
 def test_ratios_stand_beside_published_ones():
     config = rivals.restorations(load_profile("laptop"), "sr", 3)
-    found = rivals.measured(config, rounds(config, {"IMDN": 3.0, HINAS: 2.0})).assign(scale=3.0)
+    found = rivals.measured(config, rounds(config, {"IMDN": 3.0, HINAS: 2.0}))
     sizes = pd.DataFrame({"network": [HINAS, "IMDN"], "scale": 3.0, "multiply-adds": [1e9, 2e9]})
     table = system_tables.speeds(11, found, sizes).set_index("network")
     assert table.loc["IMDN", "published times"] == pytest.approx(1.91 / 1.59)
@@ -313,6 +310,10 @@ def test_ratios_stand_beside_published_ones():
     assert printed.loc["IMDN", "measured, times HiNAS"] == "1.5 [1.5, 1.5]"
     assert "FSRCNN(KD)" in printed.index
     assert system_tables.times_in_words(table.reset_index()[table.index == "IMDN"]) == "IMDN 1.5 (published 1.2)"
+    rest = system_tables.others([table.reset_index()])
+    slower, survive = system_tables.slower(rest)
+    assert set(rest["network"]) == set(table.index) - {HINAS}
+    assert "IMDN" in list(slower["network"]) and survive == (slower["times low"] > 1).sum() > 1
     both = system_tables.speeds(12, found, sizes)
     assert both["seconds"].isna().all() and set(both["scale"]) == {2, 4}, "x3 is not in table 12"
     assert set(system_tables.speeds_printed(both, "image")["measured, times HiNAS"]) == {""}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-KILLS = 20
+KILLS = 10
 #: In the order a Run writes them; RESULT stands for genotype.json or weights.safetensors.
 WRITES = ("start.json", "records.jsonl", "checkpoint.safetensors", "RESULT", "run.json")
 MOMENTS = ("half", "before", "after")
@@ -89,10 +89,10 @@ def tiny(kind: str, images: Path):
     common = {"data": f"folder:{images}", "split": "all", "patch": 16, "batch": 2}
     if kind == "search":
         space = {"layers": 2, "nodes": 2, "base_width": 2}
-        return SearchConfig(space=space, epochs=6, warmup_epochs=2, validate_from=3, **common)
+        return SearchConfig(space=space, epochs=5, warmup_epochs=2, validate_from=3, **common)
     cell = ((("conv_3", 0), ("sep_3", 1)), (("skip", 0), ("dil_3", 2)))
     genotype = Genotype((0, 1), (cell, cell))
-    return TrainConfig(genotype=genotype, base_width=2, steps=12, validate_every=2, optimizer="adamw", **common)
+    return TrainConfig(genotype=genotype, base_width=2, steps=8, validate_every=2, optimizer="adamw", **common)
 
 
 def attempt(config, root: Path, seconds: float | None = None, fault: tuple[str, str] | None = None):

@@ -21,7 +21,8 @@ def timed(**seconds: float) -> pd.DataFrame:
     """As `comparison.measured`, by title with _ for a blank."""
     table = pd.DataFrame({"network": [name.replace("_", " ") for name in seconds], "seconds": list(seconds.values())})
     return table.assign(
-        **{"seconds low": table["seconds"] * 0.9, "seconds high": table["seconds"] * 1.1, "part": False}
+        **{"seconds low": table["seconds"] * 0.9, "seconds high": table["seconds"] * 1.1, "part": False},
+        **{"times HiNAS": table["seconds"] / table["seconds"][0]},
     )
 
 
@@ -29,7 +30,8 @@ def counted(**multiply_adds: float) -> pd.DataFrame:
     """As `comparison.sizes`, with a hundredth as many parameters as multiply-adds."""
     names = [name.replace("_", " ") for name in multiply_adds]
     table = pd.DataFrame({"network": names, "multiply-adds": list(multiply_adds.values())})
-    return table.assign(parameters=table["multiply-adds"] / 100)
+    said = {"own paper": math.nan, "reason": "", "file": "method/network.py"}
+    return table.assign(parameters=table["multiply-adds"] / 100, **said)
 
 
 def scores(**psnr: float) -> pd.DataFrame:
@@ -107,8 +109,18 @@ def test_published_scores_stand_with_the_published_size_ours_with_what_was_found
     assert rows.loc[HINAS, "PSNR (dB)"] == 25 and math.isnan(rows.loc[HINAS, "published PSNR (dB)"])
     assert rows.loc["RED30", "published as"] == "RED" and rows.loc["MemNet", "GFLOP/s"] == pytest.approx(40)
     assert rows.loc["Wavelet", "parameters"] == 0 and math.isnan(rows.loc["DuRN-P", "seconds"])
+    assert rows.loc["Wavelet", "file"] == "comparators/classical.py" and rows.loc["DnCNN", "times HiNAS"] == 1.25
+    assert rows.loc["N3Net", "published, times HiNAS"] == pytest.approx(80.74 / 16.21)
     ends = rows.loc["DnCNN", ["PSNR (dB) low", "PSNR (dB) high"]].tolist()  # Student's, of two images: 25 and 27 dB
     assert ends == pytest.approx([26 - 12.706, 26 + 12.706], abs=1e-3)
+
+
+def test_what_no_table_has_stands_with_the_scores_of_its_own_paper():
+    rows = trade_off.printed("sr", 2).set_index("published as")
+    assert rows.loc["FALSR-A", ["published PSNR (dB)", "published SSIM"]].tolist() == [32.12, 0.8987]
+    known = trade_off.systems("sr", 2, timed(HiNAS=1, FALSR=2), counted(HiNAS=1), scores())
+    assert {"FALSR-A", "FALSR-B", "FALSR-C", "MoreMNAS-D"} <= set(known["network"])
+    assert "FALSR-A" not in trade_off.printed("sr", 3)["published as"].tolist()
 
 
 def test_a_level_without_scores_of_ours_has_an_empty_panel_that_can_join_others():
@@ -169,7 +181,7 @@ def test_listing():
 # Figures
 
 
-def random_points(count: int = 16) -> pd.DataFrame:
+def random_points(count: int) -> pd.DataFrame:
     generator = np.random.default_rng(1)
     parts = []
     for panel, metric in product(["one", "other"], ["psnr", "ssim"]):
@@ -191,7 +203,7 @@ def named(axes) -> list[Text]:
 
 
 def test_trade_off_names_every_network_once_in_every_panel_without_overlap():
-    table = random_points()
+    table = random_points(9)
     figure = figures.trade_off_plot(table, {"one": "seconds", "other": "more seconds"}, ["Method 1"], "A claim")
     assert [axes.get_xlabel() for axes in figure.axes] == ["seconds"] * 2 + ["more seconds"] * 2
     figure.draw_without_rendering()

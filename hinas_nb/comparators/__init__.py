@@ -48,6 +48,11 @@ class Entry:
     noise_map: bool = False
     scales: tuple[int, ...] = SCALES
 
+    @property
+    def file(self) -> str:
+        """Return where it stands in the package."""
+        return f"comparators/{self.where.split('.')[0]}.py"
+
 
 #: By the name that configs use. Denoisers first, by year; the training-free ones last. Comments say who counted.
 TABLE = {

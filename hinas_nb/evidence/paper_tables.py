@@ -78,6 +78,14 @@ def origins(number: int) -> pd.DataFrame:
     return pd.DataFrame(lines)[["row", "scored", "comparable", "note"]]
 
 
+def elsewhere() -> pd.DataFrame:
+    """Return scores of systems that are in no table of the paper, from their own papers.
+
+    Columns: system, task, data, degradation, psnr (dB), ssim, source.
+    """
+    return pd.read_csv(locations.home() / _PLACE / "elsewhere.csv")
+
+
 def _cells(number: int) -> pd.DataFrame:
     """Return the lines of a table in the file, a copy."""
     found = _read(locations.home() / _PLACE / "tables.csv")

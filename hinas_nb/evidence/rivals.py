@@ -33,6 +33,7 @@ MINUTES, FIFTH = "wnnm", 5  # takes minutes an image, and is scored on each imag
 DISTILLED, TAUGHT, TEACHER = "FSRCNN(KD)", "fsrcnn-kd", "imdn"
 #: The network of one cell throughout, whose size is in the published range: what stands for the published speed.
 AS_PUBLISHED = "HiNAS of published size"
+_OURS = {HINAS: "", AS_PUBLISHED: "conv_3 and sep_3 in all layers: the size, not the architecture, is the paper's"}
 #: Rows of tables 10-12 that can be built here, by name of `comparators.TABLE`. EDSR and VDSR have no published time.
 ROWS = {
     "denoise": {
@@ -85,7 +86,7 @@ def parsed(label: str) -> Comparator:
 
 
 def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
-    """Return what trainings of equal time took: arm, steps, seconds (of the whole Run), and seconds over HiNAS's."""
+    """Return what trainings of equal time took: arm, steps, seconds (of the Run), threads, over (HiNAS's seconds)."""
     found = []
     for arm, config in configs.items():
         run = store.folder(config).note()
@@ -132,7 +133,7 @@ def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     means = scores.groupby("arm", sort=False)[ablation.METRICS].mean()
     others = [(arm, HINAS) for arm in means.index if arm != HINAS]
     changes = effects.of_scores(scores, others).set_index(["treatment", "metric"])
-    table = taken.set_index("arm").reindex(means.index)[["steps", "seconds"]]
+    table = taken.set_index("arm").reindex(means.index)
     for metric in ablation.METRICS:
         own = changes[changes.index.get_level_values("metric") == metric].droplevel("metric").reindex(means.index)
         table[metric] = own["difference"].fillna(0.0)
@@ -216,14 +217,14 @@ def as_published(task: Task) -> Genotype:
 def measured(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
     """Return what `restorations` found, for the image that HiNAS restores; of a part of it, by its pixels.
 
-    Columns: network, seconds, seconds low and high (quartiles of the rounds), times HiNAS (how many times as long it
-    takes), times low and high (the range of few rounds; 95 % for the median from six on), part (whether one was timed),
-    peak (MiB, of what was timed).
+    Columns: network, scale (NaN for denoising), seconds, seconds low and high (quartiles of the rounds), times HiNAS
+    (how many times as long it takes), times low and high (the range of few rounds; 95 % for the median from six on),
+    part (whether one was timed), peak (MiB, of what was timed).
     """
     table = benchmark.table(records, HINAS).set_index("arm")
     pixels = pd.Series({arm.label: arm.height * arm.width_px for arm in config.arms})
     factor = pixels[HINAS] / pixels
-    found = pd.DataFrame({"seconds": table["seconds"] * factor})
+    found = pd.DataFrame({"scale": config.arms[0].scale or math.nan, "seconds": table["seconds"] * factor})
     found["seconds low"], found["seconds high"] = table["seconds, 25 %"] * factor, table["seconds, 75 %"] * factor
     found["times HiNAS"] = factor / table["times faster"]
     found["times low"], found["times high"] = factor / table["high"], factor / table["low"]
@@ -284,17 +285,26 @@ def networks(budget: Profile, task: Task, scale: int | None, found: Genotype) ->
     return built
 
 
-def sizes(networks: Mapping[str, nn.Module], task: Task, scale: int | None, height: int, width: int) -> pd.DataFrame:
-    """Return parameters and multiply-adds by network: live, and of ours as the release counts.
+def sizes(budget: Profile, task: Task, scale: int | None, found: Genotype) -> pd.DataFrame:
+    """Return parameters and multiply-adds of `networks`: live, and of ours as the release counts.
 
-    Columns: network, parameters, released (NaN but of ours), multiply-adds (of one image of these input pixels).
+    Columns: network, scale (NaN for denoising), parameters, released (NaN but of ours), multiply-adds (of the image
+    that `restorations` times), own paper (parameters as its authors count them; NaN: not known), reason (why they
+    differ), file (where the network stands in the package).
     """
-    rows = []
-    for name, network in networks.items():
-        released = getattr(network, "parameters_released", math.nan)
+    whole, rows = restorations(budget, task, scale).arms[0], []
+    for name, network in networks(budget, task, scale, found).items():
         with torch.device("meta"):
             ready = network.to("meta").folded()  # SPAN has more layers while it is trained
-        count = cost.multiply_adds(ready, network.channels, height, width)
-        rows.append({"network": name, "parameters": network.parameters_live, "released": released,
-                     "multiply-adds": count})  # fmt: skip
+        row = {"network": name, "scale": scale or math.nan, "parameters": network.parameters_live}
+        row["released"] = getattr(network, "parameters_released", math.nan)
+        row["multiply-adds"] = cost.multiply_adds(ready, network.channels, whole.height, whole.width_px)
+        if name in _OURS:
+            about = f"found at the {budget.name} budget: levels {found.levels}, base width {network.base_width}"
+            row |= {"own paper": math.nan, "reason": _OURS[name] or about, "file": "method/network.py"}
+        else:
+            entry = TABLE[network.name]
+            theirs = math.nan if network.width else entry.published.get(scale, math.nan)  # not of a narrowed one
+            row |= {"own paper": theirs, "reason": entry.reason, "file": entry.file}
+        rows.append(row)
     return pd.DataFrame(rows)

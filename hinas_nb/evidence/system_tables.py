@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from hinas_nb.experiment.config import Comparator, Task
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.scoring import units
 
-FILTERS = {TABLE[name].title for name in TRAINING_FREE}
+FILTERS = {TABLE[name].title: TABLE[name].file for name in TRAINING_FREE}
 EXPLAINED = 2.0  # percent; a count that is farther from a published one needs its reason
 PUBLISHED_ONLY, OURS_ALONE = "published only", "not in the paper"
 
@@ -69,10 +69,10 @@ def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame
     return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
 
 
-def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.DataFrame:
+def parameters(number: int, sizes: pd.DataFrame) -> pd.DataFrame:
     """Counts both ways: what the table and a system's own paper print, and what the network has that runs here.
 
-    sizes: `rivals.sizes` with a column `scale` (NaN for denoising). why: reasons for networks of ours, by title.
+    sizes: `rivals.sizes`, of several scales where the table has them.
     """
     cells, task = _cells(number)
     printed: dict[tuple[str, float], list[float]] = {}
@@ -81,23 +81,21 @@ def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.D
     counted = {(row["network"], _scale(row["scale"])): row for row in sizes.to_dict("records")}
     scales = {scale for _, scale in printed}
     keys = [*printed, *(key for key in counted if key not in printed and key[1] in scales)]
-    entries = {entry.title: entry for entry in TABLE.values()} | {rivals.DISTILLED: TABLE["fsrcnn"]}
     table = []
     for name, scale in sorted(keys, key=lambda key: key[1]):
         theirs = [1e6 * value for value in printed.get((name, scale), []) if not math.isnan(value)]
-        entry = entries.get(name)
-        paper = entry.published.get(int(scale) or None) if entry else None
         own = counted.get((name, scale), {})
-        off = [_beyond(own.get("parameters", math.nan), counts) for counts in (theirs, [paper] if paper else [])]
+        paper = [own["own paper"]] if own.get("own paper", math.nan) > 0 else []
+        off = [_beyond(own.get("parameters", math.nan), counts) for counts in (theirs, paper)]
         far = any(abs(percent) > EXPLAINED for percent in off)
         table.append({
             "scale": f"x{scale:g}", "system": _shown(name, task),
             "this table (M)": "-".join(f"{count / 1e6:g}" for count in theirs) or "none",
-            "its own paper": f"{paper:,}" if paper else "",
+            "its own paper": "".join(f"{count:,.0f}" for count in paper),
             "counted here": f"{own['parameters']:,}" if own else PUBLISHED_ONLY if theirs else "",
             "as the release counts": f"{own['released']:,.0f}" if own.get("released", math.nan) > 0 else "",
             "off this table (%)": _percent(off[0]), "off its paper (%)": _percent(off[1]),
-            "why, where more than 2 %": (why.get(name) or entry.reason) if far else "",
+            "why, where more than 2 %": own["reason"] if far else "",
         })  # fmt: skip
     return pd.DataFrame(table).drop(columns=[] if task == "sr" else "scale")
 
@@ -105,7 +103,7 @@ def parameters(number: int, sizes: pd.DataFrame, why: Mapping[str, str]) -> pd.D
 def speeds(number: int, measured: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataFrame:
     """Published and measured seconds of every system that has either, and how many times HiNAS's each is.
 
-    measured, sizes: `rivals.measured` and `rivals.sizes`, each with a column `scale` (NaN for denoising).
+    measured, sizes: `rivals.measured` and `rivals.sizes`, of several scales where the table has them.
     Columns: those of `measured`, then published (s), published times, multiply-adds.
     """
     cells, _ = _cells(number)
@@ -149,6 +147,35 @@ def speeds_printed(table: pd.DataFrame, whole: str) -> pd.DataFrame:
 def short(value: float) -> str:
     """Two digits: `0.012`, `4.3`, `430`."""
     return f"{value:.2g}" if value < 100 else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def others(times: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return all but HiNAS of several `speeds`, at the scales that were timed; named with it where there are more."""
+    timed = [own[own["scale"].isin(own.loc[own["seconds"].notna(), "scale"])] for own in times]
+    found = pd.concat(timed, ignore_index=True)
+    found = found[found["network"] != HINAS].reset_index(drop=True)
+    several = found["scale"].nunique() > 1
+    return found.assign(network=found["network"] + (found["scale"].map(", x{:g}".format) if several else ""))
+
+
+def slower(others: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return those of `others` that the paper has slower than HiNAS and that run here, and how many are slower here."""
+    found = others[others["times HiNAS"].notna() & (others["published times"] > 1)]
+    return found, int((found["times low"] > 1).sum())
+
+
+def in_words(standings: pd.DataFrame, others: pd.DataFrame, counts: pd.DataFrame) -> str:
+    """Return the answer of a comparison. standings: of `rivals`; counts: `parameters` of all tables."""
+    over, (found, survive) = standings["over"], slower(others)
+    off = (
+        counts[["off this table (%)", "off its paper (%)"]].replace("", "nan").astype(float).abs().max(axis=1).dropna()
+    )
+    return (
+        f"After equal time ({over.min():.2f} to {over.max():.2f} of its seconds; intervals over images), "
+        f"{gains_in_words(standings)}. Of {len(found)} systems that the paper has slower and that run here, {survive} "
+        f"are slower here; their time in times HiNAS's: {times_in_words(found)}. Of {len(off)} counts of parameters "
+        f"{(off > EXPLAINED).sum()} are more than {EXPLAINED:g} % off a published one."
+    )
 
 
 def gains_in_words(standings: pd.DataFrame) -> str:

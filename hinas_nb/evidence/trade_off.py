@@ -24,6 +24,15 @@ IMAGES = {"denoise": "BSDS500", "sr": "B100"}
 PUBLISHED_TIME = {10: "200 images, GTX 1080 Ti", 11: "100 images, GTX 1080 Ti", 12: "images not said, GTX 1080 Ti"}
 GIGA = "multiply-adds (G)"  # of the image that is timed
 _MULTIPLY_ADD = 2  # floating-point operations
+_OF_A_NETWORK = ["parameters", "own paper", "reason", "file"]
+_READABLE = {
+    "level": "level", "network": "system", "published as": "row of the table", "file": "file",
+    "parameters": "parameters", "own paper": "in its own paper", "published (M)": "in the table (M)",
+    "reason": "why they differ", GIGA: GIGA, "ms": "milliseconds", "times HiNAS": "times HiNAS's",
+    "published, times HiNAS": "published, times HiNAS's", "PSNR (dB)": "our PSNR (dB)", "SSIM": "our SSIM",
+}  # fmt: skip
+_PART = {True: " *", False: ""}
+_OF_A_TIME = ["seconds", "seconds low", "seconds high", "times HiNAS", "part"]
 
 
 def table_number(task: Task, level: float) -> int:
@@ -47,7 +56,8 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> np.ndarray:
 
 def printed(task: Task, level: float) -> pd.DataFrame:
     """Return the published table's rows. Columns: published as, published PSNR (dB), published SSIM, published (s),
-    published (M parameters; the upper end of a range), doubt ("" or why its score is drawn hollow).
+    published (M parameters; the upper end of a range), doubt ("" or why its score is drawn hollow). The last rows are
+    of systems that no table has, with the scores of their own papers.
 
     Doubtful are flagged cells, and rows whose scores were made in a way known to be another. Raises ConfigError.
     """
@@ -66,7 +76,9 @@ def printed(task: Task, level: float) -> pd.DataFrame:
     doubt = [flag or other for flag, other in zip(flags.reindex(rows.index, fill_value=""), elsewhere)]
     names = {"psnr": "published PSNR (dB)", "ssim": "published SSIM", "time_s": "published (s)"}
     rows = rows.rename(columns=names | {"parameters_m": "published (M)"}).assign(doubt=doubt)
-    return rows[[*names.values(), "published (M)", "doubt"]].rename_axis("published as").reset_index()
+    rows = rows[[*names.values(), "published (M)", "doubt"]].rename_axis("published as").reset_index()
+    more = paper_tables.elsewhere().query("task == @task and degradation == @level").assign(doubt="")
+    return pd.concat([rows, more.rename(columns=names | {"system": "published as"})[[*rows.columns[:3], "doubt"]]])
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
@@ -88,17 +100,22 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 def systems(task: Task, level: float, times: pd.DataFrame, counts: pd.DataFrame, ours: pd.DataFrame) -> pd.DataFrame:
     """Return a row per network with all that is known of it: published, our scores, size and time; fastest first.
 
-    times: `comparison.measured`; counts: `comparison.sizes`, of the same image; ours: `means`.
-    Published scores of HiNAS stand with the network of published size, our own with the network that was found.
+    times: `rivals.measured`; counts: `rivals.sizes`, of the same image; ours: `means`.
+    Published scores of HiNAS stand with the network of published size, our own with the network that was found; so
+    published times are in times HiNAS's own, measured ones in those of the network that was found.
     """
     rows = printed(task, level)
     names = {row: name for name, row in system_tables.rows(task).items()} | {"HiNAS": AS_PUBLISHED}
     rows.insert(0, "network", [names.get(row, row) for row in rows["published as"]])
-    counts = counts[["network", "parameters"]].assign(**{GIGA: counts["multiply-adds"] / 1e9})
-    for more in (ours, counts, times[["network", "seconds", "seconds low", "seconds high", "part"]]):
+    rows["published, times HiNAS"] = rows["published (s)"] / rows.set_index("network")["published (s)"][AS_PUBLISHED]
+    counts = counts[["network", *_OF_A_NETWORK]].assign(**{GIGA: counts["multiply-adds"] / 1e9})
+    for more in (ours, counts, times[["network", *_OF_A_TIME]]):
         rows = rows.merge(more, on="network", how="outer", sort=False)
-    rows[["published as", "doubt"]] = rows[["published as", "doubt"]].fillna("")
-    rows.loc[rows["network"].isin(system_tables.FILTERS), "parameters"] = 0
+    words = ["published as", "doubt", "file", "reason"]
+    rows[words] = rows[words].fillna("")
+    filters = rows["network"].map(system_tables.FILTERS)
+    rows.loc[filters.notna(), "parameters"] = 0
+    rows["file"] = filters.fillna(rows["file"])
     rows["part"] = rows["part"].eq(True)
     rows["GFLOP/s"] = _MULTIPLY_ADD * rows[GIGA] / rows["seconds"]
     rows.insert(0, "level", ablation.level(task, level))
@@ -151,6 +168,12 @@ def with_fronts(known: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     own = shown[shown["front"] & shown["level"].isin(known["level"])]
     where = (own["panel"] + ": " + own["metric"].str.upper()).groupby(own["system"]).agg("; ".join)
     return known.assign(**{"on the front of": known["network"].map(where).fillna("")})
+
+
+def readable(systems: pd.DataFrame) -> pd.DataFrame:
+    """Return `systems` with the columns and names for people; times in milliseconds, `*` behind those of a part."""
+    own = systems.assign(ms=1000 * systems["seconds"], network=systems["network"] + systems["part"].map(_PART))
+    return own[list(_READABLE)].rename(columns=_READABLE)
 
 
 def on_front(shown: pd.DataFrame, panel: str, network: str) -> str:
