@@ -77,7 +77,7 @@ def test_its_output_is_the_one_written_down(name):
 
 def test_a_changed_network_has_other_runs_and_an_unchanged_one_the_same():
     revised = {name for name in comparators.TRAINABLE if "revision" in Comparator(name=name).identity()}
-    assert revised == {"memnet", "nlrn", "n3net", "dbsn", "lapsrn", "idn", "san"}
+    assert revised == {"memnet", "nlrn", "n3net", "dbsn", "ffdnet", "lapsrn", "idn", "san"}
     assert canonical(Comparator(name="dncnn", width=35).identity()) == {"name": "dncnn", "width": 35}
     assert Comparator(name="idn").identity() == {"name": "idn", "revision": 1}
 

@@ -77,7 +77,14 @@ TABLE = {
         revision=1,
     ),
     "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, revision=1),  # its authors; table 10: 0.71 M
-    "ffdnet": Entry("FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, noise_map=True),  # from its grey model
+    "ffdnet": Entry(
+        "FFDNet",
+        "ffdnet.FFDNet",
+        ("denoise",),
+        {None: 485_316},  # from its grey model
+        noise_map=True,
+        revision=1,
+    ),
     "ecae": Entry(
         "E-CAE",
         "ecae.ECAE",

@@ -4,7 +4,8 @@ The picture is folded 2x2 into channels and joined by a map of the noise's devia
 channels map that to the folded picture, without a residual. One network serves all sigmas. 485,316 parameters.
 
 As in the code: the grey model as its authors distribute it (each convolution has a bias, there are no batch norms);
-the paper's text still has batch norms, and orthogonal first weights. Chosen here: first weights are torch's.
+the paper's text still has batch norms, and orthogonal first weights. Chosen here: first weights by He et al., since
+without batch norms torch's let a signal fade in so many layers.
 """
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Restorer, he_normal
 from hinas_nb.comparators.layers import conv, stack
 from hinas_nb.method.network import folded
 
@@ -29,6 +30,7 @@ class FFDNet(Restorer):
         super().__init__()
         inner = stack([width] * (_LAYERS - 1))  # drawn before the first convolution, as Runs have it
         self.layers = nn.Sequential(conv(_FOLD**2 + 1, width), nn.ReLU(), *inner, conv(width, _FOLD**2))
+        he_normal(self)
 
     def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
         picture, deviation = noisy[:, :1], noisy[:, 1:, ::_FOLD, ::_FOLD]

@@ -23,7 +23,7 @@ def accuracy(publisher: Publisher, numbers: Sequence[int], scores: pd.DataFrame,
         scored = [column for column in table if "protocol" not in column]
         shown = _published(publisher, table, f"table-{number}-accuracy", caption)
         yield shown.set_properties(subset=scored, **{"white-space": "nowrap"})
-    notes = pd.concat(map(paper_tables.notes, numbers))
+    notes = pd.concat(map(paper_tables.notes, numbers), ignore_index=True)
     yield _published(publisher, notes, "notes", "Protocol, flags and contradictions of the published tables")
 
 
