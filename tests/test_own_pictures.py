@@ -15,8 +15,8 @@ import hinas_nb
 from hinas_nb import __main__, locations
 from hinas_nb.data import pictures
 from hinas_nb.method import network
-from hinas_nb.use import folders, networks, restore
-from hinas_nb.use.networks import Request, RestoreError
+from hinas_nb.use import networks, restore
+from hinas_nb.use.networks import RestoreError
 
 RANDOM = np.random.default_rng(0)
 
@@ -278,15 +278,23 @@ def test_folders_that_would_overwrite_pictures_are_refused(mixed, tmp_path, monk
     assert capsys.readouterr().err.startswith(f"hinas-nb: {line}") and names(tmp_path) == before
 
 
-def test_an_interrupt_ends_after_the_tile_and_the_same_command_goes_on(mixed, tmp_path, monkeypatch):
-    todo, _ = folders.items(mixed, tmp_path / "out")
-    outcomes = folders.restore_folder(todo, Request(force=True), 1, lambda share: None)
-    next(outcomes)
-    outcomes.close()  # as an interrupt does
-    made = names(tmp_path / "out")
-    assert 1 <= len(made) < len(RESTORED) and not [name for name in made if name.endswith(".tmp")]
-    assert run(mixed, tmp_path / "out", "--force") == 2  # of the damaged one
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_is_one_line_and_the_same_command_goes_on(mixed, tmp_path, monkeypatch, capsys, workers):
+    (mixed / "broken.png").unlink()
+
+    def interrupt(line):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "_say", interrupt)  # as Ctrl-C does, once the first picture is there
+    assert run(mixed, tmp_path / "out", "--force", "--workers", workers) == 130
+    made, said = names(tmp_path / "out"), capsys.readouterr()
+    assert 1 <= len(made) < len(RESTORED) and set(made) <= set(RESTORED), "whole pictures, and nothing else"
+    assert said.err.splitlines()[-1] == "hinas-nb: interrupted; the same command goes on where this one stopped"
+    assert run(mixed, tmp_path / "out", "--force") == 0
     assert names(tmp_path / "out") == RESTORED
+    left = len(RESTORED) - len(made)
+    assert f"{left} restored, {len(made)} done before" in capsys.readouterr().out
 
 
 def test_exif_stays_and_a_pair_can_be_compared(tmp_path, capsys):

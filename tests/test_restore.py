@@ -102,12 +102,24 @@ def test_a_large_picture_is_restored_in_tiles_to_the_same_result(tmp_path, denoi
     assert np.abs(whole - tiled).max() <= 1
 
 
+@pytest.mark.parametrize("sigma", [3, 10, 50])
+def test_neither_detail_nor_clipping_is_taken_for_noise(sigma):
+    """A photograph with texture, in 8 bits: within 15 % or one grey level."""
+    photos = data.load("photos", "test")
+    clean = photos.images[photos.names.index("camera")][None].double() / 255
+    noisy = data.add_noise(clean, sigma, data.stream(0, "noise")).clamp(0, 1).mul(255).round().byte()
+    assert restore.estimated_sigma(noisy) == pytest.approx(sigma, rel=0.15, abs=1)
+
+
 def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoiser):
     clean = torch.full((1, 1, 96, 96), 0.5)
     noisy = data.add_noise(clean, 20, data.stream(0, "noise"))
     assert restore.estimated_sigma(noisy) == pytest.approx(20, abs=1)
     assert restore.estimated_sigma(clean) == pytest.approx(0)
     assert restore.estimated_sigma(torch.zeros(1, 3, 8, 8)) == 0
+    framed = torch.ones(1, 1, 116, 116)
+    framed[..., 10:-10, 10:-10] = noisy
+    assert restore.estimated_sigma(framed) == pytest.approx(20, abs=1)
     pictures.write(tmp_path / "in.png", Picture((noisy[0, 0] * 255).round().byte().numpy()))
     files_and_task = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser)
     with pytest.raises(RestoreError) as error:

@@ -65,7 +65,8 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
         multiply_adds=cost.multiply_adds(net, net.channels, SIDE, SIDE) / SIDE**2,
         halo=net.halo,
         rows=[row for own, others in scores for row in _rows(own, others)],
-        speeds=[_speed(own) for own, _ in scores],
+        seconds=[_seconds(own) for own, _ in scores],
+        machines=" and ".join(sorted({_machine(own) for own, _ in scores})),
         worst=gains.nsmallest(WORST, "gain").to_dict("records"),
         lost=[
             row for own, others in scores for row in _rows(own, others) if row["gain"] is not None and row["mean"] < 0
@@ -135,12 +136,15 @@ def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:
     return gain.rename("gain").reset_index().assign(**own.words)
 
 
-def _speed(own: _Scored) -> dict[str, Any]:
-    """Return seconds per megapixel of the restored image, the median over images, and where it was measured."""
-    megapixels = own.table["height"] * own.table["width"] / 1e6
-    seconds = float((own.table["seconds"] / megapixels).median())
-    where = own.note.machine.get("processor", "") if own.note.device == "cpu" else own.note.device
-    return own.words | {"seconds": seconds, "threads": own.note.threads, "where": where}
+def _seconds(own: _Scored) -> float:
+    """Return seconds per megapixel of the restored image, the median over images."""
+    return float((own.table["seconds"] / (own.table["height"] * own.table["width"] / 1e6)).median())
+
+
+def _machine(own: _Scored) -> str:
+    note = own.note
+    where = note.machine.get("processor", "") if note.device == "cpu" else note.device
+    return f"{note.threads} thread{'' if note.threads == 1 else 's'}, {where}"
 
 
 def _licence(settings: dict[str, Any]) -> str:
