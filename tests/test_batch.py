@@ -454,7 +454,18 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
     assert rows == [["01_runs", "2", "2", "0", "0"], ["all", "2", "2", "0", "0"]]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_hang_up_is_taken_as_a_termination_unless_it_is_ignored(home, monkeypatch, capsys):
+    now = {signal.SIGTERM: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    monkeypatch.setattr(signal, "getsignal", now.get)
+    monkeypatch.setattr(signal, "signal", now.__setitem__)
+    __main__.main(["list"])
+    assert now[signal.SIGHUP] == now[signal.SIGTERM] != signal.SIG_DFL
+    now[signal.SIGHUP] = signal.SIG_IGN
+    __main__.main(["list"])
+    assert now[signal.SIGHUP] == signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_it_leaves_nothing_behind(home, number, monkeypatch):
     if number != signal.SIGKILL and signal.getsignal(number) == signal.SIG_IGN:
         pytest.skip("whoever runs the tests has this signal ignored, as nohup does, and so do processes started here")
