@@ -351,6 +351,8 @@ def test_trainings_are_comparable_on_the_same_images_and_of_one_search(budget):
     table = rivals.settings(trainings, "denoise")
     assert table.loc["sigma", ["HiNAS, sigma 30", "DnCNN, sigma 50"]].tolist() == ["30.0", "50.0"]
     assert table.loc["base_width", "DnCNN, sigma 50"] == "none" and "genotype" not in table.index
+    upscalers = rivals.settings({4: rivals.trained(budget, "sr", scale=4)}, "sr")
+    assert upscalers.loc["teacher", ["FSRCNN(KD), x4", "FSRCNN, x4"]].tolist() == ["imdn", "none"]
 
 
 def test_the_figure_of_speed_tells_whole_from_part():

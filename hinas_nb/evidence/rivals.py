@@ -101,6 +101,7 @@ def settings(trainings: Mapping[float, Mapping[str, TrainConfig]], task: Task) -
         f"{name}, {ablation.level(task, level)}": {
             key: str(value) for key, value in config.identity().items() if key != "genotype"
         }
+        | ({"teacher": config.teacher.genotype.label} if config.teacher else {})
         for level, configs in trainings.items()
         for name, config in configs.items()
     }

@@ -14,6 +14,8 @@ from hinas_nb.experiment.profile import Profile
 from hinas_nb.figures.dot import Drawing
 from hinas_nb.reporting.outputs import Publisher
 
+_LEFT = {"text-align": "left"}
+
 
 def accuracy(publisher: Publisher, numbers: Sequence[int], scores: pd.DataFrame, budget: Profile) -> Iterator[Styler]:
     """Publish the tables' rows with our score beside them, and what has to be known of these."""
@@ -71,4 +73,4 @@ def speed_claims(publisher: Publisher, others: pd.DataFrame) -> Drawing:
 
 def _published(publisher: Publisher, table: pd.DataFrame, name: str, caption: str) -> Styler:
     shown = publisher.table(table, name, caption).style.hide(axis="index").set_caption(caption)
-    return shown.set_properties(**{"text-align": "left"})
+    return shown.set_properties(**_LEFT).set_table_styles([{"selector": "th", "props": [*_LEFT.items()]}])
