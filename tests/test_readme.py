@@ -174,7 +174,7 @@ def test_every_command_is_one():
     commands = [shlex.split(line, comments=True) for line in lines]
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
     for program, *arguments in commands:
-        assert program in ("make", "hinas-nb", "source")
+        assert program in ("make", "hinas-nb", "python3", "source", "pip")
         if program == "make":
             assert arguments[0] in targets
         if program == "hinas-nb":

@@ -193,8 +193,11 @@ def shown(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """Return what a page shows of a published figure, None where there is none."""
     caption, stem = answer_of(folder, name).figures.get(key), f"{name}__{key}"
     paths = {kind: f"figures/{stem}.{kind}" for kind in ("svg", "png") if (folder / f"figures/{stem}.{kind}").exists()}
-    if caption is None or not paths:
-        return None
+    return None if caption is None or not paths else drawing(folder, paths, caption)
+
+
+def drawing(folder: Path, paths: dict[str, str], caption: str) -> dict[str, Any]:
+    """Return what a page shows of a figure, by its files below a folder, `svg` or `png` or both."""
     sharp = "svg" in paths and (folder / paths["svg"]).stat().st_size < LARGE_DRAWING
     width, height = _size(folder / paths["png"]) if "png" in paths else (0, 0)
     return {

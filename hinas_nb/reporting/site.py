@@ -15,13 +15,13 @@ import nbformat
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio
 
-from hinas_nb import data, files, locations
+from hinas_nb import data, figures, files, locations
 from hinas_nb.evidence import claims
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.reporting import pages, report
 from hinas_nb.reporting.wipe import wipe
 from hinas_nb.running import notes
-from hinas_nb.use import restore
+from hinas_nb.use import networks, restore
 
 PHOTOGRAPH, SIGMA = "chelsea", 50.0  # of the embedded test photographs; noise in grey levels (0-255)
 TRADE_OFF = ("22_trade_off", "time-denoise")
@@ -43,7 +43,7 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
     _reference(target / "api")
     page = report.template("site").render(
         wipe=_wiped(),
-        found=_figure(folder, target, report.FOUND),
+        found=_architecture(target),
         trade_off=_figure(folder, target, TRADE_OFF),
         **_verdicts(budget),
         notebooks=[_notebook(folder, path.stem, path.stem in names) for path in _notebooks()],
@@ -80,6 +80,16 @@ def _wiped() -> dict[str, str]:
     gain = f"{before:.1f} dB, restored: {after:.1f} dB, over all channels"
     told = f"{PHOTOGRAPH} with noise of sigma {SIGMA:g}: {gain}; {'; '.join(said)}"
     return {"html": wipe(noisy, restored, ("noisy", "restored")), "said": told}
+
+
+def _architecture(target: Path) -> dict[str, Any]:
+    """Draw the architecture of the network that restores the photograph."""
+    network = networks.pretrained("denoise")
+    graph = figures.genotype_graph(network.genotype, "The network at work", base_width=network.base_width)
+    figures.save(graph, target / "figures" / "architecture")
+    paths = {kind: f"figures/architecture.{kind}" for kind in ("svg", "png")}
+    caption = "What the search found: the cells of the network that restores this photograph, and its width"
+    return report.drawing(target, paths, caption)
 
 
 def _figure(folder: Path, target: Path, name: tuple[str, str]) -> dict[str, Any] | None:
