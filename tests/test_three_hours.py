@@ -9,6 +9,7 @@ from hinas_nb.experiment.profile import load_profile
 from hinas_nb.running.store import Store
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
+CHANCE = pd.DataFrame([{"images": "V", "found - random": 0.5, "low": 0.2, "high": 0.8, "verdict": "supports"}])
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)
 
 
@@ -61,7 +62,27 @@ def test_points_are_medians_of_the_rounds_and_the_answer_says_them(tmp_path):
     ]
     lead = {"control": "DnCNN", "data": "BSDS500", "degradation": 50.0, "difference": 1.0}
     said = three_hours.in_words(
-        pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}]), points, rivals.HINAS, 2.5
+        pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}]), points, rivals.HINAS, 2.5, CHANCE
     )
     assert "In 2.5 hours of two cores" in said and "DnCNN +1.00 [+0.90, +1.10] dB" in said
-    assert said.endswith("milliseconds an image: 200 (DnCNN 600).")
+    assert "milliseconds an image: 200 (DnCNN 600)." in said
+    assert said.endswith("Found minus random: +0.50 [+0.20, +0.80] dB on V (supports).")
+
+
+def test_chance_is_beaten_only_by_a_whole_interval(tmp_path):
+    store, keys = Store(tmp_path), [("found", 0), ("found", 1), ("random", 0), ("random", 1), ("random", 2)]
+    trainings = {(*key, seed): TRAIN.but(seed=10 * number + seed) for number, key in enumerate(keys) for seed in (0, 1)}
+    for (kind, number, seed), config in trainings.items():
+        finished(store, config, [{"validation_psnr": 25.0 + (kind == "found") + 0.1 * number + 0.2 * seed}])
+    rows = [{"kind": k, "number": n, "seed": s, "psnr": 24.0 + 0.1 * n} for k, n, s in trainings for _ in range(3)]
+    timing = fronts.timed({key: TRAIN for key in keys}, 32, 32)
+    seconds = {fronts.label(*key): 0.1 * (1 + place) for place, key in enumerate(keys)}
+    peaks = dict.fromkeys(seconds, 1.0)
+    finished(store, timing, [{"seconds_by_arm": seconds, "peak_mib_by_arm": peaks}])
+    table = three_hours.architectures(trainings, pd.DataFrame(rows), timing, store)
+    assert table["V"].tolist() == pytest.approx([26.1, 26.2, 25.1, 25.2, 25.3])  # mean of both training seeds
+    assert table["test"].tolist() == pytest.approx([24.0, 24.1, 24.0, 24.1, 24.2])
+    assert table["ms"].tolist() == pytest.approx([100, 200, 300, 400, 500])
+    validation, test = three_hours.above_chance(table).to_dict("records")
+    assert validation["found - random"] == pytest.approx(0.95) and validation["verdict"] == "supports"
+    assert test["found - random"] == pytest.approx(-0.05) and test["verdict"] == "undecided"

@@ -72,7 +72,7 @@ def test_compiling_without_a_compiler_is_refused_in_one_line(monkeypatch):
 def test_mixed_precision_is_the_default_on_cuda_and_a_choice_elsewhere(device, asked, able, mixed, monkeypatch):
     seen = []
     monkeypatch.setattr(torch, "autocast", lambda kind, dtype, enabled: seen.append((kind, dtype, enabled)))
-    monkeypatch.setattr(hardware, "_has_bfloat16", lambda: able)
+    monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda kind: kind != "cpu" or able)
     hardware.autocast(torch.device(device), asked)
     assert seen == [(device, torch.bfloat16, mixed)]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from hinas_nb.evidence import fronts, rivals
+from hinas_nb.evidence import fronts, rivals, stats
 from hinas_nb.experiment.config import TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
@@ -45,6 +45,35 @@ def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
+def architectures(
+    trainings: Mapping[tuple[str, int, int], TrainConfig], tests: pd.DataFrame, timing: TimingConfig, store: Store
+) -> pd.DataFrame:
+    """Return a row an architecture: kind, number, V and test (PSNR in dB, mean of the training seeds), ms an image.
+
+    trainings: by kind, number and training seed. tests: scores with these labels, a row an image.
+    """
+    best = {key: _best(store.folder(one).records()) for key, one in trainings.items()}
+    table = pd.Series(best, name="V").rename_axis(["kind", "number", "seed"]).to_frame()
+    table["test"] = tests.groupby(["kind", "number", "seed"])["psnr"].mean()
+    table = table.groupby(["kind", "number"], sort=False).mean().reset_index()
+    seconds = benchmark.table(store.folder(timing).records()).set_index("arm")["seconds"]
+    return table.assign(ms=[1000 * seconds[fronts.label(*key)] for key in zip(table["kind"], table["number"])])
+
+
+def above_chance(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what found architectures score above random ones (dB): Welch's interval over architectures.
+
+    table: see `architectures`. Columns: images, found - random, low, high, detectable, verdict (on "better").
+    """
+    rows = []
+    for images in ("V", "test"):
+        found, random = (table.loc[table["kind"] == kind, images] for kind in ("found", "random"))
+        effect = stats.unpaired(found, random)
+        ends = effect.mean, effect.low, effect.high, effect.detectable
+        rows.append((images, *ends, stats.verdict(effect, 1)))
+    return pd.DataFrame(rows, columns=["images", "found - random", "low", "high", "detectable", "verdict"])
+
+
 def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
     """Return the best score on V (dB) of every short training, with its number of steps."""
     return pd.DataFrame(
@@ -71,8 +100,11 @@ def points(timing: TimingConfig, psnr: Mapping[str, float], store: Store) -> pd.
     return pd.DataFrame(rows)
 
 
-def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float) -> str:
-    """Return the answer: what the found network scores above each other one, and its milliseconds beside theirs."""
+def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float, chance: pd.DataFrame) -> str:
+    """Return the answer: what the found network scores above each other one, its milliseconds, and what chance finds.
+
+    chance: see `above_chance`.
+    """
     first = lead[lead["data"] == lead["data"].iloc[0]]
     clauses = [
         f"{row['control']} {row['difference']:+.2f} [{row['images_low']:+.2f}, {row['images_high']:+.2f}] dB"
@@ -82,5 +114,14 @@ def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float) 
     beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
     return (
         f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
-        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside})."
+        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside}). "
+        f"{_chance_in_words(chance)}"
     )
+
+
+def _chance_in_words(chance: pd.DataFrame) -> str:
+    gains = [
+        f"{row['found - random']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] dB on {row['images']} ({row['verdict']})"
+        for row in chance.to_dict("records")
+    ]
+    return f"Better than chance, all trained alike for a short while? Found minus random: {', '.join(gains)}."

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
+from typing import get_args
 
 import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hinas_nb.experiment.config import Arm, SearchConfig, Space, TimingConfig
+from hinas_nb.experiment.config import Arm, Precision, SearchConfig, Space, TimingConfig
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.method.network import CHANNELS
 from hinas_nb.method.supercell import plain_supernet
@@ -24,6 +25,7 @@ from hinas_nb.training import benchmark
 from hinas_nb.training.hardware import has_compiler
 
 PHASES = {"W": "weights", "A": "architecture"}
+PRECISIONS = get_args(Precision)
 PEAK = "matrix product"  # the arm that shows what the machine can do
 _STEP, _BATCH = "a training step", "making its batch"  # arms of `batches`
 #: Every node takes conv_3 from h_{l-1} and sep_3 from h_{l-2}; 257,769 parameters at base width 20.
@@ -194,6 +196,14 @@ def batches(sized: Shapes) -> TimingConfig:
     """Return the timing of a training step of ours and of the making of the batch that it learns from."""
     making = _derived(_BATCH, "training batch", sized, network=None, base_width=None)
     return _timing("a batch", [_derived(_STEP, "training step", sized), making], sized, peak=False)
+
+
+def precisions(sized: Shapes) -> TimingConfig:
+    """Return the timing of steps of a search (`float32, W`) and of a training (`float32`), by precision."""
+    ways = {name: {"space": sized.space(), "batch": sized.batches[0], "precision": name} for name in PRECISIONS}
+    trained = [_derived(name, "training step", sized, precision=name) for name in PRECISIONS]
+    timed = steps("steps by precision", sized, ways, peak=False)
+    return timed.but(arms=(*timed.arms, *trained))
 
 
 def operations(names: Sequence[str], sized: Shapes) -> TimingConfig:

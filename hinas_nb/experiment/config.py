@@ -477,6 +477,7 @@ class Arm(Config):
     fold: Fold | None = None  # of a genotype's network, see `Space`
     plain: bool = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
     checkpointing: bool = False  # of a search step
+    precision: Precision | None = None  # of a step, see `Precision`
     engine: Literal["eager", "compiled", "onnx"] = "eager"  # of a restoration
     allocator: bool = True  # with the settings that Runs get; off: the system's
     batch: Count = 1

@@ -31,6 +31,7 @@ from hinas_nb.files import error_line
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.provenance import resolve_device
 from hinas_nb.running.store import RunFolder, Store
+from hinas_nb.training.hardware import multiplies_bfloat16
 from hinas_nb.training.loops import score
 
 #: Columns of scores.csv. PSNR in dB, sides in pixels; seconds is how long the restoration took.
@@ -72,16 +73,24 @@ def compute(
                 note(f"{describe(config)} goes on as it was started, on {start.device} with {start.threads} "
                      f"threads, not on {device} with {threads}: other bits would result")  # fmt: skip
             torch.set_num_threads(start.threads)
-            if isinstance(config, SearchConfig):
-                from hinas_nb.speed import cost
-
-                warning = cost.memory_warning(config, start.device)
-                if warning:
-                    note(f"{describe(config)}: {warning}")
+            for warning in _warnings(config, start.device):
+                note(f"{describe(config)}: {warning}")
             yield from LOOPS[type(config)](config, store, folder, resolve_device(start.device))
         except Exception as error:
             folder.fail(error_line(error))
             raise
+
+
+def _warnings(config: RunConfig, device: str) -> Iterator[str]:
+    """Yield what a user should know before the Run begins: memory that may not suffice, a precision that is not had."""
+    if isinstance(config, SearchConfig):
+        from hinas_nb.speed import cost
+
+        memory = cost.memory_warning(config, device)
+        if memory:
+            yield memory
+    if getattr(config, "precision", None) == "bfloat16" and not multiplies_bfloat16(device):
+        yield "precision bfloat16 needs a processor that multiplies such numbers itself; this one computes in float32"
 
 
 def genotype_of(config: TrainConfig, store: Store) -> Genotype:

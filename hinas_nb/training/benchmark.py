@@ -24,6 +24,7 @@ from hinas_nb.method.fast import stock
 from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.speed import cost, profiling
+from hinas_nb.training.hardware import autocast
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
 
 #: Read by the libraries below torch when a process starts.
@@ -128,7 +129,9 @@ def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[
     def step() -> None:
         net.zero_grad(set_to_none=True)
         with frozen(others):
-            restoration_loss(net(image), clean, "mse", 0.6).backward()
+            with autocast(torch.device(device), arm.precision):
+                restored = net(image)
+            restoration_loss(restored, clean, "mse", 0.6).backward()
 
     return step
 
@@ -156,7 +159,9 @@ def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]
 
     def step() -> None:
         net.zero_grad(set_to_none=True)
-        restoration_loss(net(image), clean, "mse", 0.6).backward()
+        with autocast(torch.device(device), arm.precision):
+            restored = net(image)
+        restoration_loss(restored, clean, "mse", 0.6).backward()
 
     return step
 

@@ -11,11 +11,20 @@ from torch import Tensor, nn
 def autocast(device: torch.device, asked: str | None):
     """Return the context networks compute in; asked: "float32", "bfloat16", or None: bfloat16 on CUDA alone.
 
-    A CPU without instructions for bfloat16 computes in float32, whatever is asked: there bfloat16 is slower.
+    A CPU that does not multiply bfloat16 itself computes in float32, whatever is asked: there bfloat16 is slower.
     """
     wanted = asked == "bfloat16" or (asked is None and device.type == "cuda")
-    able = device.type != "cpu" or _has_bfloat16()
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and able)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and multiplies_bfloat16(device.type))
+
+
+def multiplies_bfloat16(device: str = "cpu") -> bool:
+    """Return whether a device multiplies bfloat16 numbers itself: of CPUs, those with instructions for it."""
+    if device != "cpu":
+        return True
+    x86 = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return any(supported is not None and supported() for supported in x86)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
@@ -38,11 +47,3 @@ def compiled(net: nn.Module, dynamic: bool = False) -> nn.Module:
 def has_compiler() -> bool:
     """Return whether torch.compile finds the C++ compiler it needs on a CPU."""
     return shutil.which(os.environ.get("CXX", "g++")) is not None
-
-
-def _has_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 numbers itself."""
-    x86 = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
-    if platform.machine().lower() in ("x86_64", "amd64"):
-        return any(supported is not None and supported() for supported in x86)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
