@@ -24,8 +24,8 @@ from hinas_nb.method.fast import stock
 from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.speed import cost, profiling
-from hinas_nb.training.hardware import autocast
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+from hinas_nb.training.hardware import autocast
 
 #: Read by the libraries below torch when a process starts.
 _LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
