@@ -21,8 +21,8 @@ def record(genotype: Genotype, epoch: int = 1, best: bool = False) -> dict:
 
 
 def test_changes_count_inputs_and_levels():
-    assert stability.changed(A, A) == 0
-    assert stability.changed(A, B) == stability.changed(B, A) == 3  # an operation, a source, a level
+    assert stability.count_changes(A, A) == 0
+    assert stability.count_changes(A, B) == stability.count_changes(B, A) == 3  # an operation, a source, a level
 
 
 def test_differences_pair_what_was_changed():

@@ -48,7 +48,7 @@ def drawn(task: str = "denoise"):
 def test_all_are_trained_for_as_long(profile, task):
     budget = load_profile(profile)
     pace = getattr(budget, task).pace
-    found = rivals.trained(budget, task, **LEVELS[task])
+    found = rivals.trainings(budget, task, **LEVELS[task])
     titles = {label: rivals.DISTILLED if label == rivals.TAUGHT else rivals.title(rivals.parsed(label))
               for label in pace if label != OURS}  # fmt: skip
     assert list(found) == [HINAS, *titles.values()]
@@ -64,7 +64,7 @@ def test_all_are_trained_for_as_long(profile, task):
 
 def test_fsrcnn_learns_from_imdn_where_the_tables_have_it_distilled():
     budget = load_profile("smoke")
-    found = rivals.trained(budget, "sr", scale=4)
+    found = rivals.trainings(budget, "sr", scale=4)
     taught, alone = found[rivals.DISTILLED], found["FSRCNN"]
     assert taught.teacher == found["IMDN"] and taught.but(teacher=None, steps=alone.steps) == alone
     assert taught.steps < alone.steps, "the teacher's time counts"
@@ -72,7 +72,7 @@ def test_fsrcnn_learns_from_imdn_where_the_tables_have_it_distilled():
 
 
 def test_without_a_pace_only_hinas_is_trained():
-    assert list(rivals.trained(load_profile("paper"), "denoise", sigma=30.0)) == [HINAS]
+    assert list(rivals.trainings(load_profile("paper"), "denoise", sigma=30.0)) == [HINAS]
 
 
 @pytest.mark.parametrize("one", [Comparator(name="dncnn"), Comparator(name="dncnn", width=35)])
@@ -112,7 +112,7 @@ def test_each_row_says_on_how_many_images(budget):
 
 
 def test_runs_say_what_they_are_of(budget):
-    training = rivals.trained(budget, "sr", scale=4)[HINAS]
+    training = rivals.trainings(budget, "sr", scale=4)[HINAS]
     scoring = budget.evaluate(training, headline=True)
     (run,) = rivals.labelled({HINAS: scoring})
     assert run.labels == {"task": "sr", "data": "photos", "degradation": 4, "arm": HINAS, "seed": 0}
@@ -265,7 +265,7 @@ def test_every_published_row_and_flag_is_there(number, budget):
         assert len(table) == expected
         assert set(table["system"].str.split(";").str[0]) == set(printed["row"])
         shown = " ".join(table[[column for column in table if column.endswith("published")]].to_numpy().ravel())
-        flags = printed[printed["metric"].isin(ablation.METRICS)]["flag"]
+        flags = printed[printed["metric"].isin(ablation.SCORES)]["flag"]
         assert shown.count(paper_tables.MARK.strip()) == (flags != "").sum()
         assert (table["published protocol"] != "").all()
 
@@ -320,7 +320,7 @@ def test_ratios_stand_beside_published_ones():
 
 
 def test_time_and_gain_are_against_hinas(budget):
-    trained = rivals.trained(budget, "denoise", sigma=50.0)
+    trained = rivals.trainings(budget, "denoise", sigma=50.0)
     for config in trained.values():
         finish(budget, config)
     taken = rivals.spent(trained, Store.of(budget))
@@ -343,7 +343,7 @@ def test_time_and_gain_are_against_hinas(budget):
 
 
 def test_trainings_are_comparable_on_the_same_images_and_of_one_search(budget):
-    trainings = {level: rivals.trained(budget, "denoise", sigma=level) for level in (30.0, 50.0)}
+    trainings = {level: rivals.trainings(budget, "denoise", sigma=level) for level in (30.0, 50.0)}
     own = scores("denoise", 50.0, HiNAS=25.0, DnCNN=24.0)
     assert rivals.comparable(own, trainings) and not rivals.comparable(own.iloc[:-1], trainings)
     other = budget.train("denoise", budget.search("denoise", seed=1), sigma=30.0)
@@ -351,7 +351,7 @@ def test_trainings_are_comparable_on_the_same_images_and_of_one_search(budget):
     table = rivals.settings(trainings, "denoise")
     assert table.loc["sigma", ["HiNAS, sigma 30", "DnCNN, sigma 50"]].tolist() == ["30.0", "50.0"]
     assert table.loc["base_width", "DnCNN, sigma 50"] == "none" and "genotype" not in table.index
-    upscalers = rivals.settings({4: rivals.trained(budget, "sr", scale=4)}, "sr")
+    upscalers = rivals.settings({4: rivals.trainings(budget, "sr", scale=4)}, "sr")
     assert upscalers.loc["teacher", ["FSRCNN(KD), x4", "FSRCNN, x4"]].tolist() == ["imdn", "none"]
 
 
@@ -382,5 +382,5 @@ def test_notebooks_ask_for_what_the_budget_affords(number, task, profile):
     budget = load_profile(profile)
     assert key(rivals.restorations(budget, task, None if task == "denoise" else 3)) in asked
     for level in budget.sigmas if task == "denoise" else budget.scales:
-        trained = rivals.trained(budget, task, **{"sigma" if task == "denoise" else "scale": level})
+        trained = rivals.trainings(budget, task, **{"sigma" if task == "denoise" else "scale": level})
         assert {key(budget.evaluate(one, headline=True)) for one in trained.values()} <= asked

@@ -41,7 +41,7 @@ BEGUN = "first records"
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a Run takes, NaN where nothing tells; `source` says in words where they come from."""
+    """Holds the estimated seconds of a Run, NaN where nothing tells, and in words where they come from."""
 
     seconds: float
     source: str
@@ -49,7 +49,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _FirstRecord:
-    """Work of a helper process: computes a Run up to its next record and returns what went wrong, in one line."""
+    """Computes a Run up to its next record, in a helper process; returns the error, if any, as one line."""
 
     store: Store
     threads: int
@@ -109,7 +109,7 @@ def shape(config: RunConfig | Mapping[str, Any], kind: str = "") -> str:
 
 
 def in_words(config: RunConfig) -> str:
-    """Return what Runs of a config's shape are, in a few words."""
+    """Return a short description of a Run's kind and size, the same for all that take as long."""
     if isinstance(config, SearchConfig):
         return f"search {config.task}, {config.epochs:,} epochs, width {config.space.base_width}{_special(config)}"
     if isinstance(config, TrainConfig):

@@ -241,7 +241,7 @@ def _place(targets: dict[Path, Path]) -> None:
 
 
 def _planned(settings: Settings, folder: Path, jobs: list[Job]) -> list[Plan]:
-    """Plan one notebook in a process of its own; see `plan`."""
+    """Return the Runs of every job; called in a process of its own, see `plan`."""
     isolate(folder, settings.threads)
     os.environ |= settings.environment
     return [planning.plan(job) for job in jobs]

@@ -27,7 +27,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """The Runs a notebook asks for, or one line that says why it could not be asked."""
+    """Holds the Runs that a notebook asks for, or in one line the error that kept it from being asked."""
 
     notebook: str
     runs: list

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from hinas_nb.evidence import paper_effects
-from hinas_nb.evidence.effects import GROUP
-from hinas_nb.evidence.effects import SCORES as METRICS
+from hinas_nb.evidence.effects import GROUP, SCORES
 from hinas_nb.experiment.config import EvaluateConfig, Task
 from hinas_nb.experiment.profile import Profile, load_profile
 from hinas_nb.scoring import units
 
 _NOT_KNOWN = {"published [95 %]": "not published", "smallest detectable": "needs two seeds"}
-HEADERS = {name: units.METRICS[name].header for name in METRICS}
+HEADERS = {name: units.METRICS[name].header for name in SCORES}
 
 
 class AblationError(ValueError):
@@ -68,7 +67,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
     Columns: task, data, degradation, arm, metric, mean, deviation (NaN for one seed), seeds.
     """
-    cells = scores.melt([*GROUP, "arm", "seed"], METRICS, "metric")
+    cells = scores.melt([*GROUP, "arm", "seed"], SCORES, "metric")
     by_seed = cells.groupby([*GROUP, "arm", "metric", "seed"], sort=False)["value"].mean()
     over_seeds = by_seed.groupby([*GROUP, "arm", "metric"], sort=False)
     return over_seeds.agg(mean="mean", deviation="std", seeds="count").reset_index()
@@ -81,7 +80,7 @@ def beside(scores: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
     Further columns: published, published_deviation, flag.
     """
     ours, cells = summary(scores), pd.concat(map(paper_effects.of_arms, numbers))
-    cells = cells[cells["metric"].isin(METRICS) & cells["task"].isin(ours["task"]) & cells["arm"].isin(ours["arm"])]
+    cells = cells[cells["metric"].isin(SCORES) & cells["task"].isin(ours["task"]) & cells["arm"].isin(ours["arm"])]
     cells = cells.rename(columns={"value": "published", "deviation": "published_deviation"})
     key = [*GROUP, "arm", "metric"]
     both = ours.merge(cells[[*key, "published", "published_deviation", "flag"]], "outer", key, sort=False)
@@ -125,14 +124,14 @@ def image_changes(scores: pd.DataFrame, control: str) -> pd.DataFrame:
     arms = list(scores["arm"].unique())
     if control not in arms:
         raise AblationError(f"control must be one of {', '.join(arms)}, got {control!r}")
-    wide = scores.pivot_table(METRICS, [*GROUP, "seed", "image"], "arm", sort=False)
+    wide = scores.pivot_table(SCORES, [*GROUP, "seed", "image"], "arm", sort=False)
     if wide.isna().any(axis=None):
         *_, image = wide.index[wide.isna().any(axis=1)][0]
         raise AblationError(f"every arm must score every image with every seed, got a gap at image {image}")
     changes = wide.sub(wide.xs(control, axis=1, level="arm"), level=0).drop(columns=control, level="arm")
     means = changes.groupby([*GROUP, "image"], sort=False).mean()
     parts = [means.xs(arm, axis=1, level="arm").reset_index().assign(arm=arm) for arm in arms if arm != control]
-    return pd.concat(parts, ignore_index=True)[[*GROUP, "arm", "image", *METRICS]]
+    return pd.concat(parts, ignore_index=True)[[*GROUP, "arm", "image", *SCORES]]
 
 
 def bars(found: pd.DataFrame, control: str, task: str, degradation: float) -> pd.DataFrame:

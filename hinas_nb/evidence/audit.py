@@ -78,7 +78,7 @@ def networks(budget: Profile, task: Task, filters: Sequence[str] = (), **level) 
     paces. filters: titles of denoisers without training, of which those that are installed are taken; for sr bicubic.
     level: sigma or scale.
     """
-    trained = rivals.trained(budget, task, **level)
+    trained = rivals.trainings(budget, task, **level)
     rival = {title: one for title, one in trained.items() if getattr(one.genotype, "width", None)}
     if task == "sr":
         rival = {title: one for title, one in trained.items() if title == "FSRCNN"}

@@ -54,7 +54,7 @@ def cells(number: int) -> pd.DataFrame:
 
 @functools.cache
 def _cells(number: int, home: Path) -> pd.DataFrame:
-    """home: of the collection, which decides what is read."""
+    """Return what `cells` returns, once for each home: the folder of the collection, whose tables are read."""
     book = claim_file.load().tables[number]
     found = of_arms(number).dropna(subset="value").assign(like=0)
     found = found.loc[found["metric"].isin(list(METRICS)), ["arm", *PLACE, "value", "deviation", "like", "flag"]]

@@ -25,7 +25,7 @@ _PLACE = Path("params", "published")
 
 
 def table(number: int) -> pd.DataFrame:
-    """Tidy, one row per printed number, top to bottom and left to right.
+    """Return a table of the paper, tidy: one row per printed number, top to bottom and left to right.
 
     Columns: table, row, column, task, data, degradation (sigma in 0-255 grey levels or scale; NaN where one number
     is of all), metric, value (NaN where a cell is empty or a dash), deviation, unit, flag ("" if none), note.

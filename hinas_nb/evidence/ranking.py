@@ -53,7 +53,7 @@ class Agreement:
 
 
 def agreement(predicted: Sequence[float], actual: Sequence[float], draws: int = 2000, seed: int = 0) -> Agreement:
-    """Kendall's tau-b of two scores of the same architectures.
+    """Return Kendall's tau-b of two scores of the same architectures, with its 95 % interval.
 
     Raises ValueError unless there are two scores each of at least two architectures.
     """

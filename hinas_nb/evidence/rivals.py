@@ -58,7 +58,7 @@ def title(comparator: Comparator) -> str:
     return name if comparator.width is None else f"{name}-{comparator.width}"
 
 
-def trained(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
+def trainings(budget: Profile, task: Task, **level) -> dict[str, TrainConfig]:
     """Return the trainings that are compared, by title: HiNAS, and for as long all others whose pace the budget knows.
 
     level: sigma or scale. All have the headline's budget. Raises ConfigError.
@@ -131,11 +131,11 @@ def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     scores: of one data set at one level, with the labels of `labelled`. taken: `spent` of the trainings there.
     """
     scores = scores[~scores["arm"].isin(INPUT.values())]
-    means = scores.groupby("arm", sort=False)[ablation.METRICS].mean()
+    means = scores.groupby("arm", sort=False)[ablation.SCORES].mean()
     others = [(arm, HINAS) for arm in means.index if arm != HINAS]
     changes = effects.of_scores(scores, others).set_index(["treatment", "metric"])
     table = taken.set_index("arm").reindex(means.index)
-    for metric in ablation.METRICS:
+    for metric in ablation.SCORES:
         own = changes[changes.index.get_level_values("metric") == metric].droplevel("metric").reindex(means.index)
         table[metric] = own["difference"].fillna(0.0)
         table[f"{metric}_low"], table[f"{metric}_high"] = own["images_low"], own["images_high"]

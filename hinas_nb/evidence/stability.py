@@ -70,8 +70,8 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
             "skips": [record["skip_count"] for record in records],
             "radius (pixels)": [record.get("receptive_radius") for record in records],
             "searched share": [record.get("searched_share") for record in records],
-            "unlike the epoch before": [changed(a, b) for a, b in zip([genotypes[0], *genotypes], genotypes)],
-            "unlike the picked one": [changed(chosen, genotype) for genotype in genotypes],
+            "unlike the epoch before": [count_changes(a, b) for a, b in zip([genotypes[0], *genotypes], genotypes)],
+            "unlike the picked one": [count_changes(chosen, genotype) for genotype in genotypes],
         }
     )
 
@@ -125,8 +125,8 @@ def collapses_in_words(table: pd.DataFrame) -> str:
     return "collapsed " + ", ".join(f"{row['recipe']} {row['collapsed']}" for row in table.to_dict("records"))
 
 
-def changed(before: Genotype, after: Genotype) -> int:
-    """Inputs (source and operation) and width levels of `after` that `before` does not have."""
+def count_changes(before: Genotype, after: Genotype) -> int:
+    """Return how many inputs (source and operation) and width levels of `after` differ from those of `before`."""
     levels = sum(a != b for a, b in zip(before.levels, after.levels))
     return len(_inputs(after) - _inputs(before)) + levels
 

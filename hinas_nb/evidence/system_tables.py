@@ -10,7 +10,7 @@ import pandas as pd
 
 from hinas_nb.comparators import TABLE, TRAINING_FREE
 from hinas_nb.evidence import ablation, paper_tables, rivals
-from hinas_nb.evidence.ablation import METRICS
+from hinas_nb.evidence.ablation import SCORES
 from hinas_nb.evidence.rivals import HINAS
 from hinas_nb.experiment.config import Comparator, Task
 from hinas_nb.experiment.profile import Profile
@@ -34,7 +34,7 @@ def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame
     scores: as `running.collect` gives them, with the labels of `labelled`; levels that the table has not are left out.
     """
     cells, task = _cells(number)
-    cells = cells[cells["metric"].isin(METRICS)]
+    cells = cells[cells["metric"].isin(SCORES)]
     own = scores[scores["task"].eq(task) & scores["degradation"].isin(cells["degradation"])]
     sides = [("published", cells)]
     if len(own):
@@ -202,10 +202,10 @@ def times_in_words(times: pd.DataFrame) -> str:
 def leads(scores: pd.DataFrame) -> pd.DataFrame:
     """Return what HiNAS gains over each image's best other (in PSNR), as `ablation.image_changes` of one arm."""
     key = [*ablation.GROUP, "image"]
-    wide = scores.pivot_table(METRICS, key, "arm", sort=False)
+    wide = scores.pivot_table(SCORES, key, "arm", sort=False)
     best = wide["psnr"].drop(columns=HINAS).idxmax(axis=1)
     lead = {metric: [wide.loc[at, (metric, HINAS)] - wide.loc[at, (metric, arm)] for at, arm in best.items()]
-            for metric in METRICS}  # fmt: skip
+            for metric in SCORES}  # fmt: skip
     return pd.DataFrame(lead, wide.index).reset_index().assign(arm=f"{HINAS} over the best other", best=best.to_list())
 
 
@@ -214,7 +214,7 @@ def _interval(row: Mapping, middle: str, low: str, high: str) -> str:
 
 
 def _absent(arm: str, task: Task, ran: set[str], budget: Profile) -> str:
-    """Why a system has no score of ours."""
+    """Return in words why a system has no score of ours."""
     if arm in ran:
         return f"not run at {budget.name}"
     if arm in FILTERS:
@@ -247,12 +247,12 @@ def _score(metric: str, value: float, flag: str) -> str:
 
 
 def _scale(value: float | None) -> float:
-    """0 for denoising, whose times and counts have no scale."""
+    """Return the scale, 0 for denoising, whose times and counts have none."""
     return 0.0 if value is None or math.isnan(value) else float(value)
 
 
 def _beyond(count: float, known: list[float]) -> float:
-    """Percent by which a count is off what is known, or off the nearer end of a range; NaN where nothing is."""
+    """Return by how many percent a count is off what is known, or off the nearer end of a range; NaN: nothing known."""
     if not known or math.isnan(count):
         return math.nan
     return 100 * (count / min(max(count, min(known)), max(known)) - 1)

@@ -275,7 +275,7 @@ def multiply_adds(arm: Arm) -> int:
 
 @cache
 def supernet_multiply_adds(space: Space) -> int:
-    """Return a forward pass's, per input pixel; of the plain supernet, where every convolution stands by itself."""
+    """Return the multiply-adds of a forward pass per input pixel; plain, where every convolution stands by itself."""
     side = 8
     image = torch.zeros(1, CHANNELS[space.task], side, side)
     net = plain_supernet(Supernet(space)).eval()

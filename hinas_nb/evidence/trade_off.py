@@ -164,7 +164,7 @@ def left_out(known: pd.DataFrame, by: str, published_scores: bool) -> list[str]:
 
 
 def with_fronts(known: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
-    """`systems` with the panels and metrics on whose front each network is. shown: of `points`."""
+    """Return `systems` with a column of the panels and metrics on whose front each network is. shown: of `points`."""
     own = shown[shown["front"] & shown["level"].isin(known["level"])]
     where = (own["panel"] + ": " + own["metric"].str.upper()).groupby(own["system"]).agg("; ".join)
     return known.assign(**{"on the front of": known["network"].map(where).fillna("")})
@@ -198,7 +198,7 @@ def front_in_words(shown: pd.DataFrame, panel: str, network: str) -> str:
 
 
 def beaten_by(shown: pd.DataFrame, panel: str, metric: str, network: str) -> list[str]:
-    """Who is both as cheap and as good, and in one of them better; the cheapest first."""
+    """Return the systems that are as cheap and as good as a network, and better in one of both; the cheapest first."""
     own = shown[(shown["panel"] == panel) & (shown["metric"] == metric)]
     names = []
     for mine in own[own["network"] == network].itertuples():
@@ -221,7 +221,7 @@ class Parting(NamedTuple):
 
 
 def parting(known: pd.DataFrame) -> Parting:
-    """See `Parting`. known: of `systems`, at least two of them with seconds and multiply-adds."""
+    """Return how time and multiply-adds part among networks. known: of `systems`, at least two of them with seconds and multiply-adds."""
     rows = known[known["GFLOP/s"].notna()].reset_index(drop=True)
     if len(rows) < 2:
         raise ValueError(f"time and multiply-adds must be known of two networks at least, got {len(rows)}")

@@ -7,7 +7,7 @@ from pandas.io.formats.style import Styler
 
 from hinas_nb import figures
 from hinas_nb.evidence import paper_tables, system_tables
-from hinas_nb.evidence.ablation import METRICS
+from hinas_nb.evidence.ablation import SCORES
 from hinas_nb.evidence.rivals import HINAS
 from hinas_nb.experiment.config import TimingConfig
 from hinas_nb.experiment.profile import Profile
@@ -36,7 +36,7 @@ def equal_time(publisher: Publisher, standings: pd.DataFrame) -> Iterator[Drawin
         title = f"{where}: {better} of {len(own) - 1} others have a higher PSNR than {HINAS} by their whole interval"
         plot = figures.equal_time_plot(own.reset_index(drop=True), title)
         yield publisher.figure(plot, f"equal-time-{name}-{level:g}", f"Accuracy after equal time, {where}")
-    ends = {f"{metric}_{end}": f"{end}, {metric.upper()}" for metric in METRICS for end in ("low", "high", "mean")}
+    ends = {f"{metric}_{end}": f"{end}, {metric.upper()}" for metric in SCORES for end in ("low", "high", "mean")}
     names = {"psnr": "PSNR - HiNAS's (dB)", "ssim": "SSIM - HiNAS's", "over": "of HiNAS's seconds"}
     table = standings.drop(columns=["data", "degradation"]).rename(columns=ends | names)
     caption = "Differences from HiNAS with 95 % intervals over images; steps, seconds of the trainings"

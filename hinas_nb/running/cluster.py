@@ -62,7 +62,7 @@ class Cluster:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody listens: Ray itself would try for minutes."""
+    """Check that somebody listens at the address, or raise OSError: Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdecimal() and "/" not in host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

@@ -56,7 +56,7 @@ class Work:
     threads: int
 
     def __call__(self, config: RunConfig) -> tuple[str | None, str | None]:
-        """Return what went wrong and what is worth knowing, as a line each."""
+        """Compute the Run; return its error and its notes, one line each, None where there is none."""
         notes = []
         try:
             for _ in compute(config, self.store, device=self.device, threads=self.threads, note=notes.append):

@@ -17,9 +17,11 @@ from hinas_nb.running.store import CHECKPOINT, Store
 
 
 def status(store: Store) -> pandas.DataFrame:
-    """Tell of every Run in the store: kind, hash, state (done, running, interrupted, failed, damaged), progress (of one
-    not done: `epoch 5 of 20, 12 min left`), seconds, peak_memory_mib, started (UTC), outdated (older revisions that it
-    rests on), what, departs (in what it differs from the profile), reason.
+    """Return a table with a row for every Run of the store.
+
+    Columns: kind, hash, state (done, running, interrupted, failed, damaged), progress (of one not done: `epoch 5 of 20,
+    12 min left`), seconds, peak_memory_mib, started (UTC), outdated (older revisions that it rests on), what, departs
+    (in what it differs from the profile), reason.
 
     Where a lock may not be looked at, the state is "running or interrupted".
     """

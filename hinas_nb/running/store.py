@@ -113,7 +113,7 @@ class RunFolder:
         return notes.finished(self.path)
 
     def note(self) -> Finished:
-        """Return the same of a Run that has to be finished; raises FileContentError where it is not."""
+        """Return what the Run says of itself, which must be finished. Raises FileContentError where it is not."""
         found = self.finished()
         if not found:
             raise FileContentError(f"{self.path} must be a finished Run, got one that is not computed yet")

@@ -54,7 +54,7 @@ def searched_share(net: DerivedNetwork) -> float:
 
 
 def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
-    """Return the same by formula: each convolution's weights times the pixels that it is applied to."""
+    """Return the multiply-adds on an image of height x width pixels: each convolution's weights times its pixels."""
     nodes, channels = net.genotype.nodes, CHANNELS[net.task]
     widths = [net.level_widths[level] for level in net.genotype.levels]
     entering, leaving = channels * net.fold**2 + net.noise_map, channels * (net.scale * net.fold) ** 2

@@ -33,7 +33,7 @@ _LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class TimingRecord:
-    """One round. seconds, peak_mib (above what the process held before its first call): by the arms' labels.
+    """Holds one round of a timing: by arm the seconds, and the peak MiB above what its process held before.
 
     parts_by_arm: seconds of a search step by kind of operation, where they are asked for, in the last round.
     """

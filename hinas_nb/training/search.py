@@ -168,7 +168,7 @@ class _State:
 
     @cached_property
     def input_psnr(self) -> float:
-        """PSNR (dB) of V's degraded images themselves, the low-resolution ones up-sampled."""
+        """Return the PSNR (dB) of V's degraded images themselves, the low-resolution ones up-sampled."""
         scale = self.config.space.scale
         same = (lambda image: upsample(image, scale)) if scale else (lambda image: image)
         return validate(same, self.validation, self.config, self.device)[0]

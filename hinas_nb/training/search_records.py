@@ -14,7 +14,7 @@ from hinas_nb.speed import cost, latency
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """One epoch. Losses are means over its steps; entropies in nats; PSNR in dB on V.
+    """Holds the record of one epoch. Losses are means over its steps; entropies in nats; PSNR in dB on V.
 
     op_margin: mean over the decoded edges of best minus second best operation weight; op_margin_min the smallest.
     input_margin_min: the narrowest choice of a node's inputs. width_margin: log-probability, best to second path.

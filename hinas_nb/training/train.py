@@ -28,7 +28,7 @@ RANGE_LEVELS = 5  # a range of sigmas is validated at so many, evenly spaced
 
 @dataclass(frozen=True)
 class TrainRecord:
-    """The steps since the last validation: their mean loss and last learning rate; PSNR in dB on V."""
+    """Holds the steps since the last validation: their mean loss and last learning rate; PSNR (dB) and SSIM on V."""
 
     step: int
     loss: float
