@@ -221,7 +221,7 @@ class Parting(NamedTuple):
 
 
 def parting(known: pd.DataFrame) -> Parting:
-    """Return how time and multiply-adds part among networks. known: of `systems`, at least two of them with seconds and multiply-adds."""
+    """Return how time and multiply-adds part. known: of `systems`, at least two of them with both."""
     rows = known[known["GFLOP/s"].notna()].reset_index(drop=True)
     if len(rows) < 2:
         raise ValueError(f"time and multiply-adds must be known of two networks at least, got {len(rows)}")
