@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from hinas_nb.evidence import fronts, rivals, stats
-from hinas_nb.experiment.config import TimingConfig, TrainConfig
+from hinas_nb.experiment.config import Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import protocol
 from hinas_nb.training import benchmark
 
+#: Trainings that differ in the genotype and the training seed alone, by kind ("found", "random"), number and seed.
+Alike = Mapping[tuple[str, int, int], TrainConfig]
 ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
 
 
@@ -34,6 +36,29 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
     return runs
 
 
+def alike(short: TrainConfig, genotypes: Mapping[str, Sequence], seeds: Sequence[int]) -> Alike:
+    """Return the same short training of every genotype with every training seed. genotypes: by kind."""
+    return {
+        (kind, number, seed): short.but(genotype=one, seed=seed)
+        for kind, some in genotypes.items()
+        for number, one in enumerate(some)
+        for seed in seeds
+    }
+
+
+def tests(budget: Profile, trainings: Alike, sigma: float) -> list[Run]:
+    """Return the scoring of every short training at the noise that it is trained for, labelled by its key."""
+    rule = protocol.get("denoise-standard", sigma=sigma)
+    names = ("kind", "number", "seed")
+    return [Run(budget.evaluate(one, protocol=rule), dict(zip(names, key))) for key, one in trainings.items()]
+
+
+def timed(long: Mapping[str, TrainConfig], short: Alike, height: int, width_px: int) -> TimingConfig:
+    """Return the timing of an image by every network of the long trainings and by every genotype of the short ones."""
+    each = {key[:2]: one.but(genotype=Selected(trainings=(one,))) for key, one in short.items()}
+    return fronts.timed({(title, 0): one for title, one in long.items()} | each, height, width_px)
+
+
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
     """Return what every stage took: its Runs, and hours of one core (seconds of a Run times its threads)."""
     rows = []
@@ -45,12 +70,10 @@ def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def architectures(
-    trainings: Mapping[tuple[str, int, int], TrainConfig], tests: pd.DataFrame, timing: TimingConfig, store: Store
-) -> pd.DataFrame:
+def architectures(trainings: Alike, tests: pd.DataFrame, timing: TimingConfig, store: Store) -> pd.DataFrame:
     """Return a row an architecture: kind, number, V and test (PSNR in dB, mean of the training seeds), ms an image.
 
-    trainings: by kind, number and training seed. tests: scores with these labels, a row an image.
+    tests: their scores, a row an image.
     """
     best = {key: _best(store.folder(one).records()) for key, one in trainings.items()}
     table = pd.Series(best, name="V").rename_axis(["kind", "number", "seed"]).to_frame()
