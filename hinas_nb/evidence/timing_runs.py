@@ -16,6 +16,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from hinas_nb.experiment.config import Arm, Precision, SearchConfig, Space, TimingConfig
+from hinas_nb.experiment.profile import Profile
+from hinas_nb.experiment.runs import Run, grid
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.method.network import CHANNELS
 from hinas_nb.method.supercell import plain_supernet
@@ -91,9 +93,13 @@ _TINY = Shapes(
 )  # fmt: skip
 
 
-def shapes(base_width: int) -> Shapes:
-    """Return the paper's shapes for budgets whose supernets are as wide as published, else tiny ones."""
-    return _PAPER if base_width >= _PAPER.space().base_width else _TINY
+def shapes(base_width: int, threads: int = 0, rounds: int = 0) -> Shapes:
+    """Return the paper's shapes for budgets whose supernets are as wide as published, else tiny ones.
+
+    threads, rounds: in place of those that belong to the shapes, unless 0.
+    """
+    found = _PAPER if base_width >= _PAPER.space().base_width else _TINY
+    return replace(found, threads=threads or found.threads, rounds=rounds or found.rounds)
 
 
 def image_ways(compiling: bool = True) -> tuple[dict[str, dict], dict[str, str]]:
@@ -204,6 +210,13 @@ def precisions(sized: Shapes) -> TimingConfig:
     trained = [_derived(name, "training step", sized, precision=name) for name in PRECISIONS]
     timed = steps("steps by precision", sized, ways, peak=False)
     return timed.but(arms=(*timed.arms, *trained))
+
+
+def trained_in(budget: Profile) -> list[Run]:
+    """Return short trainings in every precision with every seed, alike in all else; labels precision and seed."""
+    steps = budget.denoise.best.rounds[0] // 2
+    short = budget.train("denoise", GENOTYPE, **(budget.denoise.best.train | {"steps": steps, "validate_every": steps}))
+    return grid(short, precision=PRECISIONS, seed=budget.seeds)
 
 
 def operations(names: Sequence[str], sized: Shapes) -> TimingConfig:
