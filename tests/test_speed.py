@@ -9,6 +9,7 @@ import torch
 from hinas_nb import figures
 from hinas_nb.evidence import timing_runs
 from hinas_nb.experiment.config import CVPR2020, SearchConfig, Space
+from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures.speed import slope
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
@@ -146,3 +147,12 @@ def test_every_way_is_a_bar_with_its_words():
     (panel,) = figures.cost_bars(table, title="claim").axes
     assert [bar.get_width() for bar in panel.patches] == [3, 1]
     assert [text.get_text() for text in panel.texts] == ["", "3x"]
+
+
+def test_precisions_are_timed_in_every_kind_of_step():
+    timed = {arm.label: (arm.subject, arm.precision) for arm in timing_runs.precisions(SMALL).arms}
+    assert timed["float32, W"] == ("search step", "float32") and timed["bfloat16, A"] == ("search step", "bfloat16")
+    assert timed["bfloat16"] == ("training step", "bfloat16") and len(timed) == 6
+    runs = timing_runs.trained_in(load_profile("laptop"))
+    assert [run.labels["precision"] for run in runs] == ["float32"] * 3 + ["bfloat16"] * 3
+    assert len({run.config.but(precision=None, seed=0) for run in runs}) == 1, "alike in all else"

@@ -11,6 +11,7 @@ from hinas_nb import comparators
 from hinas_nb.experiment.config import Comparator, TrainConfig
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
+from hinas_nb.running import compute
 from hinas_nb.running.store import RunFolder
 from hinas_nb.settings import ConfigError
 from hinas_nb.training import hardware
@@ -75,6 +76,14 @@ def test_mixed_precision_is_the_default_on_cuda_and_a_choice_elsewhere(device, a
     monkeypatch.setattr(hardware, "multiplies_bfloat16", lambda kind: kind != "cpu" or able)
     hardware.autocast(torch.device(device), asked)
     assert seen == [(device, torch.bfloat16, mixed)]
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_precision_that_is_not_had_is_said(able, monkeypatch):
+    monkeypatch.setattr(compute, "multiplies_bfloat16", lambda device: able)
+    said = list(compute._warnings(config(precision="bfloat16"), "cpu"))
+    assert [line.split(" needs")[0] for line in said] == ([] if able else ["precision bfloat16"])
+    assert not list(compute._warnings(config(), "cpu"))
 
 
 def test_batches_go_to_cuda_from_pinned_memory():
