@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from hinas_nb.evidence import fronts, rivals, stats
+from hinas_nb.evidence import fronts, rivals, stats, timing_runs
 from hinas_nb.experiment.config import Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
@@ -53,10 +53,14 @@ def tests(budget: Profile, trainings: Alike, sigma: float) -> list[Run]:
     return [Run(budget.evaluate(one, protocol=rule), dict(zip(names, key))) for key, one in trainings.items()]
 
 
-def timed(long: Mapping[str, TrainConfig], short: Alike, height: int, width_px: int) -> TimingConfig:
-    """Return the timing of an image by every network of the long trainings and by every genotype of the short ones."""
+def timed(budget: Profile, long: Mapping[str, TrainConfig], short: Alike) -> TimingConfig:
+    """Return the timing of an image by every network of the long trainings and by every genotype of the short ones.
+
+    The image has the size that the budget times denoisers at.
+    """
     each = {key[:2]: one.but(genotype=Selected(trainings=(one,))) for key, one in short.items()}
-    return fronts.timed({(title, 0): one for title, one in long.items()} | each, height, width_px)
+    image = timing_runs.shapes(budget.search("denoise").space.base_width).image
+    return fronts.timed({(title, 0): one for title, one in long.items()} | each, *image)
 
 
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
