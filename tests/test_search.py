@@ -218,8 +218,8 @@ def test_beta_decay_adds_its_gradient_and_leaves_the_loss():
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             one.net.architecture.op_logits.normal_(generator=generator)
-    assert decayed._beta_decay(0) == 0, "its weight grows from zero"
-    last = decayed._beta_decay(3 * steps)
+    assert list(decayed.penalties(0)) == [0], "its weight grows from zero"
+    (last,) = decayed.penalties(3 * steps)
     logits = decayed.net.architecture.op_logits
     assert float(last.detach()) == pytest.approx(50 * 3 / 4 * float(logits.detach().exp().sum(-1).log().mean()))
     (gradient,) = torch.autograd.grad(last, logits)

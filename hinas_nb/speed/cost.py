@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hinas_nb import comparators
 from hinas_nb.experiment.config import Comparator, SearchConfig, Space
-from hinas_nb.method.genotype import KINDS, Genotype
-from hinas_nb.method.network import CHANNELS, HEAD, LOW_LEVEL, SR_DILATIONS, STEM, DerivedNetwork
+from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.network import CHANNELS, DerivedNetwork
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
 
@@ -50,28 +50,16 @@ def network(
 
 def searched_share(net: DerivedNetwork) -> float:
     """Return the share of a derived network's multiply-adds that the search decides: those of its moves and cells."""
-    return _searched(net) / closed_form(net, net.fold, net.fold)
+    return (_kernels(net.adapters) + _kernels(net.cells)) / closed_form(net, net.fold, net.fold)
 
 
 def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
-    """Return the multiply-adds on an image of height x width pixels: each convolution's weights times its pixels."""
-    nodes, channels = net.genotype.nodes, CHANNELS[net.task]
-    widths = [net.level_widths[level] for level in net.genotype.levels]
-    entering, leaving = channels * net.fold**2 + net.noise_map, channels * (net.scale * net.fold) ** 2
-    weights = entering * STEM * 9 + STEM * STEM * 9
-    sources = [STEM, STEM, *(nodes * one for one in widths)]
-    weights += _searched(net)
-    low = sources[net.low_layer + 2] if net.low_layer is not None else nodes * net.level_widths[0]
-    weights += STEM * low * 9 if net.low_layer is None else 0
-    weights += low * LOW_LEVEL
-    if net.task == "denoise":
-        weights += sources[-1] * HEAD
-    else:
-        weights += len(SR_DILATIONS) * (9 * sources[-1] + sources[-1] * HEAD) + sources[-1] * HEAD + 4 * HEAD * HEAD
-    weights += 9 * (LOW_LEVEL + HEAD) + (LOW_LEVEL + HEAD) * HEAD + 9 * HEAD + HEAD * HEAD
-    weights += HEAD * leaving * 9
-    skip = 25 * channels * net.scale**2 if net.task == "sr" and net.residual else 0  # bicubic, a kernel per phase
-    return (weights + skip) * -(-height // net.fold) * -(-width // net.fold)
+    """Return the multiply-adds on an image of height x width pixels: each convolution's weights times its pixels.
+
+    All convolutions see the image at its own size, or folded.
+    """
+    bicubic = 25 * CHANNELS[net.task] * net.scale**2 if net.task == "sr" and net.residual else 0  # a kernel per phase
+    return (_kernels(net) + bicubic) * -(-height // net.fold) * -(-width // net.fold)
 
 
 def search_memory_mib(config: SearchConfig) -> dict[str, float]:
@@ -132,23 +120,6 @@ def _largest_layer(space: Space) -> float:
     return max(widths) / sum(widths)
 
 
-def _searched(net: DerivedNetwork) -> int:
-    """Count the weights of the moves into the layers and of the cells' operations."""
-    widths = [net.level_widths[level] for level in net.genotype.levels]
-    sources = [STEM, STEM, *(net.genotype.nodes * width for width in widths)]
-    weights = 0
-    for layer, (plan, width) in enumerate(zip(net.genotype.cells, widths)):
-        weights += (sources[layer] + sources[layer + 1]) * width
-        weights += sum(_operation(name, width) for node in plan for name, _ in node)
-    return weights
-
-
-def _operation(name: str, width: int) -> int:
-    if name == "skip":
-        return 0
-    kind = KINDS[name]
-    if kind.separable:
-        return 2 * (kind.kernel**2 * width + width * width)
-    if kind.deformable:  # its offsets are a convolution too; interpolation is not counted
-        return kind.kernel**2 * width * (width + 2 * kind.kernel**2)
-    return kind.kernel**2 * width * width
+def _kernels(module: nn.Module) -> int:
+    """Count the weights of all convolutions inside, without biases."""
+    return sum(layer.weight.numel() for layer in module.modules() if isinstance(layer, nn.Conv2d))

@@ -16,16 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hinas_nb import data
 from hinas_nb.experiment.config import Arm, TimingConfig
+from hinas_nb.files import error_line
 from hinas_nb.method.fast import stock
+from hinas_nb.method.losses import restoration_loss
+from hinas_nb.method.network import CHANNELS
+from hinas_nb.method.operations import frozen, seeded
 from hinas_nb.method.supercell import plain_supernet
+from hinas_nb.method.supernet import Supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
-from hinas_nb.speed import cost, profiling
+from hinas_nb.scoring import evaluate
+from hinas_nb.speed import cost, export, profiling
 from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
-from hinas_nb.training.hardware import autocast
+from hinas_nb.training.hardware import autocast, compiled
 
 #: Read by the libraries below torch when a process starts.
 _LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -102,34 +108,39 @@ def _prepared(arm: Arm, device: str = "cpu") -> Callable[[], object]:
     generator = torch.Generator().manual_seed(0)
     if arm.subject == "training batch":
         return _batch(arm, generator)
-    channels = 1 if arm.task == "denoise" else 3
-    if arm.subject == "search step":
-        return _search_step(arm, generator, device)
-    image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator)
-    return (_training_step if arm.subject == "training step" else _restoration)(arm, image.to(device), device)
+    channels = CHANNELS[(arm.space or arm).task]
+    image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator).to(device)
+    make = {"search step": _search_step, "training step": _training_step, "restoration": _restoration}
+    return make[arm.subject](arm, image)
 
 
-def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[[], object]:
-    from hinas_nb.method.losses import restoration_loss
-    from hinas_nb.method.operations import frozen, seeded
-    from hinas_nb.method.supernet import Supernet
-
-    space = arm.space
+def _search_step(arm: Arm, image: Tensor) -> Callable[[], object]:
     with seeded(0):
-        net = Supernet(space).to(device)
+        net = Supernet(arm.space).to(image.device)
     net.checkpointing = arm.checkpointing
     net = plain_supernet(net) if arm.plain else net
-    channels, scale = (1, 1) if space.task == "denoise" else (3, space.scale)
-    image = torch.rand(arm.batch, channels, arm.height, arm.width_px, generator=generator).to(device)
-    size = (arm.batch, channels, arm.height * scale, arm.width_px * scale)
-    clean = torch.rand(size, generator=generator).to(device)
+    size = (net.scale * side for side in image.shape[2:])
+    clean = torch.rand(*image.shape[:2], *size, device=image.device)
     others = net.architecture.parameters() if arm.phase == "weights" else net.network_parameters()
-    others = [] if arm.plain else list(others)
+    return _step(arm, net, image, clean, [] if arm.plain else list(others))
+
+
+def _training_step(arm: Arm, image: Tensor) -> Callable[[], object]:
+    net = _network(arm, image)
+    net = stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
+    image = _told(net, image if arm.plain else image.contiguous(memory_format=torch.channels_last))
+    with torch.no_grad():
+        clean = torch.rand_like(net.eval()(image))
+    return _step(arm, net.train(), image, clean, [])
+
+
+def _step(arm: Arm, net: nn.Module, image: Tensor, clean: Tensor, others: list[nn.Parameter]) -> Callable[[], object]:
+    """Return a call that computes the gradients of eq. 7 by all parameters but `others`."""
 
     def step() -> None:
         net.zero_grad(set_to_none=True)
         with frozen(others):
-            with autocast(torch.device(device), arm.precision):
+            with autocast(image.device, arm.precision):
                 restored = net(image)
             restoration_loss(restored, clean, "mse", 0.6).backward()
 
@@ -138,43 +149,17 @@ def _search_step(arm: Arm, generator: torch.Generator, device: str) -> Callable[
 
 def _batch(arm: Arm, generator: torch.Generator) -> Callable[[], object]:
     """Return a call that makes the next denoising batch, rescaled as released, from images as large as BSDS500's."""
-    from hinas_nb.data import ImageSet, Pairs
-
     images = tuple(torch.randint(0, 256, (8, 3, 321, 481), generator=generator, dtype=torch.uint8))
-    known = ImageSet("random", "train", tuple(map(str, range(len(images)))), images)
+    known = data.ImageSet("random", "train", tuple(map(str, range(len(images)))), images)
     how = {"sigmas": (50.0,), "rescale": True, "seed": 0, "stream": "timing"}
-    pairs, steps = Pairs(known, task=arm.task, patch=arm.height, batch=arm.batch, **how), itertools.count()
+    pairs, steps = data.Pairs(known, task=arm.task, patch=arm.height, batch=arm.batch, **how), itertools.count()
     return lambda: pairs.batch(next(steps))
 
 
-def _training_step(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
-    from hinas_nb.method.losses import restoration_loss
-
-    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).train()
-    net = stock(net) if arm.plain else net.to(memory_format=torch.channels_last)
-    image = _told(net, image if arm.plain else image.contiguous(memory_format=torch.channels_last))
-    with torch.no_grad():
-        clean = torch.rand_like(net.eval()(image))
-    net.train()
-
-    def step() -> None:
-        net.zero_grad(set_to_none=True)
-        with autocast(torch.device(device), arm.precision):
-            restored = net(image)
-        restoration_loss(restored, clean, "mse", 0.6).backward()
-
-    return step
-
-
-def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
-    from hinas_nb.scoring import evaluate
-    from hinas_nb.training.hardware import compiled
-
-    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(device).eval()
+def _restoration(arm: Arm, image: Tensor) -> Callable[[], object]:
+    net = _network(arm, image).eval()
     image = _told(net, image)
     if arm.engine == "onnx":
-        from hinas_nb.speed import export
-
         run = export.session(net, torch.get_num_threads())  # folds the batch norms itself
         return lambda: run(image)
     if arm.plain:
@@ -184,6 +169,10 @@ def _restoration(arm: Arm, image: Tensor, device: str) -> Callable[[], object]:
     if arm.engine == "compiled":
         net = compiled(net, dynamic=True)
     return lambda: evaluate.restore(net, image, halo)
+
+
+def _network(arm: Arm, image: Tensor) -> nn.Module:
+    return cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold).to(image.device)
 
 
 def _told(net, image: Tensor) -> Tensor:
@@ -244,8 +233,6 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
     except EOFError:
         return  # no more turns
     except Exception as error:
-        from hinas_nb.files import error_line
-
         connection.send(error_line(error))
 
 
@@ -253,20 +240,20 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
 def _environment(values: dict[str, str | None], threads: int):
     values = values | dict.fromkeys(_LIBRARY_THREADS, str(threads))
     before = {name: os.environ.get(name) for name in values}
+    _set(values)
     try:
-        for name, value in values.items():
-            _set(name, value)
         yield
     finally:
-        for name, value in before.items():
-            _set(name, value)
+        _set(before)
 
 
-def _set(name: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(name, None)
-    else:
-        os.environ[name] = value
+def _set(values: dict[str, str | None]) -> None:
+    """Set variables of the environment; None takes one away."""
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _median_ranks(count: int) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """The state of a loop as one flat set of tensors, for a checkpoint; and the folder of a loop that keeps nothing."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -37,19 +39,7 @@ def unpack(tensors: dict[str, Tensor], **parts: _Part) -> None:
 
 
 class Nowhere:
-    """Stands in for a Run's folder and keeps nothing, so that a loop can be tried by itself."""
+    """Stands in for a Run's folder, so that a loop can be tried by itself: it has nothing and keeps nothing."""
 
-    def load_checkpoint(self) -> None:
-        """Return that there is nothing to go on from."""
-
-    def append_records(self, records: list) -> None:
-        """Leave the records to the caller."""
-
-    def save_checkpoint(self, tensors: dict, meta: dict) -> None:
-        """Keep nothing."""
-
-    def write_text(self, name: str, text: str) -> None:
-        """Keep nothing."""
-
-    def write_tensors(self, name: str, tensors: dict, meta: dict) -> None:
-        """Keep nothing."""
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *content: None

@@ -146,7 +146,7 @@ class _State:
 
     def architecture_step(self, step: int) -> float:
         """Take one Adam step on A and return its loss, without penalties; the weights get no gradient."""
-        penalties = [one for one in (self._beta_decay(step), self._latency()) if one is not None]
+        penalties = list(self.penalties(step))
         penalty = sum(penalties) if penalties else None
         if self.config.second_order:
             return self._second_order_step(step, penalty)
@@ -173,12 +173,6 @@ class _State:
         same = (lambda image: upsample(image, scale)) if scale else (lambda image: image)
         return validate(same, self.validation, self.config, self.device)[0]
 
-    def expected_latency(self) -> Tensor | None:
-        """Return the mean milliseconds of what alphas and betas stand for, see `latency.expected`; None: no table."""
-        if self.latencies is None:
-            return None
-        return latency.expected(self.latencies, self.net.op_weights(), self.net.width_weights(), self.config.space)
-
     def _step(self, pair, optimizer, parameters: list[nn.Parameter], *weights, penalty: Tensor | None = None) -> float:
         network = lambda image: self.net(image, *weights)  # noqa: E731
         return loops.step(network, pair, optimizer, parameters, self.config, self.device, penalty, _REMEDY)
@@ -202,20 +196,21 @@ class _State:
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return loops.clipped_step(self.architecture_optimizer, own, value, _REMEDY)
 
-    def _beta_decay(self, step: int) -> Tensor | None:
-        """Return Ye et al.'s penalty (CVPR 2022): the edges' mean log-sum-exp of alpha, times a weight that grows.
+    def penalties(self, step: int) -> Iterator[Tensor]:
+        """Yield what is added to eq. 7 on A, where the config asks for it.
 
-        It keeps the alphas, and how far they spread, from growing large, so that no operation takes over early.
+        beta_decay: Ye et al.'s (CVPR 2022), the edges' mean log-sum-exp of alpha, times a weight that grows: it keeps
+        the alphas, and how far they spread, from growing large, so that no operation takes over early.
+        latency: the expected milliseconds as a share of those of equal alphas and betas, times their weight.
         """
-        if self.config.beta_decay is None:
-            return None
-        progress = step // self.weight_pairs.steps_per_epoch / self.config.epochs
-        return self.config.beta_decay * progress * self.net.architecture.op_logits.logsumexp(-1).mean()
-
-    def _latency(self) -> Tensor | None:
-        """Return the expected milliseconds as a share of those of equal alphas and betas, times their weight."""
-        expected = self.expected_latency()
-        return None if expected is None else self.config.latency_weight * expected / self._latency_at_first
+        config = self.config
+        if config.beta_decay is not None:
+            progress = step // self.weight_pairs.steps_per_epoch / config.epochs
+            yield config.beta_decay * progress * self.net.architecture.op_logits.logsumexp(-1).mean()
+        if self.latencies is not None:
+            weights = self.net.op_weights(), self.net.width_weights()
+            expected = latency.expected(self.latencies, *weights, config.space)
+            yield config.latency_weight * expected / self._latency_at_first
 
     @cached_property
     def _latency_at_first(self) -> float:
