@@ -29,14 +29,13 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores hang-ups
             signal.signal(number, _leave)
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     if options.data:
         os.environ["HINAS_DATA"] = str(locations.absolute(options.data))
     if options.results:
         os.environ["HINAS_RESULTS"] = str(locations.absolute(options.results))
     try:
-        return options.command(options)
+        return options.command(options) or 0
     except BrokenPipeError:  # `hinas-nb list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -59,7 +58,7 @@ def _leave(number: int, _) -> None:
     sys.exit(128 + number)
 
 
-def _list(options) -> int:
+def _list(options) -> None:
     mine = locations.home() / "notebooks"
     paths = contract.find(["all"], mine if mine.is_dir() else collection.origin() / "notebooks")
     for path in paths:
@@ -69,8 +68,8 @@ def _list(options) -> int:
         for word in ("Question", "Cost"):
             text = notebook.promises.get(word)
             if text:
-                print(textwrap.fill(text if word == "Question" else f"Cost: {text}", 100, **_INDENT))
-    return 0
+                said = text if word == "Question" else f"Cost: {text}"
+                print(textwrap.fill(said, 100, initial_indent="    ", subsequent_indent="    "))
 
 
 def _run(options) -> int:
@@ -92,14 +91,11 @@ def _run(options) -> int:
     if seconds > LONG and not options.yes:
         _confirm(f"this takes hours ({forecast.duration(seconds)})")
     runs_failed = front_door.compute(plans, settings)
-    for outcome in front_door.execute([job for job in jobs if job.notebook.name not in failed], settings):
-        _say(f"{'FAILED' if outcome.error else 'done  '} {outcome.notebook} ({outcome.seconds:.0f} s)")
-        if outcome.error:
-            failed[outcome.notebook] = outcome.error
-    for name, error in failed.items():
-        _warn(f"{name}: {error}")
-    for line in runs_failed:
-        _warn(f"Run failed: {line}")
+    for name, seconds, error in front_door.execute([job for job in jobs if job.notebook.name not in failed], settings):
+        _say(f"{'FAILED' if error else 'done  '} {name} ({seconds:.0f} s)")
+        if error:
+            failed[name] = error
+    _warn(*(f"{name}: {error}" for name, error in failed.items()), *(f"Run failed: {line}" for line in runs_failed))
     where = " and ".join(map(str, places_to_go))
     _say(f"{len(jobs) - len(failed)} of {_many(len(jobs), 'notebook')} executed, results in {where}")
     return 1 if failed or runs_failed else 0
@@ -113,20 +109,17 @@ def _plan(options) -> int:
     for line in forecast.lines(plans, jobs, settings, options.measure):
         _say(line)
     failed = [plan for plan in plans if plan.error]
-    for plan in failed:
-        _warn(f"{plan.notebook}: {plan.error}")
+    _warn(*(f"{plan.notebook}: {plan.error}" for plan in failed))
     return 1 if failed else 0
 
 
-def _why(options) -> int:
+def _why(options) -> None:
     from hinas_nb.reporting import trace
 
-    for line in trace.why(options.word, locations.results()):
-        print(printable(line))
-    return 0
+    _say(*trace.why(options.word, locations.results()))
 
 
-def _status(options) -> int:
+def _status(options) -> None:
     from hinas_nb.running import status, store
 
     wanted = Path(options.profile).stem if options.profile else None
@@ -142,19 +135,17 @@ def _status(options) -> int:
         if len(table):
             for name in ("what", "departs"):
                 table[name] = table[name].str.ljust(table[name].str.len().max())
-            for line in table.to_string(index=False, na_rep="", justify="left").splitlines():
-                _say(line.rstrip())
-    return 0
+            lines = table.to_string(index=False, na_rep="", justify="left").splitlines()
+            _say(*(line.rstrip() for line in lines))
 
 
-def _report(options) -> int:
+def _report(options) -> None:
     from hinas_nb.reporting import report
 
     print(report.write(locations.results() / Path(options.profile).stem))
-    return 0
 
 
-def _data_fetch(options) -> int:
+def _data_fetch(options) -> None:
     from tqdm import tqdm
 
     from hinas_nb.data.fetch import fetch
@@ -166,9 +157,7 @@ def _data_fetch(options) -> int:
             bar.update(done - bar.n)
 
         lines = fetch(options.name, progress=show)
-    for line in lines:
-        _say(line)
-    return 0
+    _say(*lines)
 
 
 def _data_check(options) -> int:
@@ -179,8 +168,7 @@ def _data_check(options) -> int:
     if unknown:
         raise DataError(f"data set must be one of {', '.join(CATALOG)}, got {sorted(unknown)[0]!r}")
     rows = check(names=tuple(options.names) or tuple(CATALOG))
-    for row in rows:
-        _say(f"{row['set']:10} {row['split']:10} {row['state']:8} {row['images']:5}  {row['note']}")
+    _say(*(f"{row['set']:10} {row['split']:10} {row['state']:8} {row['images']:5}  {row['note']}" for row in rows))
     return 1 if any(row["state"] == "corrupt" for row in rows) else 0
 
 
@@ -198,8 +186,7 @@ def _restore(options) -> int:
 
     with _bar() as show:
         lines = restore.restore_file(options.input, options.output, request, options.compare, show)
-    for line in lines:
-        _say(line)
+    _say(*lines)
     return 0
 
 
@@ -210,51 +197,44 @@ def _restore_folder(options, request) -> int:
     todo = [item for item in items if not item.is_done]
     failed = []
     with _bar() as show:
-        for outcome in folders.restore_folder(todo, request, options.workers, show):
-            if outcome.error:
-                failed.append(outcome.error)
+        for item, said, error in folders.restore_folder(todo, request, options.workers, show):
+            if error:
+                failed.append(error)
             else:
-                _say(f"{outcome.item.source.relative_to(options.input.resolve())}: {'; '.join(outcome.said)}")
+                _say(f"{item.source.relative_to(options.input.resolve())}: {'; '.join(said)}")
     counts = {"restored": len(todo) - len(failed), "done before": len(items) - len(todo), "failed": len(failed)}
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "restored")
     _say(said + (f"; {_many(others, 'file')} of other kinds left alone" if others else ""))
-    for line in failed:
-        _warn(f"failed: {line}")
+    _warn(*(f"failed: {line}" for line in failed))
     return 2 if failed else 0
 
 
 def _score(options) -> int:
+    from hinas_nb.scoring import protocol as protocols
     from hinas_nb.use import scores
 
-    protocol = scores.protocol(options.protocol, options.scale)
+    protocol = protocols.get(options.protocol, scale=options.scale)
     pairs, unpaired = scores.pairs(options.restored, options.truth)
     table, failed = scores.table(pairs, protocol)
-    _say(scores.described(protocol))
-    for line in scores.lines(table):
-        _say(line)
+    _say(scores.described(protocol), *scores.lines(table))
     if options.csv is not None:
         scores.write(options.csv, table, protocol)
         _say(f"wrote {options.csv}")
-    for line in (*unpaired, *failed):
-        _warn(f"not scored: {line}")
+    _warn(*(f"not scored: {line}" for line in (*unpaired, *failed)))
     return 2 if unpaired or failed else 0
 
 
-def _start(options) -> int:
-    for line in collection.lay_out(options.folder):
-        _say(line)
-    return 0
+def _start(options) -> None:
+    _say(*collection.lay_out(options.folder))
 
 
-def _publish(options) -> int:
+def _publish(options) -> None:
     from hinas_nb.reporting import cards
 
-    for path in cards.publish(options.run, locations.results(), options.to):
-        _say(f"wrote {path}")
-    return 0
+    _say(*(f"wrote {path}" for path in cards.publish(options.run, locations.results(), options.to)))
 
 
-def _export(options) -> int:
+def _export(options) -> None:
     *weights, output = options.files
     if len(weights) + (options.run is not None) != 1:
         raise ValueError("export takes WEIGHTS OUTPUT.onnx or --run HASH OUTPUT.onnx")
@@ -267,28 +247,20 @@ def _export(options) -> int:
         chosen = networks.named(networks.trained_runs(locations.results(), _warn), options.run)
         weights = [chosen.path / networks.WEIGHTS]
         _say(f"network: Run {chosen}")
-    notes.check_beside(Path(weights[0]))
+    notes.finished(Path(weights[0]).parent)  # refuses weights that are not as their Run left them
     export.to_onnx(network.load(weights[0]), output)
     print(f"wrote {output} ({output.stat().st_size / 2**20:.1f} MiB)")
-    return 0
 
 
 def _prepared(options):
     from hinas_nb.batch import front_door
 
-    settings = front_door.Settings(
-        options.profile,
-        locations.results(),
-        locations.data(),
-        options.workers,
-        options.threads,
-        options.engine,
-        getattr(options, "name", None),
-    )
+    places = options.profile, locations.results(), locations.data()
+    how = options.workers, options.threads, options.engine, getattr(options, "name", None)
+    settings = front_door.Settings(*places, *how)
     jobs = front_door.prepare(options.notebooks, options.parameters, settings)
-    for job in jobs:
-        if job.notebook.has_outputs:
-            _warn(f"note: {job.notebook.name} is stored with outputs; nbstripout removes them")
+    stored = [job.notebook.name for job in jobs if job.notebook.has_outputs]
+    _warn(*(f"note: {name} is stored with outputs; nbstripout removes them" for name in stored))
     return settings, jobs
 
 
@@ -298,9 +270,6 @@ def _confirm(what: str) -> None:
         raise ValueError(f"{what}: --yes begins it")
     if input(f"{what}. Begin? [y/N] ").strip().lower() not in ("y", "yes"):
         raise ValueError(f"{what}, and was not begun")
-
-
-_INDENT = {"initial_indent": "    ", "subsequent_indent": "    "}
 
 
 @contextmanager
@@ -317,13 +286,15 @@ def _many(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _say(line: str) -> None:
-    print(printable(line), flush=True)
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(printable(line), flush=True)
 
 
-def _warn(line: str) -> None:
-    """Print one line on stderr, whatever stands in the names it quotes."""
-    print(one_line(line), file=sys.stderr)
+def _warn(*lines: str) -> None:
+    """Print on stderr, a line each, whatever stands in the names they quote."""
+    for line in lines:
+        print(one_line(line), file=sys.stderr)
 
 
 def _complain(line: str) -> int:
@@ -345,11 +316,10 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    everywhere.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
-    everywhere.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
     parser = _Parser("hinas-nb", description="HiNAS as notebooks: search, train, restore, report.")
-    parser.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
-    parser.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
+    for one in (everywhere, parser):
+        one.add_argument("--data", metavar="PATH", help="folder of the data sets (else HINAS_DATA)")
+        one.add_argument("--results", metavar="PATH", help="folder of the results (else HINAS_RESULTS)")
     shtab.add_argument_to(parser, "--print-completion", help="a script that completes what is typed in this shell")
     parser.add_argument("--version", action="version", version=f"hinas-nb {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
@@ -367,14 +337,9 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, function, text)
         command.add_argument("notebooks", nargs="+", metavar="NOTEBOOK", help="number, name or file, or all")
         command.add_argument("--profile", default="smoke", help="budget: smoke (default), laptop, paper or a YAML file")
-        command.add_argument(
-            "-p",
-            dest="parameters",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="a parameter of the notebooks; repeatable; results are then kept apart, see --name",
-        )
+        apart = "a parameter of the notebooks; repeatable; results are then kept apart, see --name"
+        named = {"dest": "parameters", "metavar": "NAME=VALUE"}
+        command.add_argument("-p", action="append", default=[], help=apart, **named)
         if name == "run":
             command.add_argument("--name", help="keep the results apart from the profile's, under this name")
             command.add_argument("--yes", action="store_true", help="begin without asking, however long it takes")
@@ -383,26 +348,19 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--measure", type=_at_least_one, default=0, metavar="SECONDS", help=measure)
         command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="Runs or notebooks at once")
         command.add_argument("--threads", type=_at_least_one, default=1, metavar="N", help="threads of each")
-        command.add_argument(
-            "--engine",
-            choices=["local", "ray"],
-            default="local",
-            help="where Runs are computed: N at once here (default), or all that a Ray cluster holds",
-        )
+        where = "where Runs are computed: N at once here (default), or all that a Ray cluster holds"
+        command.add_argument("--engine", choices=["local", "ray"], default="local", help=where)
     add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
     why = add("why", _why, "where a printed number or a Run comes from")
     why.add_argument("word", metavar="NUMBER|HASH", help="25.43, or six and more digits of a Run's hash")
     add("report", _report, "write the page results/PROFILE/index.html").add_argument("--profile", default="smoke")
 
-    data = commands.add_parser("data", help="the data sets").add_subparsers(
-        metavar="fetch|check", required=True, parser_class=_Parser
-    )
-    add("fetch", _data_fetch, "download a data set", under=data).add_argument(
-        "name", metavar="NAME", help="see data check"
-    )
-    add("check", _data_check, "what is there, missing or corrupt", under=data).add_argument(
-        "names", nargs="*", help="data sets (else all)"
-    )
+    command = commands.add_parser("data", help="the data sets")
+    data = command.add_subparsers(metavar="fetch|check", required=True, parser_class=_Parser)
+    command = add("fetch", _data_fetch, "download a data set", under=data)
+    command.add_argument("name", metavar="NAME", help="see data check")
+    command = add("check", _data_check, "what is there, missing or corrupt", under=data)
+    command.add_argument("names", nargs="*", help="data sets (else all)")
 
     command = add("restore", _restore, "restore your own picture, or all pictures of a folder", _NETWORK)
     command.add_argument("input", type=Path, metavar="INPUT", help=_PICTURES)

@@ -1,7 +1,9 @@
-"""Finished Runs that nothing computed, and effects that nobody measured: for tests of what is read."""
+"""Finished Runs that nothing computed, effects that nobody measured, and an engine that starts no process."""
 
 import json
+from concurrent.futures import Future
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import torch
@@ -10,8 +12,36 @@ from hinas_nb import files, locations
 from hinas_nb.evidence import effects
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
-from hinas_nb.running import notes
+from hinas_nb.running import notes, pool
+from hinas_nb.running.collect import collect
 from hinas_nb.running.store import Store
+
+
+class Here:
+    """An engine that computes Runs one after another, in this process: others take seconds to start."""
+
+    size, lost = 1, ()
+
+    def __init__(self, work, size: int = 1):
+        self._work = work
+
+    def submit(self, config) -> Future:
+        future: Future = Future()
+        future.set_result(self._work(config))
+        return future
+
+    def close(self) -> None:
+        pass
+
+
+def execute_here(runs, store, **how):
+    with mock.patch.object(pool, "Local", Here):
+        return pool.execute(runs, store, **how)
+
+
+def collect_here(runs, store, **how):
+    with mock.patch.object(pool, "Local", Here):
+        return collect(runs, store, **how)
 
 
 def finish(budget, config, text="", records=(), genotype=None):

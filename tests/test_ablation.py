@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ import torch
 from made_up_runs import noted
 from safetensors.torch import save_file
 
-from hinas_nb import data, locations
+from hinas_nb import data, figures, locations
 from hinas_nb.batch import contract, planning
 from hinas_nb.evidence import ablation, arms, effects, paper_effects
 from hinas_nb.evidence.ablation import AblationError
@@ -18,6 +19,7 @@ from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run, canonical, grid
 from hinas_nb.method.genotype import Genotype, widths
 from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.reporting import ablations
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import metrics, protocol, showcase
 from hinas_nb.scoring.showcase import Showcase
@@ -187,13 +189,16 @@ def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
     monkeypatch.setattr(arms, "across", lambda compared, *_: Showcase([*compared.items()], ["", ""], None))
     gains = pd.DataFrame({"image": ["camera", "coffee"], "psnr": [0.25, -0.5], "arm": "LWAS"})
     gains = gains.assign(task="denoise", data="photos", degradation=50.0)
-    shown = list(arms.panels(runs, Store(tmp_path), gains, 7, ["chelsea", "101027"]))
-    assert [panel.title for panel in shown] == [
+    monkeypatch.setattr(figures, "image_panel", lambda columns, *_, **how: columns)
+    shelf = SimpleNamespace(figure=lambda *given: given)
+    shown = list(ablations.panels(shelf, runs, Store(tmp_path), gains, 7, ["chelsea", "101027"], 128))
+    assert [title for *_, title in shown] == [
         "chelsea (photos, sigma 50): shown in the paper, not among those scored",
         "coffee (photos, sigma 50): the smallest gain, LWAS -0.50 dB",
         "camera (photos, sigma 50): the largest gain, LWAS +0.25 dB",
     ]
-    assert [name for name, _ in shown[0].columns] == ["basic", "LWAS"]
+    columns, name, _ = shown[0]
+    assert [arm for arm, _ in columns] == ["basic", "LWAS"] and name == "panel-denoise-photos-chelsea"
 
 
 # Words

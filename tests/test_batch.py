@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from made_up_runs import Here
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, output_from_msg
 
 from hinas_nb import __main__, locations, subprocesses
@@ -23,7 +24,6 @@ from hinas_nb.batch.contract import NotebookError
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.files import temporary
 from hinas_nb.reporting import pages
-from hinas_nb.running import workers
 from hinas_nb.settings import ConfigError
 
 FIRST = """\
@@ -324,13 +324,13 @@ def test_the_scorecard_starts_when_all_others_have_ended(home, monkeypatch):
     for name in ("00_scorecard", "10_first", "11_second"):
         notebook(home / "notebooks", name)
     events = []
-    monkeypatch.setattr(front_door, "Local", lambda work, size: workers.Here(work))
+    monkeypatch.setattr(front_door, "Local", Here)
     monkeypatch.setattr(front_door, "_executed", lambda settings, folder, job: events.append(job.notebook.name))
     monkeypatch.setattr(front_door, "_keep", lambda job, *_: events.append("kept"))
     settings = front_door.Settings("smoke", home / "results")
     outcomes = list(front_door.execute(front_door.prepare(["all"], [], settings), settings))
     assert events == ["10_first", "kept", "11_second", "kept", "00_scorecard", "kept"]
-    assert [(outcome.notebook, outcome.error) for outcome in outcomes[-1:]] == [("00_scorecard", None)]
+    assert [(name, error) for name, _, error in outcomes[-1:]] == [("00_scorecard", None)]
 
 
 @pytest.mark.slow

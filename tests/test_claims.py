@@ -12,14 +12,14 @@ from made_up_runs import effect, leave
 
 from hinas_nb import figures, locations
 from hinas_nb.batch import contract
-from hinas_nb.evidence import claim_file, claims, effects, paper_effects, paper_tables, stats
+from hinas_nb.evidence import claims, effects, paper_effects, paper_tables, stats
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.files import FileContentError
 from hinas_nb.scoring.units import METRICS
 from hinas_nb.settings import ConfigError
 
-BOOK = claim_file.load()
+BOOK = paper_effects.load()
 SEEDS = {"seeds": [0, 1, 2]}
 ROOT = Path(__file__).parents[1]
 EMPTY = pd.DataFrame(columns=effects.COLUMNS)
@@ -101,7 +101,7 @@ def test_a_wrong_setting_of_a_claim_is_refused(change, message, tmp_path, monkey
     (tmp_path / "params" / "claims.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setenv("HINAS_HOME", str(tmp_path))
     with pytest.raises(ConfigError, match=message) as error:
-        claim_file.load()
+        paper_effects.load()
     assert "\n" not in str(error.value) and str(error.value).startswith(str(tmp_path))
 
 
@@ -117,7 +117,7 @@ def test_a_published_effect_is_welchs_of_the_printed_means_and_deviations(budget
     found = judged(budget, "lwas", "LWAS - basic", "psnr")
     expected = stats.published(26.78, 0.0723, 26.70, 0.1749)
     assert (found["published"], found["published_low"], found["published_high"]) == pytest.approx(
-        (expected.mean, expected.low, expected.high)
+        (expected.difference, expected.low, expected.high)
     )
     assert found["published_verdict"] == "undecided" and found["published_data"] == "BSDS500"
 

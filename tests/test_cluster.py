@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_runs import execute_here
 
 from hinas_nb import data
 from hinas_nb.experiment.config import EvaluateConfig
@@ -203,7 +204,7 @@ def test_an_interrupted_batch_leaves_no_process_and_goes_on(cluster, store, nois
         time.sleep(0.1)
     finished = len(folder.records()) == IMAGES  # Ray may take longer to end than the Run does
     assert alive(mark) == [] and status(store).state.tolist() == ["done" if finished else "interrupted"]
-    assert execute([Run(noisy)], store, in_process=True, progress=False) == [] and len(folder.records()) == IMAGES
+    assert execute_here([Run(noisy)], store, progress=False) == [] and len(folder.records()) == IMAGES
 
 
 def alive(mark: str) -> list[str]:

@@ -83,7 +83,7 @@ def test_costs_are_changes_in_percent_of_the_control():
     ).to_dict("records")
     expected = stats.paired([-50, -40])
     assert [effect[name] for name in ("difference", "low", "high")] == pytest.approx(
-        [expected.mean, expected.low, expected.high]
+        [expected.difference, expected.low, expected.high]
     )
     assert math.isnan(effect["degradation"]) and effect["data"] == "" and effect["seeds"] == 2
 

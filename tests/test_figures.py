@@ -304,7 +304,7 @@ def test_score_pairs_join_the_scores_of_one_image():
         [("b", "input", 14.0), ("a", "input", 15.0), ("a", "restored", 27.0), ("b", "restored", 29.0)],
         columns=["image", "model", "psnr"],
     )
-    (axes,) = figures.score_pairs(scores, metrics=["psnr"]).axes
+    axes, _ = figures.score_pairs(scores.assign(ssim=0.5)).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
     drawn = {dots.get_gid(): dots.get_ydata().tolist() for dots in axes.lines}
     assert drawn == {"arm input": [15.0, 14.0], "arm restored": [27.0, 29.0]}
@@ -345,7 +345,7 @@ def test_a_long_title_is_broken_before_the_figure_ends(width):
 def test_ticks_of_a_logarithmic_axis_are_plain_and_apart(high):
     figure = Picture(4, 3)
     axes = figure.add_subplot(xscale="log", xlim=(1, high))
-    log_ticks(axes.xaxis)
+    log_ticks(axes, "x")
     figure.draw_without_rendering()
     labels = [label for label in axes.get_xticklabels() if label.get_window_extent().width > 1]
     shown = [label for label in labels if 1 <= float(label.get_text().replace(",", "")) <= high]

@@ -39,7 +39,8 @@ def test_a_verdict_needs_the_whole_interval_on_one_side():
     (lost,) = fronts.beyond(table(0.02, noise=0.3)).to_dict("records")
     assert clear["verdict"] == "supports" and 0 < clear["low"] < clear["excess"] < clear["high"]
     assert lost["verdict"] == "undecided" and lost["low"] < 0 < lost["high"] and lost["detectable"] > 0.02
-    assert fronts.in_words(clear).endswith("] dB") and fronts.in_words({"excess": 0.1, "low": math.nan}) == "+0.10 dB"
+    unknown = {"excess": 0.1, "low": math.nan, "high": math.nan}
+    assert fronts.in_words(clear).endswith("] dB") and fronts.in_words(unknown) == "+0.10 dB"
 
 
 def test_speed_alone_is_no_excess():

@@ -3,18 +3,16 @@
 import math
 
 import pytest
-from made_up_runs import effect, finish, leave, rewritten
+from made_up_runs import Here, effect, execute_here, finish, leave, rewritten
 
 from hinas_nb.batch import durations, forecast, front_door
 from hinas_nb.batch.durations import Estimate
 from hinas_nb.batch.planning import Plan
 from hinas_nb.data.images import image_files
-from hinas_nb.evidence import claim_file, power, stats
+from hinas_nb.evidence import paper_effects, power, stats
 from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, TimingConfig
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run
-from hinas_nb.running import workers
-from hinas_nb.running.pool import execute
 from hinas_nb.running.store import Store
 
 
@@ -179,12 +177,12 @@ def test_measured_a_run_is_begun_and_goes_on_from_there(budget):
     first = store.folder(search).records()
     found = durations.estimates([search, training], store)
     assert 0 < found[durations.shape(search)].seconds < 600 and math.isnan(found[durations.shape(training)].seconds)
-    assert not execute([Run(search)], store, in_process=True, progress=False)
+    assert not execute_here([Run(search)], store, progress=False)
     assert store.folder(search).records()[:1] == first, "computed once"
 
 
 def test_measuring_ends_in_time_and_tells_what_failed(budget, monkeypatch):
-    monkeypatch.setattr(durations, "Local", lambda work, size: workers.Here(work))
+    monkeypatch.setattr(durations, "Local", Here)
     monkeypatch.setattr(durations, "compute", lambda config, *_, **__: (_ for _ in [1 / 0]))
     search, store = budget.search("denoise"), Store.of(budget)
     said = list(durations.begin([search, search.but(seed=9)], store, patience=60, workers=1, threads=1))
@@ -296,7 +294,7 @@ def test_costs_have_no_deviation_before_they_are_measured(budget):
         (["10_ablation_lwas_residual"], {"lwas", "residual", "both", "random-search"}),
         (["04_search", "12_ablation_ssim_loss"], {"last-layer-widest", "ssim-raises-ssim", "ssim-keeps-psnr"}),
         (["01_data_and_protocols"], set()),
-        (["00_scorecard"], set(claim_file.load().claims)),
+        (["00_scorecard"], set(paper_effects.load().claims)),
     ],
 )  # fmt: skip
 def test_the_forecast_speaks_of_the_claims_of_the_planned_notebooks(budget, monkeypatch, notebooks, claimed):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_runs import noted, rewritten
+from made_up_runs import collect_here, execute_here, noted, rewritten
 
 from hinas_nb import data, files
 from hinas_nb.evidence import stats
@@ -154,7 +154,7 @@ def test_missing_stops_at_what_is_done(store):
 
 def test_collect_gives_one_tidy_table(store, capsys):
     runs = grid(NOISY, sigma=[25, 50])
-    scores = collect(runs, store, in_process=True)
+    scores = collect_here(runs, store)
     assert list(scores.columns) == ["sigma", "image", "psnr", "ssim", "hash"]
     assert scores.dtypes[["psnr", "ssim"]].tolist() == [np.float64, np.float64]
     assert scores.psnr.round(1).tolist() == [20.6, 15.2], "noise of 25 and 50 grey levels, clipped to [0, 1]"
@@ -166,7 +166,7 @@ def test_collect_gives_one_tidy_table(store, capsys):
 
 def test_workers_compute_the_same(store, tmp_path):
     runs = grid(NOISY, sigma=[25, 50])
-    alone = collect(runs, Store(tmp_path / "alone"), in_process=True)
+    alone = collect_here(runs, Store(tmp_path / "alone"))
     assert collect(runs, store, workers=2, progress=False).equals(alone)
 
 
@@ -190,9 +190,9 @@ def test_an_evaluation_goes_on_with_the_images_that_are_missing(store, small, mo
 
 def test_saved_images(store, small):
     config = small.but(save_images=("07",), every=7)
-    assert execute([Run(config)], store, in_process=True, progress=False) == []
+    assert execute_here([Run(config)], store, progress=False) == []
     assert [path.name for path in (store.folder(config).path / "images").iterdir()] == ["07.png"]
-    (failure,) = execute([Run(small.but(save_images=("x",)))], store, in_process=True, progress=False)
+    (failure,) = execute_here([Run(small.but(save_images=("x",)))], store, progress=False)
     assert "save_images must name images of" in failure.reason and "got 'x'" in failure.reason
 
 
@@ -206,7 +206,7 @@ def fail_search(monkeypatch, words="the loss must be finite, got nan"):
 
 def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, capsys):
     fail_search(monkeypatch)
-    failures = execute([Run(EVALUATE), Run(NOISY)], store, in_process=True)
+    failures = execute_here([Run(EVALUATE), Run(NOISY)], store)
     reasons = {describe(failure.config): failure.reason for failure in failures}
     assert len(reasons) == 3
     assert reasons["search denoise seed 0"] == "the loss must be finite, got nan"
@@ -223,12 +223,12 @@ def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, 
     with pytest.raises(
         RunsFailed, match=r"^3 Runs failed of those needed for 1; the first: search denoise seed 0 .*got nan$"
     ):
-        collect([Run(EVALUATE)], store, in_process=True, progress=False)
+        collect_here([Run(EVALUATE)], store, progress=False)
 
 
 def test_missing_data_fails_only_what_reads_it(store, tmp_path):
     nowhere = NOISY.but(data=f"folder:{tmp_path / 'nowhere'}", split="all")
-    (failure,) = execute([Run(nowhere), Run(NOISY), Run(nowhere)], store, in_process=True, progress=False)
+    (failure,) = execute_here([Run(nowhere), Run(NOISY), Run(nowhere)], store, progress=False)
     assert "folder of images must exist, got" in str(failure) and store.folder(NOISY).done
 
 
@@ -284,7 +284,7 @@ def test_a_finished_run_needs_no_data_one_to_be_computed_does(tmp_path):
     reasons = pool.absent([Run(images), Run(images.but(every=2)), Run(images.but(every=3))], later)
     line = f"folder of images must exist, got {tmp_path}/images"
     assert reasons == {(images.data, "all", None): line}
-    (failure,) = execute([Run(images.but(every=2))], later, in_process=True, progress=False)
+    (failure,) = execute_here([Run(images.but(every=2))], later, progress=False)
     assert failure.reason == line and not later.folder(images.but(every=2)).path.exists(), "nothing was begun"
 
 
@@ -309,7 +309,7 @@ def test_wrong_arguments_are_one_line(store, how, line):
 
 
 def test_a_device_that_is_not_here_is_one_line(store):
-    (failure,) = execute([Run(NOISY)], store, device="cuda:7", in_process=True, progress=False)
+    (failure,) = execute_here([Run(NOISY)], store, device="cuda:7", progress=False)
     assert failure.reason == "device must be auto, cpu or one that is present here, got 'cuda:7'"
 
 
@@ -380,7 +380,7 @@ def test_an_interrupted_batch_leaves_no_process_and_goes_on(store, many, tmp_pat
         time.sleep(0.05)
     assert session_members(process.pid) == []
     assert status(store).state.tolist() == ["interrupted"] and 0 < len(folder.records()) < 400
-    assert execute([Run(many)], store, in_process=True, progress=False) == [] and len(folder.records()) == 400
+    assert execute_here([Run(many)], store, progress=False) == [] and len(folder.records()) == 400
 
 
 def session_members(leader: int) -> list[int]:
@@ -397,7 +397,7 @@ def session_members(leader: int) -> list[int]:
 
 
 def test_damaged_tables_of_finished_runs_are_one_line(store, small):
-    collect([Run(small)], store, in_process=True)
+    collect_here([Run(small)], store)
     folder = store.folder(small)
 
     def rewrite(name: str, content: str) -> None:
@@ -429,11 +429,11 @@ def test_damaged_tables_of_finished_runs_are_one_line(store, small):
 def test_a_damaged_run_fails_alone(store, small):
     """What needs it is not run, everything else is; once the file is back, nothing was lost."""
     other = small.but(every=2)
-    collect([Run(small)], store, in_process=True)
+    collect_here([Run(small)], store)
     path = store.folder(small).path / "scores.csv"
     text = path.read_text()
     path.write_text(text.replace("1", "2"))
-    (failure,) = execute([Run(small), Run(other)], store, in_process=True)
+    (failure,) = execute_here([Run(small), Run(other)], store)
     assert failure.config == small and failure.reason.startswith(f"{path} must be as the Run left it")
     assert store.folder(other).done and set(status(store)["state"]) == {"done", "damaged"}
     path.write_text(text)
@@ -529,7 +529,7 @@ def test_an_exactly_restored_image_is_left_out_of_all_runs_and_named(store):
         scores = collect(runs, store)
     assert scores["image"].tolist() == ["a", "c"] * 2
     effect = stats.paired(scores.pivot(index="image", columns="sigma", values="psnr").diff(axis=1)[50])
-    assert effect.mean == pytest.approx(3)
+    assert effect.difference == pytest.approx(3)
     means = scores.groupby("sigma")["psnr"].mean()
     assert means.tolist() == [21, 24]
 

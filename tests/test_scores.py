@@ -76,8 +76,8 @@ def test_pictures_without_their_pair_or_of_another_size_are_named_and_the_rest_s
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ("a.png a.png --protocol sr-standard", "scale must be 2, 3 or 4 for sr and none for denoise, got None for sr"),
-        ("a.png a.png --protocol denoise-standard --scale 2", "scale must be 2, 3 or 4 for sr and none for denoise, "),
+        ("a.png a.png --protocol sr-standard", "scale must be 2, 3 or 4 for task sr, got None"),
+        ("a.png a.png --protocol denoise-standard --scale 2", "scale belongs to task sr, got 2 for denoise"),
         ("a.png . --protocol denoise-standard", "restored and true must be two pictures or two folders, got the "),
         ("empty . --protocol denoise-standard", "restored and true pictures must have equal names, got none in empty"),
         ("a.png a.png --protocol loud", "argument --protocol: invalid choice: 'loud' (choose from "),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from hinas_nb import locations
-from hinas_nb.evidence import claim_file
+from hinas_nb.evidence import paper_effects
 from hinas_nb.reporting import site
 from hinas_nb.reporting.wipe import opened, wipe
 
@@ -59,7 +59,7 @@ def test_every_link_leads_somewhere_and_nothing_is_loaded(front):
 
 def test_the_front_page_shows_what_was_found(front):
     page = front.read_text()
-    for claim in claim_file.load().claims.values():
+    for claim in paper_effects.load().claims.values():
         assert claim.claim in page.replace("&#39;", "'").replace("&gt;", ">")
     copies = [path.stem for path in (locations.results() / "laptop" / "executed").glob("*.ipynb")]
     assert copies and all(f'href="notebooks/{name}.html"' in page for name in copies)

@@ -143,7 +143,7 @@ def test_an_arm_that_hardly_varies_changes_nothing():
 def test_a_paired_interval_by_hand():
     effect = stats.paired([0.1, 0.2, 0.3])
     half = 4.302652729749462 * 0.1 / math.sqrt(3)  # t of 2 degrees of freedom, deviation 0.1
-    assert (effect.mean, effect.low, effect.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    assert (effect.difference, effect.low, effect.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
     assert effect.seeds == 3
 
 
@@ -236,7 +236,7 @@ def test_the_interval_of_a_share_is_exact(hits, count):
     theirs = scipy_stats.binomtest(hits, count).proportion_ci(method="exact")
     ours = stats.share(hits, count, chance=0.25)
     expected = [100 * (value - 0.25) for value in (hits / count, theirs.low, theirs.high)]
-    assert [ours.mean, ours.low, ours.high] == pytest.approx(expected)
+    assert [ours.difference, ours.low, ours.high] == pytest.approx(expected)
 
 
 def test_one_case_gives_no_interval():
@@ -313,13 +313,6 @@ def test_other_images_are_refused():
         stats.seed_differences(other, "new", "old", "psnr")
 
 
-def test_differences_by_image():
-    table = scores()
-    table.loc[(table["image"] == "b") & (table["arm"] == "new"), "psnr"] += 5
-    found = stats.image_differences(table, "new", "old", "psnr")
-    assert found.to_dict() == pytest.approx({"a": 2.0, "b": 7.0})
-
-
 # Differences at an equal covariate
 
 
@@ -342,7 +335,7 @@ def test_at_an_equal_covariate_it_is_the_regression_of_scipy_and_needs_four_valu
     effect = stats.adjusted(values[:4], values[4:], places[:4], places[4:])
     own = scipy_stats.linregress(np.r_[np.ones(4), np.zeros(5)] - _explained(places, np.r_[np.ones(4), np.zeros(5)]),
                                  values - _explained(places, values))  # fmt: skip
-    assert effect.mean == pytest.approx(own.slope, rel=1e-9)
+    assert effect.difference == pytest.approx(own.slope, rel=1e-9)
     assert math.isnan(stats.adjusted([1.0], [2.0, 3.0], [0.0], [1.0, 2.0]).low)
     assert math.isnan(stats.adjusted([1.0, 2.0], [2.0, 3.0], [1.0, 1.0], [1.0, 1.0]).low), "nothing to adjust by"
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from made_up_runs import execute_here
 
 from hinas_nb import data, files, locations
 from hinas_nb.experiment.config import Epoch, EvaluateConfig, Loss, Perturbed, SearchConfig, Space, TrainConfig
@@ -16,7 +17,7 @@ from hinas_nb.experiment.runs import REVISIONS, Run, run_hash
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.running import notes
 from hinas_nb.running.compute import compute
-from hinas_nb.running.pool import execute, missing
+from hinas_nb.running.pool import missing
 from hinas_nb.running.status import status
 from hinas_nb.running.store import CHECKPOINT, Store
 from hinas_nb.scoring.protocol import get
@@ -349,7 +350,7 @@ def test_a_note_of_another_shape_is_damaged_for_all_and_stops_only_its_run(folde
     store = Store(tmp_path)
     (row,) = status(store).to_dict("records")
     assert row["state"] == "damaged" and str(path) in row["reason"] and "\n" not in row["reason"]
-    failures = execute([Run(SEARCH)], store, in_process=True)
+    failures = execute_here([Run(SEARCH)], store)
     assert [failure.reason for failure in failures] == [row["reason"]], "status and run say the same"
 
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from statistics import median
 from typing import Any
@@ -34,9 +35,9 @@ _FREE_ENDINGS = ("lr", "lr_final", "decay")
 _SIZING = ("layers", "nodes", "levels", "operations")
 #: Settings of a training that decide how fast its network restores.
 _NETWORK = ("task", "genotype", "base_width", "width_factors", "scale", "fold", "noise_map")
-#: Where an estimate comes from: finished Runs, the nearest kind first. Older code takes about as long.
-_HERE, _ELSEWHERE, _OLDER = "finished Runs", "finished Runs of another machine", "finished Runs of older code"
-BEGUN = "first records"
+#: Where an estimate comes from, the best first. Older code takes about as long.
+_HERE, _BEGUN = "finished Runs", "first records"
+_ELSEWHERE, _OLDER = "finished Runs of another machine", "finished Runs of older code"
 
 
 @dataclass(frozen=True)
@@ -47,35 +48,17 @@ class Estimate:
     source: str
 
 
-@dataclass(frozen=True)
-class _FirstRecord:
-    """Computes a Run up to its next record, in a helper process; returns the error, if any, as one line."""
-
-    store: Store
-    threads: int
-
-    def __call__(self, config: RunConfig) -> str | None:
-        try:
-            with closing(compute(config, self.store, threads=self.threads)) as records:
-                next(records, None)
-        except Exception as error:
-            return error_line(error)
-
-
 def estimates(configs: Iterable[RunConfig], store: Store, threads: int = 1) -> dict[str, Estimate]:
     """Return for each `shape` among the configs, which are still to be computed, what a Run of it takes."""
-    finished = _finished(store, threads)
-    groups = defaultdict(list)
-    for config in configs:
-        groups[shape(config)].append(config)
+    known, shapes = _finished(store, threads), {config: shape(config) for config in configs}
+    for config, key in shapes.items():
+        seconds = _extrapolated(config, store)
+        if seconds is not None:
+            known[key, _BEGUN].append(seconds)
     found = {}
-    for key, group in groups.items():
-        begun = [seconds for seconds in (_extrapolated(config, store) for config in group) if seconds is not None]
-        known = {_HERE: finished[key, _HERE], "first records": begun} | {
-            whose: finished[key, whose] for whose in (_ELSEWHERE, _OLDER)
-        }
-        source = next((source for source, seconds in known.items() if seconds), None)
-        found[key] = Estimate(median(known[source]), source) if source else Estimate(math.nan, "no Run of it yet")
+    for key in shapes.values():
+        source = next((source for source in (_HERE, _BEGUN, _ELSEWHERE, _OLDER) if known[key, source]), None)
+        found[key] = Estimate(median(known[key, source]), source) if source else Estimate(math.nan, "no Run of it yet")
     return found
 
 
@@ -92,11 +75,20 @@ def begin(configs: Iterable[RunConfig], store: Store, patience: float, workers: 
         if ready and shape(config) in unknown:
             firsts.setdefault(shape(config), config)
     end = time.monotonic() + patience
-    with closing(Local(_FirstRecord(store, threads), workers)) as pool:
+    with closing(Local(partial(_first_record, store, threads), workers)) as pool:
         for config, future in as_they_end(pool, takewhile(lambda _: time.monotonic() < end, firsts.values())):
             error = "its process died" if isinstance(future.exception(), pool.lost) else future.result()
             if error:
                 yield f"{describe(config)}: {error}"
+
+
+def _first_record(store: Store, threads: int, config: RunConfig) -> str | None:
+    """Compute a Run up to its next record, in a helper process; return the error, if any, as one line."""
+    try:
+        with closing(compute(config, store, threads=threads)) as records:
+            next(records, None)
+    except Exception as error:
+        return error_line(error)
 
 
 def shape(config: RunConfig | Mapping[str, Any], kind: str = "") -> str:

@@ -8,6 +8,8 @@ from typing import TypeAlias
 from hinas_nb.batch import durations
 from hinas_nb.batch.durations import Estimate, shape
 from hinas_nb.batch.planning import Job, Plan, needed
+from hinas_nb.evidence import paper_effects, power
+from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import RunConfig
 from hinas_nb.running.pool import missing
 from hinas_nb.running.progress import duration
@@ -102,21 +104,15 @@ def _spent(to_do: list[RunConfig], known: Known, workers: int) -> tuple[float, f
 
 
 def _claims(jobs: list[Job], settings) -> Iterator[str]:
-    from hinas_nb.evidence import claim_file
-
-    if not claim_file.path().is_file():
+    if not paper_effects.path().is_file():
         return
     numbers = {job.notebook.name[:2] for job in jobs}
-    asked = [
-        name for name, claim in claim_file.load().claims.items() if "00" in numbers or numbers & set(claim.notebooks)
-    ]
+    every = paper_effects.load().claims.items()
+    asked = [name for name, claim in every if "00" in numbers or numbers & set(claim.notebooks)]
     if not asked:
         return
-    from hinas_nb.evidence import power
-    from hinas_nb.experiment import profile
-
     overrides = next((job.values["overrides"] for job in jobs if "overrides" in job.values), None)
-    table = power.smallest_effects(profile.load_profile(settings.profile, overrides), asked)
+    table = power.smallest_effects(load_profile(settings.profile, overrides), asked)
     yield ""
     yield "Smallest true effect found with probability 0.8 (beyond the margin), from the deviation assumed:"
     yield f"{'comparison':24} {'images':16} {'metric':26} {'seeds':>5} {'smallest':>9} {'published':>9}  deviation of"

@@ -6,12 +6,11 @@ and computes what is missing once; the notebooks then find everything done. They
 never touches an earlier result. What departs from the profile is kept apart as a variant of it.
 """
 
-import contextlib
 import os
 import re
 import shutil
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -73,15 +72,6 @@ class Settings:
         return {name: str(path.resolve()) for name, path in named.items() if path}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Says how one notebook ended; `error` is None or one line that names the cell."""
-
-    notebook: str
-    seconds: float
-    error: str | None = None
-
-
 def prepare(names: list[str], assignments: list[str], settings: Settings) -> list[Job]:
     """Return the notebooks with their values; whatever can be refused before anything runs is refused here.
 
@@ -95,11 +85,6 @@ def prepare(names: list[str], assignments: list[str], settings: Settings) -> lis
         rule = f"letters and digits joined by . _ or -, {2 * LONGEST} at most"
         raise contract.NotebookError(f"name of a variant must be {rule}, got {shown(named)}")
     values = [notebook.values(assignments, settings.profile) for notebook in notebooks]
-    known = locations.profiles()
-    if settings.profile not in known and not settings.profile.endswith((".yaml", ".yml")):
-        raise contract.NotebookError(
-            f"profile must be one of {' '.join(known)} or a YAML file, got {settings.profile!r}"
-        )
     changes = [_changes(notebook, given, settings.profile) for notebook, given in zip(notebooks, values)]
     name = settings.variant or _name({change: None for own in changes for change in own})
     return [
@@ -137,13 +122,10 @@ def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
 
 def check_data(plans: list[Plan], settings: Settings) -> None:
     """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError."""
-    wanted = [run for plan in plans for run in plan.runs]
-    if not wanted:
-        return
     from hinas_nb.data import DataError
     from hinas_nb.running import pool
 
-    absent = pool.absent(wanted, settings.store())
+    absent = pool.absent([run for plan in plans for run in plan.runs], settings.store())
     if absent:
         _, *others = dict.fromkeys(name for name, *_ in absent)
         also = f"; also missing: {', '.join(others)}" if others else ""
@@ -152,23 +134,18 @@ def check_data(plans: list[Plan], settings: Settings) -> None:
 
 def compute(plans: list[Plan], settings: Settings) -> list[str]:
     """Compute every Run that is not in the store yet, each once; a line for each that failed."""
-    wanted = [run for plan in plans for run in plan.runs]
-    if not wanted:
-        return []
     from hinas_nb.running import pool
 
-    failures = pool.execute(
-        wanted,
-        settings.store(),
-        workers=settings.workers,
-        threads=settings.threads,
-        engine=settings.engine,
-    )
-    return [str(failure) for failure in failures]
+    wanted = [run for plan in plans for run in plan.runs]
+    how = {"workers": settings.workers, "threads": settings.threads, "engine": settings.engine}
+    return [str(failure) for failure in pool.execute(wanted, settings.store(), **how)]
 
 
-def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
-    """Execute notebooks, `workers` at a time; yields each as it ends. Leaves no process behind."""
+def execute(jobs: list[Job], settings: Settings) -> Iterator[tuple[str, float, str | None]]:
+    """Execute notebooks, `workers` at a time. Leaves no process behind.
+
+    Yields each as it ends: its name, the seconds it took, and None or one line with the cell that failed and why.
+    """
     gathering = [job for job in jobs if job.notebook.name.startswith(LAST)]
     began = {}
 
@@ -183,7 +160,7 @@ def execute(jobs: list[Job], settings: Settings) -> Iterator[Outcome]:
                 name = job.notebook.name
                 error = DIED if isinstance(future.exception(), helpers.lost) else future.result()
                 error = _keep(job, folder / name, error, settings)
-                yield Outcome(name, time.monotonic() - began[name], error)
+                yield name, time.monotonic() - began[name], error
 
 
 def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | None:
@@ -195,10 +172,12 @@ def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | 
             _place({executed: notebooks / f"{name}.failed.ipynb"})
         if not error:
             # The notebook itself last: what is called executed has its figures and its page.
-            published = {path: place / path.relative_to(made / "published") for path in _files(made / "published")}
+            root = made / "published"
+            published = {path: place / path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file()}
             page = {made / "executed.html": place / "html" / f"{name}.html"}
             page |= {made / "executed.shared.ipynb": place / "executed" / f"{name}.ipynb"}
-            with _taking_turns(place):
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / ".lock"):  # two batches may publish the same notebook: all must be of one of them
                 _place(published | page | {executed: notebooks / f"{name}.ipynb"})
                 for kind in ("figures", "tables"):
                     for path in set((place / kind).glob(f"{name}__*")) - set(published.values()):
@@ -207,18 +186,6 @@ def _keep(job: Job, made: Path, error: str | None, settings: Settings) -> str | 
     except OSError as problem:
         return f"cannot write {problem.filename2 or problem.filename or notebooks}: {problem.strerror}"
     return error
-
-
-@contextlib.contextmanager
-def _taking_turns(place: Path) -> Generator[None]:
-    """Take turns, as two batches may publish the same notebook: figures, tables and the copy must be of one of them."""
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / ".lock"):
-        yield
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _place(targets: dict[Path, Path]) -> None:

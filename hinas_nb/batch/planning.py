@@ -60,12 +60,10 @@ def plan(job: Job) -> Plan:
 
 def needed(runs: list) -> set[Any]:
     """Return the configs of Runs and of all that they rest on, each once."""
-    found, rest = set(), [run.config for run in runs]
+    found, rest = set(), {run.config for run in runs}
     while rest:
-        config = rest.pop()
-        if config not in found:
-            found.add(config)
-            rest += config.producers
+        found |= rest
+        rest = {producer for config in rest for producer in config.producers} - found
     return found
 
 

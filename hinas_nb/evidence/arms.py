@@ -5,39 +5,25 @@ Runs carry the labels that `ablation` speaks of. Notebooks `10_ablation_lwas_res
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from hinas_nb import data
 from hinas_nb.data import ImageSet
 from hinas_nb.evidence import paper_effects
-from hinas_nb.evidence.ablation import GROUP, AblationError, level
+from hinas_nb.evidence.ablation import AblationError
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.experiment.runs import Run, producer_of
 from hinas_nb.method.network import DerivedNetwork
-from hinas_nb.running.compute import genotype_of, restorer
+from hinas_nb.running.compute import genotype_of, restorer, unmade
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import showcase
 from hinas_nb.scoring.showcase import Showcase
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One image across arms, as `figures.image_panel` takes it; `name` is fit for a file."""
-
-    name: str
-    title: str
-    columns: list[tuple[str, Tensor]]
-    lines: list[str]
-    square: tuple[int, int, int, int]
-
-
 def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
-    """Return the derived network of every scored training, with first weights: labels, `network` and what it costs.
+    """Return the derived network of every scored training, without weights: labels, `network` and what it costs.
 
     Columns live and released: trainable parameters, see `network.DerivedNetwork`; parameters_m: those at the published
     base width, in millions; search: seconds its search took, NaN without one. A training appears once.
@@ -47,11 +33,8 @@ def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
         training = run.config.model
         if training == "input" or training in rows:
             continue
-        net = DerivedNetwork(
-            genotype_of(training, store), training.task, training.base_width, training.width_factors,
-            training.scale, training.residual,
-        )  # fmt: skip
-        with torch.device("meta"):  # weights are counted, not made
+        net = unmade(genotype_of(training, store), training)
+        with torch.device("meta"):
             wide = DerivedNetwork(net.genotype, net.task, None, net.width_factors, training.scale, training.residual)
         counts = {"live": net.parameters_live, "released": net.parameters_released}
         counts["parameters_m"] = wide.parameters_live / 1e6
@@ -76,36 +59,14 @@ def sizes(found: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
     return spans.rename(columns={"live": "live (M)", "released": "as the release counts (M)"})
 
 
-def panels(
-    runs: Sequence[Run], store: Store, gains: pd.DataFrame, seed: int, wanted: Sequence[str] = (), side: int = 128
-) -> Iterator[Panel]:
-    """Yield the paper's images and those that gain least and most, as all arms restore them.
-
-    gains: `ablation.image_changes` of one arm, of the task, data and degradation to show. seed: of the Runs.
-    wanted: names of images, shown where the test set has them. side: of the crop, pixels.
-    """
-    for group, rows in gains.groupby(GROUP, sort=False):
-        changes, arm = rows.set_index("image")["psnr"], rows["arm"].iloc[0]
-        compared = evaluations(runs, seed=seed, **dict(zip(GROUP, group)))
-        first = next(iter(compared.values()))
-        images = data.load(first.data, first.split, store.data_root, first.protocol.scale)
-        task, name, degradation = group
-        for image, why in chosen_images(images.names, wanted, changes).items():
-            shown = across(compared, store, images, image)
-            gain = f", {arm} {changes[image]:+.2f} dB" if image in changes else ", not among those scored"
-            title = f"{image} ({name}, {level(task, degradation)}): {why}{gain}"
-            square = showcase.busiest_square(images, image, side)
-            yield Panel(f"panel-{task}-{name}-{image}", title, shown.columns, shown.lines, square)
-
-
 def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, image: str) -> Showcase:
     """Return one image clean, degraded and as every arm restores it, computed anew, with its scores.
 
     Raises DataError; ValueError where an arm is not trained.
     """
-    shown = {}
-    for arm, config in arms.items():
-        shown[arm] = showcase.compare(restorer(config, store), images, image, config.protocol)
+    shown = {
+        arm: showcase.compare(restorer(config, store), images, image, config.protocol) for arm, config in arms.items()
+    }
     parts = list(shown.values())
     columns = [*parts[0].columns[:2], *((arm, part.columns[2][1]) for arm, part in shown.items())]
     return Showcase(columns, [*parts[0].lines[:2], *(part.lines[2] for part in parts)], parts[-1].restored)

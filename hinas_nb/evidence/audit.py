@@ -27,27 +27,25 @@ STANDARD, RELEASED, _TWO_LOOKS = "standard", "released", "mean of two looks"
 METRICS = ("psnr", "ssim")  # dB; unitless
 _STEP = "{} px, {}"  # rungs of `averaging`: tile step, and which noise
 _FRESH, _CUT = "fresh noise", "one noisy image"
+_RELEASED_SCORE = {"output not rounded": {"round_output": False}, "SSIM zero-padded": {"ssim": "zero-padded"}}
 #: From the standard to the released protocol, one switch after the other; the last one arrives there.
 _CHAIN = {
     "denoise": {
         "tiles of one noisy image": {"tile": 64},
         "fresh noise for each tile": {"fresh_noise": True},
-        "output not rounded": {"round_output": False},
-        "SSIM zero-padded": {"ssim": "zero-padded"},
+        **_RELEASED_SCORE,
         "grey by Pillow": {"grey": "pillow"},
     },
     "sr": {
         "red and blue swapped in Y": {"colour": "y-swapped"},
         "border scored too": {"border": 0},
-        "output not rounded": {"round_output": False},
-        "SSIM zero-padded": {"ssim": "zero-padded"},
+        **_RELEASED_SCORE,
     },
 }
 #: One switch away from the standard.
 _ALONE = {
     "denoise": {
-        "output not rounded": {"round_output": False},
-        "SSIM zero-padded": {"ssim": "zero-padded"},
+        **_RELEASED_SCORE,
         "SSIM 7x7 uniform": {"ssim": "uniform"},
         "input clipped": {"noisy_range": "clipped"},
         "input 8-bit": {"noisy_range": "8-bit"},
@@ -57,8 +55,7 @@ _ALONE = {
         "scored on RGB": {"colour": "rgb"},
         "border scored too": {"border": 0},
         "border 6 px wider": {},  # of the scale: see `rungs`
-        "output not rounded": {"round_output": False},
-        "SSIM zero-padded": {"ssim": "zero-padded"},
+        **_RELEASED_SCORE,
         "SSIM 7x7 uniform": {"ssim": "uniform"},
         "input by Pillow": {"downscale": "pillow"},
         "input by torch": {"downscale": "torch"},

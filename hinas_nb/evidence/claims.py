@@ -20,7 +20,7 @@ import pandas as pd
 from hinas_nb import locations
 from hinas_nb.evidence import effects, paper_effects, stats
 from hinas_nb.evidence.ablation import level
-from hinas_nb.evidence.claim_file import Judged, chosen
+from hinas_nb.evidence.paper_effects import Judged, chosen
 from hinas_nb.evidence.stats import Effect
 from hinas_nb.experiment.profile import TASKS, Profile
 from hinas_nb.running import notes
@@ -97,19 +97,13 @@ def printed(names: Sequence[str] | None = None) -> pd.DataFrame:
     rows = []
     for name, claim in chosen(names).items():
         for effect in paper_effects.of_claim(claim).to_dict("records"):
-            metric = METRICS[effect["metric"]]
-            rows.append(
-                {
-                    "claim": name,
-                    "comparison": f"{effect['treatment']} - {effect['control']}",
-                    "images": ", ".join(filter(None, [effect["data"], level(effect["task"], effect["degradation"])])),
-                    "metric": metric.header,
-                    "published": metric.text(effect["difference"], effect["low"], effect["high"]),
-                    "on the paper's evidence": _verdict(effect, claim.metrics[effect["metric"]]),
-                    "note": effect["note"],
-                }
-            )
-    return pd.DataFrame(rows)
+            metric, compared = METRICS[effect["metric"]], f"{effect['treatment']} - {effect['control']}"
+            images = ", ".join(filter(None, [effect["data"], level(effect["task"], effect["degradation"])]))
+            published = metric.text(effect["difference"], effect["low"], effect["high"])
+            verdict = _verdict(effect, claim.metrics[effect["metric"]])
+            rows.append((name, compared, images, metric.header, published, verdict, effect["note"]))
+    columns = ["claim", "comparison", "images", "metric", "published", "on the paper's evidence", "note"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def gathered(budget: Profile) -> tuple[pd.DataFrame, str]:
@@ -118,20 +112,19 @@ def gathered(budget: Profile) -> tuple[pd.DataFrame, str]:
     Left out are those of older revisions. The column `notebook` has the number of each one's notebook.
     Raises StoreError, FileContentError.
     """
-    parts, outdated = [pd.DataFrame(columns=[*effects.COLUMNS, "notebook"])], {}
-    for path in sorted((locations.results_of(budget.name) / "tables").glob("*__effects.csv")):
-        left = effects.read(path)
-        old = left["revisions"].map(notes.outdated)
-        outdated |= {(path.name[:2], words): sum(old == words) for words in old[old != ""]}
-        parts.append(left[old == ""].drop(columns="revisions").assign(notebook=path.name[:2]))
-    every = sum(map(len, parts)) + sum(outdated.values())
-    if not every:
-        return parts[0], "No notebook of this budget has left effects behind yet."
-    if not outdated:
-        return pd.concat(parts[1:], ignore_index=True), f"All {every} effects left behind are of today's revisions."
-    numbers, words = (", ".join(dict.fromkeys(names)) for names in zip(*outdated))
-    told = f"{sum(outdated.values())} of {every} effects left behind, by {numbers}, rest on {words}"
-    return pd.concat(parts[1:], ignore_index=True), f"{told}: no verdict counts them, run the notebooks anew."
+    paths = sorted((locations.results_of(budget.name) / "tables").glob("*__effects.csv"))
+    parts = [effects.read(path).assign(notebook=path.name[:2]) for path in paths]
+    if not sum(map(len, parts)):
+        nothing = pd.DataFrame(columns=[*effects.COLUMNS, "notebook"])
+        return nothing, "No notebook of this budget has left effects behind yet."
+    every = pd.concat(parts, ignore_index=True)
+    old = every.pop("revisions").map(notes.outdated)
+    kept, left = every[old == ""].reset_index(drop=True), every[old != ""]
+    if left.empty:
+        return kept, f"All {len(every)} effects left behind are of today's revisions."
+    numbers, words = (", ".join(names.unique()) for names in (left["notebook"], old[left.index]))
+    told = f"{len(left)} of {len(every)} effects left behind, by {numbers}, rest on {words}"
+    return kept, f"{told}: no verdict counts them, run the notebooks anew."
 
 
 def missing(numbers: pd.DataFrame, profile: str, overrides: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -142,18 +135,10 @@ def missing(numbers: pd.DataFrame, profile: str, overrides: Mapping[str, Any] | 
     changed = f" -p {shlex.quote(f'overrides={json.dumps(dict(overrides))}')}" if overrides else ""
     rows = []
     for notebooks, asked in numbers.groupby("notebooks", sort=True):
-        unanswered = int((asked["verdict"] == stats.NO_EVIDENCE).sum())
-        command = f"hinas-nb run {' '.join(notebooks)} --profile {profile}{changed}"
-        rows.append(
-            {
-                "notebook": " ".join(notebooks) or "none",
-                "claims": ", ".join(dict.fromkeys(asked["name"])),
-                "rows": len(asked),
-                "without evidence": unanswered,
-                "command": command if unanswered and notebooks else "",
-            }
-        )
-    return pd.DataFrame(rows)
+        names, unanswered = " ".join(notebooks), int((asked["verdict"] == stats.NO_EVIDENCE).sum())
+        command = f"hinas-nb run {names} --profile {profile}{changed}" if unanswered and names else ""
+        rows.append((names or "none", ", ".join(asked["name"].unique()), len(asked), unanswered, command))
+    return pd.DataFrame(rows, columns=["notebook", "claims", "rows", "without evidence", "command"])
 
 
 def against_the_paper(judged: pd.DataFrame, budget: str) -> str:
@@ -196,11 +181,8 @@ def _judged(ours: Mapping[str, Any], theirs: Mapping[str, Any], judged: Judged) 
     """Return both effects and the verdicts on them, named as a row has them."""
     names = {"difference": "", "low": "_low", "high": "_high", "data": "_data", "note": "_note"}
     row = {f"published{ending}": theirs[name] for name, ending in names.items()}
-    row |= {
-        "published_verdict": _verdict(theirs, judged),
-        "verdict": _verdict(ours, judged),
-        "ours": ours["difference"],
-    }
+    row |= {"published_verdict": _verdict(theirs, judged), "verdict": _verdict(ours, judged)}
+    row |= {"ours": ours["difference"]}
     row |= {name: ours[name] for name in ("low", "high", "images_low", "images_high", "seeds", "detectable", "note")}
     return row | {"direction": judged.direction, "margin": judged.direction * judged.margin + 0.0}
 

@@ -11,11 +11,14 @@ them behind as `tables/<notebook>__effects.csv`, which notebook `00_scorecard` g
 - protocol, note: how images were scored, and what else has to be known; empty where there is nothing.
 """
 
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,20 +58,17 @@ def of_scores(
     bases: by task, what the arms are changes of; says the protocol and how many steps the networks were trained for.
     Raises StatsError for an arm that no score has, and for arms scored on different images.
     """
-    _check(pairs, scores["arm"].unique())
     rows = []
-    for group, part in scores.groupby(GROUP, sort=False):
-        base = (bases or {}).get(group[0])
+    for (compared, part), metric in itertools.product(_compared(scores, pairs), SCORES):
+        treatment, control = compared["treatment"], compared["control"]
+        differences = stats.seed_differences(part, treatment, control, metric, within=within)
+        if differences.empty:
+            continue
+        by_image = part[part["seed"].isin(differences.index)].groupby(["image", "arm"])[metric].mean().unstack()
+        images = stats.over_images((by_image[treatment] - by_image[control]).dropna())
+        base = (bases or {}).get(compared["task"])
         told = {"protocol": base.protocol.name, "note": f"{base.model.steps:,} steps"} if base else {}
-        for treatment, control in _present(pairs, part["arm"].unique()):
-            for metric in SCORES:
-                differences = stats.seed_differences(part, treatment, control, metric, within=within)
-                if differences.empty:
-                    continue
-                both = part[part["seed"].isin(differences.index)]
-                images = stats.over_images(stats.image_differences(both, treatment, control, metric))
-                arms = {"treatment": treatment, "control": control, "metric": metric} | dict(zip(GROUP, group))
-                rows.append(arms | _numbers(stats.paired(differences), images) | told)
+        rows.append(compared | {"metric": metric} | _numbers(stats.paired(differences), images) | told)
     return _tidy(rows)
 
 
@@ -82,15 +82,12 @@ def of_changes(
     agree in it are averaged. A pair is left out where one of its arms was not measured.
     Raises StatsError for an arm that nothing was measured of.
     """
-    _check(pairs, values["arm"].unique())
-    rows, keys = [], [name for name in GROUP if name in values]
-    for group, part in values.groupby(keys, sort=False):
-        for treatment, control in _present(pairs, part["arm"].unique()):
-            of_arm = part.groupby([paired, "arm"])[metric].mean().unstack()
-            changes = (100 * (of_arm[treatment] / of_arm[control] - 1)).dropna()
-            if len(changes):
-                arms = {"treatment": treatment, "control": control, "metric": metric} | dict(zip(keys, group))
-                rows.append(arms | _numbers(stats.paired(changes)) | {"note": note})
+    rows = []
+    for compared, part in _compared(values, pairs):
+        of_arm = part.groupby([paired, "arm"])[metric].mean().unstack()
+        changes = (100 * (of_arm[compared["treatment"]] / of_arm[compared["control"]] - 1)).dropna()
+        if len(changes):
+            rows.append(compared | {"metric": metric, "note": note} | _numbers(stats.paired(changes)))
     return _tidy(rows)
 
 
@@ -145,18 +142,23 @@ def _revisions(text: str) -> dict[str, int]:
     return made_by
 
 
-def _check(pairs: Sequence[tuple[str, str]], known: Sequence[str]) -> None:
-    for arm in (arm for pair in pairs for arm in pair):
+def _compared(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Yield for every task, data set and degradation each pair that was run there: how an effect of it begins as a row,
+    and its part of the values. Raises StatsError for an arm that has none anywhere.
+    """
+    known = list(values["arm"].unique())
+    for arm in itertools.chain(*pairs):
         if arm not in known:
             raise StatsError(f"arm must be one of {', '.join(map(str, known))}, got {arm!r}")
-
-
-def _present(pairs: Sequence[tuple[str, str]], arms: Sequence[str]) -> Iterator[tuple[str, str]]:
-    return (pair for pair in pairs if set(pair) <= set(arms))
+    keys = [name for name in GROUP if name in values]
+    for group, part in values.groupby(keys, sort=False):
+        for pair in pairs:
+            if set(pair) <= set(part["arm"]):
+                yield dict(zip(["treatment", "control", *keys], [*pair, *group])), part
 
 
 def _numbers(effect: Effect, images: tuple[float, float] = (math.nan, math.nan)) -> dict[str, float]:
-    return dict(zip(_NUMBERS, (effect.mean, effect.low, effect.high, effect.detectable, effect.seeds, *images)))
+    return asdict(effect) | dict(zip(("images_low", "images_high"), images))
 
 
 def _tidy(rows: list[dict]) -> pd.DataFrame:

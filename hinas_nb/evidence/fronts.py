@@ -4,20 +4,18 @@ Notebook `16_latency_aware_search` compares what searches find, with and without
 genotypes. Labels of a training are its `kind` and its `number` (of the seed, or of the draw).
 """
 
-import math
 from collections.abc import Mapping
 from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hinas_nb.evidence import stats
 from hinas_nb.evidence.trade_off import pareto
 from hinas_nb.experiment.config import Arm, TimingConfig, TrainConfig
-from hinas_nb.method.network import DerivedNetwork
-from hinas_nb.running.compute import genotype_of
+from hinas_nb.running.compute import genotype_of, unmade
 from hinas_nb.running.store import Store
+from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
 
 Trainings = Mapping[tuple[str, int], TrainConfig]  # by kind and number
@@ -50,24 +48,19 @@ def networks(trainings: Trainings, timing: TimingConfig, store: Store) -> pd.Dat
     rows = []
     for (kind, number), training in trainings.items():
         genotype = genotype_of(training, store)
-        with torch.device("meta"):
-            net = DerivedNetwork(
-                genotype, training.task, training.base_width, training.width_factors, fold=training.fold
-            )
-        rows.append(
-            {
-                "kind": kind,
-                "number": number,
-                "ms": milliseconds[label(kind, number)],
-                "psnr": max(record["validation_psnr"] for record in store.folder(training).records()),
-                "parameters": net.parameters_live,
-                "receptive radius": net.halo,
-                "skips": sum(name == "skip" for cell in genotype.cells for node in cell for name, _ in node),
-                "genotype": genotype.to_json(),
-            }
-        )
+        net = unmade(genotype, training)
+        found = {"kind": kind, "number": number, "ms": milliseconds[label(kind, number)]}
+        found["psnr"] = best_psnr(training, store)
+        found |= {"parameters": net.parameters_live, "receptive radius": net.halo}
+        found["skips"] = sum(name == "skip" for cell in genotype.cells for node in cell for name, _ in node)
+        rows.append(found | {"genotype": genotype.to_json()})
     table = pd.DataFrame(rows)
     return table.assign(front=pareto(table["ms"], table["psnr"]))
+
+
+def best_psnr(training: TrainConfig, store: Store) -> float:
+    """Return the best PSNR on V (dB) that a training came to."""
+    return max(record["validation_psnr"] for record in store.folder(training).records())
 
 
 def beyond(table: pd.DataFrame, control: str = RANDOM) -> pd.DataFrame:
@@ -79,25 +72,26 @@ def beyond(table: pd.DataFrame, control: str = RANDOM) -> pd.DataFrame:
     other, rows = table[table["kind"] == control], []
     for kind, own in table[~table["kind"].isin([RANDOM, control])].groupby("kind", sort=False):
         effect = stats.adjusted(own["psnr"], other["psnr"], np.log(own["ms"]), np.log(other["ms"]))
-        rows.append((kind, len(own), effect.mean, effect.low, effect.high, effect.detectable, stats.verdict(effect, 1)))
+        rows.append(
+            (kind, len(own), effect.difference, effect.low, effect.high, effect.detectable, stats.verdict(effect, 1))
+        )
     return pd.DataFrame(rows, columns=["kind", "networks", "excess", "low", "high", "detectable", "verdict"])
 
 
-def by_seed(table: pd.DataFrame, control: str = "plain") -> pd.DataFrame:
-    """Return how each kind of search differs from the control with the same seed, whatever the latency of both.
+def by_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return how each kind of search differs from the plain one with the same seed, whatever the latency of both.
 
-    Columns: kind, seeds, ms (change in percent of the control's), psnr (dB), low, high (95 % of psnr), detectable.
+    Columns: kind, seeds, ms (change in percent of the plain one's), psnr (dB), low, high (95 % of psnr), detectable.
     """
-    other, rows = table[table["kind"] == control].set_index("number"), []
-    for kind, own in table[~table["kind"].isin([RANDOM, control])].groupby("kind", sort=False):
+    other, rows = table[table["kind"] == "plain"].set_index("number"), []
+    for kind, own in table[~table["kind"].isin([RANDOM, "plain"])].groupby("kind", sort=False):
         paired = own.set_index("number")[["ms", "psnr"]]
         effect = stats.paired((paired["psnr"] - other["psnr"]).dropna())
         slower = 100 * (paired["ms"] / other["ms"] - 1).mean()
-        rows.append((kind, effect.seeds, slower, effect.mean, effect.low, effect.high, effect.detectable))
+        rows.append((kind, effect.seeds, slower, effect.difference, effect.low, effect.high, effect.detectable))
     return pd.DataFrame(rows, columns=["kind", "seeds", "ms", "psnr", "low", "high", "detectable"])
 
 
 def in_words(row: Mapping) -> str:
     """Return `+0.05 [-0.01, +0.11] dB`; without an interval where there is none."""
-    ends = "" if math.isnan(row["low"]) else f" [{row['low']:+.2f}, {row['high']:+.2f}]"
-    return f"{row['excess']:+.2f}{ends} dB"
+    return f"{METRICS['psnr'].text(row['excess'], row['low'], row['high'])} dB"

@@ -1,25 +1,84 @@
-"""Differences between two arms that the paper prints or says, with the interval that its deviations allow.
+"""Differences between two arms that the paper claims, prints or says, with intervals that its deviations allow.
 
-They have the columns of our own `effects`; `claims` lays both beside each other. Where a table prints single runs, the
-deviation is that of the same network in table 1 or 2, and the note says so.
+`params/claims.yaml` has the claims: comparisons, and the tables they are printed in. Differences have the columns of
+our own `effects`; `claims` lays both beside each other. Where a table prints single runs, the deviation is that of the
+same network in table 1 or 2, and the note says so.
 """
 
 import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pandas as pd
+from pydantic import Field
 
-from hinas_nb import locations
-from hinas_nb.evidence import claim_file, effects, paper_tables, stats
-from hinas_nb.evidence.claim_file import Claim
+from hinas_nb import files, locations
+from hinas_nb.evidence import effects, paper_tables, stats
 from hinas_nb.evidence.stats import Effect
-from hinas_nb.experiment.config import Space
+from hinas_nb.experiment.config import Space, Task
 from hinas_nb.scoring.units import METRICS
+from hinas_nb.settings import Config, ConfigError
 
 PLACE = [*effects.GROUP, "metric"]  # what a printed number is of
+
+
+class Judged(Config):
+    """Says how a metric is judged, by the rule in `stats`."""
+
+    direction: Literal[-1, 1]
+    margin: float = 0.0
+
+
+class Claim(Config):
+    """One claim; the comments in `params/claims.yaml` say what the fields mean."""
+
+    claim: str
+    place: str
+    notebooks: tuple[str, ...]
+    compare: Annotated[tuple[tuple[str, str], ...], Field(min_length=1)]
+    metrics: Annotated[dict[str, Judged], Field(min_length=1)]
+    tasks: tuple[Task, ...] = ("denoise", "sr")
+    tables: tuple[int, ...] = ()
+    said: dict[str, tuple[float, float]] = {}
+
+
+class Table(Config):
+    """Says which row of a published table is which arm."""
+
+    rows: dict[str, str]
+    others: dict[str, str] = {}
+    runs: int = 3
+    like: tuple[tuple[int, str], ...] = ()
+
+
+class ClaimFile(Config):
+    """The whole file."""
+
+    tables: dict[int, Table]
+    claims: dict[str, Claim]
+
+
+def load() -> ClaimFile:
+    """Return the claims of the collection, read once. Raises ConfigError, OSError."""
+    return _load(path())
+
+
+def path() -> Path:
+    return locations.home() / "params" / "claims.yaml"
+
+
+def chosen(names: Sequence[str] | None) -> dict[str, Claim]:
+    """Return these claims by name, or all. Raises ConfigError for a name that is none."""
+    known = load().claims
+    names = list(known) if names is None else names
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"claim must be one of {', '.join(known)}, got {unknown[0]!r}")
+    return {name: known[name] for name in names}
 
 
 def of_claim(claim: Claim) -> pd.DataFrame:
@@ -39,7 +98,7 @@ def beside(ours: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
 
 def of_arms(number: int) -> pd.DataFrame:
     """Return `paper_tables.table` with the column `arm`: what a row is called where it is compared."""
-    book = claim_file.load().tables[number]
+    book = load().tables[number]
     return pd.DataFrame((book.rows | book.others).items(), columns=["arm", "row"]).merge(paper_tables.table(number))
 
 
@@ -49,41 +108,42 @@ def cells(number: int) -> pd.DataFrame:
     Columns: arm, task, data, degradation, metric, value, deviation (over the paper's runs; NaN if unknown), like (the
     number of the table that the deviation was taken from instead; 0 if none), flag.
     """
-    return _cells(number, locations.home()).copy()
-
-
-@functools.cache
-def _cells(number: int, home: Path) -> pd.DataFrame:
-    """Return what `cells` returns, once for each home: the folder of the collection, whose tables are read."""
-    book = claim_file.load().tables[number]
+    book = load().tables[number]
     found = of_arms(number).dropna(subset="value").assign(like=0)
     found = found.loc[found["metric"].isin(list(METRICS)), ["arm", *PLACE, "value", "deviation", "like", "flag"]]
     found.loc[found["arm"].isin(list(book.others)), "deviation"] = 0.0
     for other, same in book.like:
-        known = _cells(other, home)
-        known = known[known["arm"] == same].set_index(PLACE)["deviation"].to_dict()
-        for index, cell in found[found["deviation"].isna()].iterrows():
-            found.loc[index, ["deviation", "like"]] = known.get(tuple(cell[PLACE]), math.nan), other
-    found.loc[found["deviation"].isna(), "like"] = 0
+        known = cells(other).set_index(["arm", *PLACE])["deviation"][same]
+        unknown = found["deviation"].isna()
+        places = pd.MultiIndex.from_frame(found.loc[unknown, PLACE])
+        found.loc[unknown, "deviation"] = known.reindex(places).to_numpy()
+        found.loc[unknown & found["deviation"].notna(), "like"] = other
     return found
 
 
+@functools.cache
+def _load(path: Path) -> ClaimFile:
+    try:
+        return ClaimFile(**files.read_yaml(path))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+
+
 def _printed(numbers: Iterable[int], pairs: Sequence[tuple[str, str]]) -> Iterator[dict]:
-    for number, (treatment, control) in itertools.product(numbers, pairs):
-        of_arm = dict(list(cells(number).groupby("arm")))
-        if not {treatment, control} <= of_arm.keys():
-            continue
-        both = of_arm[treatment].merge(of_arm[control], on=PLACE, suffixes=("", "_control"))
-        for cell in both.to_dict("records"):
-            arms = {"treatment": treatment, "control": control}
-            yield arms | {name: cell[name] for name in PLACE} | _difference(number, cell)
+    for number in numbers:
+        table = cells(number)
+        for treatment, control in pairs:
+            first, second = (table[table["arm"] == arm] for arm in (treatment, control))
+            for cell in first.merge(second, on=PLACE, suffixes=("", "_control")).to_dict("records"):
+                arms = {"treatment": treatment, "control": control}
+                yield arms | {name: cell[name] for name in PLACE} | _difference(number, cell)
 
 
 def _difference(number: int, cell: dict) -> dict:
     """Return the numbers and the note of the printed difference between a cell and its control (`..._control`)."""
     flags = [flag for flag in (cell["flag"], cell["flag_control"]) if flag]
     sides = cell["value"], cell["deviation"], cell["value_control"], cell["deviation_control"]
-    runs = claim_file.load().tables[number].runs
+    runs = load().tables[number].runs
     if METRICS[cell["metric"]].kind != "score":
         change = 100 * (cell["value"] / cell["value_control"] - 1)
         return _numbers(Effect(change, math.nan, math.nan, 1), ["no deviation", *flags])
@@ -102,9 +162,8 @@ def _said(claim: Claim) -> Iterator[dict]:
     for (metric, (first, second)), task in itertools.product(claim.said.items(), claim.tasks):
         if METRICS[metric].kind == "share":
             seen = [True] * int(first) + [False] * int(second - first)
-            yield from effects.of_share(seen, Space.model_validate({"task": task}), treatment, metric).to_dict(
-                "records"
-            )
+            space = Space.model_validate({"task": task})
+            yield from effects.of_share(seen, space, treatment, metric).to_dict("records")
         else:
             change = Effect(100 * (first / second - 1), math.nan, math.nan, 1)
             arms = {"treatment": treatment, "control": control, "task": task, "data": "", "metric": metric}
@@ -112,5 +171,4 @@ def _said(claim: Claim) -> Iterator[dict]:
 
 
 def _numbers(effect: Effect, notes: Sequence[str]) -> dict:
-    told = {"protocol": "", "note": "; ".join(filter(None, notes))}
-    return {"difference": effect.mean, "low": effect.low, "high": effect.high, "seeds": effect.seeds} | told
+    return asdict(effect) | {"protocol": "", "note": "; ".join(filter(None, notes))}

@@ -97,13 +97,16 @@ def _cells(number: int) -> pd.DataFrame:
 
 def _said(number: int) -> dict[str, Any]:
     """Return what `tables.yaml` says of a table."""
-    return files.read_yaml(locations.home() / _PLACE / "tables.yaml")[f"table {number}"]
+    return _read_yaml(locations.home() / _PLACE / "tables.yaml")[f"table {number}"]
 
 
 def _source(said: dict[str, Any], row: str) -> dict[str, str]:
     """Return how a row was made that the table's protocol does not speak of; empty for the paper's own."""
     found = next((one for one in said.get("sources", []) if row in one["rows"]), {})
     return {name: value for name, value in found.items() if name != "rows"}
+
+
+_read_yaml = cache(files.read_yaml)
 
 
 @cache

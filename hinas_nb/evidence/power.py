@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from hinas_nb.evidence import claim_file, claims, effects, paper_effects, stats
+from hinas_nb.evidence import claims, effects, paper_effects, stats
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.scoring.units import METRICS
 
@@ -56,7 +56,7 @@ def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
 
 def _printed_deviation(row: Mapping[str, Any]) -> tuple[float, str]:
     """Return the deviation that the two arms' printed ones give if their seeds share nothing, which is cautious."""
-    for number in claim_file.load().claims[row["name"]].tables:
+    for number in paper_effects.load().claims[row["name"]].tables:
         cells = _nearest(number, row)
         here = cells[(cells["degradation"] == row["degradation"]) & (cells["deviation"] > 0)]
         first, second = (here[here["arm"] == row[side]] for side in ("treatment", "control"))

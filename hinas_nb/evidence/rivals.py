@@ -240,12 +240,9 @@ def time_effects(config: TimingConfig, records: list[dict]) -> pd.DataFrame:
     """
     first = config.arms[0]
     pixels = {arm.label: arm.height * arm.width_px for arm in config.arms}
-    rows = [
-        (arm, number, seconds / pixels[arm])
-        for number, record in enumerate(records)
-        for arm, seconds in record["seconds_by_arm"].items()
-    ]
-    values = pd.DataFrame(rows, columns=["arm", "round", "time_s"]).assign(task=first.task)
+    by_arm = pd.DataFrame([record["seconds_by_arm"] for record in records]) / pd.Series(pixels)
+    values = by_arm.rename_axis("round").reset_index().melt("round", var_name="arm", value_name="time_s")
+    values = values.assign(task=first.task)
     values = values.assign(degradation=first.scale) if first.scale else values
     note = f"timed in turns on {first.height}x{first.width_px} pixels, {len(records)} rounds"
     others = [(HINAS, name) for name in pixels if name != HINAS]

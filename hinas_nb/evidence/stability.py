@@ -18,7 +18,13 @@ from hinas_nb.method.genotype import Genotype, edges, random_in
 #: A median lead below this share of the equal weight (1/7 with seven operations) is called noise.
 _NARROW = 0.1
 ENOUGH_SEEDS = 3
-#: What `by_recipe` says of a last epoch, by field of its record.
+#: What `history` says of an epoch, and `by_recipe` of a last one, by field of its record.
+_HISTORY = {
+    "epoch": "epoch", "weight_loss": "loss on W", "architecture_loss": "loss on A",
+    "validation_psnr": "PSNR on V (dB)", "validation_ssim": "SSIM on V", "op_entropy": "entropy of alpha (nats)",
+    "op_margin": "mean lead of alpha", "skip_count": "skips", "receptive_radius": "radius (pixels)",
+    "searched_share": "searched share",
+}  # fmt: skip
 _ENDS = {
     "validation_psnr": "V (dB)", "skip_count": "skips", "op_margin": "mean lead of alpha",
     "receptive_radius": "radius (pixels)", "searched_share": "searched share",
@@ -58,22 +64,9 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
     """
     genotypes = [Genotype.from_json(record["genotype"]) for record in records]
     chosen = Genotype.from_json(picked(records)["genotype"])
-    return pd.DataFrame(
-        {
-            "epoch": [record["epoch"] for record in records],
-            "loss on W": [record["weight_loss"] for record in records],
-            "loss on A": [record["architecture_loss"] for record in records],
-            "PSNR on V (dB)": [record["validation_psnr"] for record in records],
-            "SSIM on V": [record["validation_ssim"] for record in records],
-            "entropy of alpha (nats)": [record["op_entropy"] for record in records],
-            "mean lead of alpha": [record["op_margin"] for record in records],
-            "skips": [record["skip_count"] for record in records],
-            "radius (pixels)": [record.get("receptive_radius") for record in records],
-            "searched share": [record.get("searched_share") for record in records],
-            "unlike the epoch before": [count_changes(a, b) for a, b in zip([genotypes[0], *genotypes], genotypes)],
-            "unlike the picked one": [count_changes(chosen, genotype) for genotype in genotypes],
-        }
-    )
+    table = pd.DataFrame(records).reindex(columns=list(_HISTORY)).rename(columns=_HISTORY)
+    table["unlike the epoch before"] = [count_changes(*pair) for pair in zip([genotypes[0], *genotypes], genotypes)]
+    return table.assign(**{"unlike the picked one": [count_changes(chosen, genotype) for genotype in genotypes]})
 
 
 def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]:
@@ -140,19 +133,16 @@ def differences(before: Genotype, after: Genotype) -> pd.DataFrame:
             # Of two changed inputs those belong together that kept their source, or else their operation.
             kept = 1 if {source for _, source in had} == {source for _, source in has} else 0
             come = sorted((one for one in has if one not in had), key=lambda one: one[kept] != gone[0][kept])
-            for old, new in zip(gone, come):
-                rows.append(
-                    (layer, f"node {node}", *(f"{name} from {source_name(index)}" for name, index in (old, new)))
-                )
+            for pair in zip(gone, come):
+                rows.append((layer, f"node {node}", *(f"{name} from {source_name(index)}" for name, index in pair)))
     return pd.DataFrame(rows, columns=["layer", "input of", "before", "after"])
 
 
 def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
     """Return every input of the record's genotype: weight, runner-up, how far it leads, and the weight of `none`."""
     genotype = Genotype.from_json(record["genotype"])
-    order = edges(genotype.nodes)
+    order, rows = edges(genotype.nodes), []
     names = edge_names(len(order))
-    rows = []
     for layer, (cell, weights) in enumerate(zip(genotype.cells, record["op_weights"]), 1):
         for node, inputs in enumerate(cell):
             for operation, source in inputs:
@@ -160,40 +150,23 @@ def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
                 shares = dict(zip(operations, weights[edge]))
                 rest = {name: share for name, share in shares.items() if name not in ("none", operation)}
                 second = max(rest, key=rest.get, default="")
-                rows.append(
-                    {
-                        "layer": layer,
-                        "edge": names[edge],
-                        "operation": operation,
-                        "weight": shares[operation],
-                        "runner-up": second,
-                        "margin": shares[operation] - rest.get(second, 0.0),
-                        "none": shares.get("none", 0.0),
-                    }
-                )
-    return pd.DataFrame(rows)
+                weight, none = shares[operation], shares.get("none", 0.0)
+                rows.append((layer, names[edge], operation, weight, second, weight - rest.get(second, 0.0), none))
+    return pd.DataFrame(rows, columns=["layer", "edge", "operation", "weight", "runner-up", "margin", "none"])
 
 
-def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500, seed: int = 0) -> pd.DataFrame:
+def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500) -> pd.DataFrame:
     """Statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
 
     Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of
     random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
     """
-    generator = data.stream(seed, "chance")
+    generator = data.stream(0, "chance")
     drawn = [[random_in(space, generator) for _ in genotypes] for _ in range(draws)]
     random = pd.DataFrame([_statistics(sample) for sample in drawn])
-    found = pd.Series(_statistics(genotypes))
-    reached = (random >= found - 1e-9).sum()
-    return pd.DataFrame(
-        {
-            "found": found,
-            "random": random.mean(),
-            "random 2.5 %": random.quantile(0.025),
-            "random 97.5 %": random.quantile(0.975),
-            "p": (reached + 1) / (draws + 1),
-        }
-    ).loc[found.index]
+    table = pd.Series(_statistics(genotypes)).to_frame("found").assign(random=random.mean())
+    table["random 2.5 %"], table["random 97.5 %"] = random.quantile(0.025), random.quantile(0.975)
+    return table.assign(p=((random >= table["found"] - 1e-9).sum() + 1) / (draws + 1))
 
 
 def _statistics(genotypes: Sequence[Genotype]) -> dict[str, float]:

@@ -40,14 +40,14 @@ class StatsError(ValueError):
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference treatment - control, in the metric's unit.
+    """A difference treatment - control, in the metric's unit; its fields are the columns of a table of effects.
 
     low, high: 95 % interval, NaN where one seed gives none.
     detectable: the smallest true effect beyond the margin that this design finds with probability 0.8, if the
         deviation is what it seems; NaN if that is unknown.
     """
 
-    mean: float
+    difference: float
     low: float
     high: float
     seeds: int
@@ -58,7 +58,7 @@ def verdict(effect: Effect, direction: int, margin: float = 0.0) -> str:
     """Return the verdict by the rule above. direction: 1 if the treatment is claimed larger, -1 if smaller."""
     if direction not in (-1, 1):
         raise StatsError(f"direction must be -1 or 1, got {direction}")
-    if math.isnan(effect.mean):
+    if math.isnan(effect.difference):
         return NO_EVIDENCE
     low, high = (-effect.high, -effect.low) if direction < 0 else (effect.low, effect.high)
     return _SUPPORTS if low > margin else CONTRADICTS if high < margin else _UNDECIDED
@@ -113,9 +113,9 @@ def published(
     return _welch((treatment_mean, treatment_deviation, seeds), (control_mean, control_deviation, seeds))
 
 
-def borrowed(treatment: float, control: float, deviation: float, seeds: int = 3) -> Effect:
-    """Return the difference of two single runs; the deviation of `seeds` other runs is taken to hold here too."""
-    return _effect(treatment - control, deviation * math.sqrt(2), seeds - 1, 1)
+def borrowed(treatment: float, control: float, deviation: float) -> Effect:
+    """Return the difference of two single runs; the deviation of three other runs is taken to hold here too."""
+    return _effect(treatment - control, deviation * math.sqrt(2), 2, 1)
 
 
 def over_images(differences: Sequence[float]) -> tuple[float, float]:
@@ -142,15 +142,15 @@ def share(hits: int, count: int, chance: float = 0.0) -> Effect:
     return Effect(*(100 * (value - chance) for value in (hits / count, low, high)), count)
 
 
-def smallest_share(chance: float, count: int, power: float = _POWER) -> float:
-    """Return the smallest true share, in percentage points above chance, that `share` finds with that probability.
+def smallest_share(chance: float, count: int) -> float:
+    """Return the smallest true share, in percentage points above chance, that `share` finds with probability 0.8.
 
     Infinite where so few cannot tell even "all of them" from chance.
     """
     tail = (1 - _CONFIDENCE) / 2
     most = count if count > 1 else 0
     hits = next((hits for hits in range(1, most + 1) if betaincinv(hits, count - hits + 1, tail) > chance), None)
-    return math.inf if hits is None else 100 * (float(betaincinv(hits, count - hits + 1, power)) - chance)
+    return math.inf if hits is None else 100 * (float(betaincinv(hits, count - hits + 1, _POWER)) - chance)
 
 
 def smallest_effect(deviation: float, seeds: int, power: float = _POWER) -> float:
@@ -171,25 +171,18 @@ def seed_differences(
         the same, before the difference.
     Raises StatsError if the arms were scored on different images.
     """
-    images = {name: frozenset(rows["image"]) for name, rows in scores.groupby(["arm", "seed"])}
-    sides = []
+    scores = scores[scores["arm"].isin([treatment, control])]
+    images = scores.groupby(["arm", "seed"])["image"].agg(frozenset)
     for name in (treatment, control):
-        rows = scores[scores["arm"] == name]
-        repeats = rows.groupby(["seed", *within], dropna=False)[metric].mean()
-        sides.append(repeats.groupby(level=0).mean())
-        if len({images[name, value] for value in rows["seed"].unique()}) > 1:
+        if images[name].nunique() > 1:
             raise StatsError(f"{name} must be scored on the same images with every seed, got different ones")
-    difference = (sides[0] - sides[1]).dropna()
-    for value in difference.index:
-        if images[treatment, value] != images[control, value]:
-            raise StatsError(f"{treatment} and {control} must be scored on the same images, got others at {value}")
+    repeats = scores.groupby(["arm", "seed", *within], dropna=False)[metric].mean()
+    by_arm = repeats.groupby(level=["arm", "seed"]).mean().unstack("arm")
+    difference = (by_arm[treatment] - by_arm[control]).dropna()
+    for seed in difference.index:
+        if images[treatment, seed] != images[control, seed]:
+            raise StatsError(f"{treatment} and {control} must be scored on the same images, got others at {seed}")
     return difference
-
-
-def image_differences(scores: pd.DataFrame, treatment: str, control: str, metric: str) -> pd.Series:
-    """Return treatment - control for every image, means over all that was repeated: for `over_images`."""
-    means = scores[scores["arm"].isin([treatment, control])].groupby(["image", "arm"])[metric].mean().unstack()
-    return (means[treatment] - means[control]).dropna()
 
 
 def _welch(treatment: tuple[float, float, int], control: tuple[float, float, int]) -> Effect:

@@ -14,6 +14,7 @@ from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import protocol
+from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
 
 #: Trainings that differ in the genotype and the training seed alone, by kind ("found", "random"), number and seed.
@@ -68,10 +69,8 @@ def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFra
     rows = []
     for stage, configs in stages.items():
         notes = [store.folder(config).note() for config in configs]
-        rows.append(
-            {"stage": stage, "Runs": len(notes), "core hours": sum(one.seconds * one.threads for one in notes) / 3600}
-        )
-    return pd.DataFrame(rows)
+        rows.append((stage, len(notes), sum(one.seconds * one.threads for one in notes) / 3600))
+    return pd.DataFrame(rows, columns=["stage", "Runs", "core hours"])
 
 
 def architectures(trainings: Alike, tests: pd.DataFrame, timing: TimingConfig, store: Store) -> pd.DataFrame:
@@ -79,7 +78,7 @@ def architectures(trainings: Alike, tests: pd.DataFrame, timing: TimingConfig, s
 
     tests: their scores, a row an image.
     """
-    best = {key: _best(store.folder(one).records()) for key, one in trainings.items()}
+    best = {key: fronts.best_psnr(one, store) for key, one in trainings.items()}
     table = pd.Series(best, name="V").rename_axis(["kind", "number", "seed"]).to_frame()
     table["test"] = tests.groupby(["kind", "number", "seed"])["psnr"].mean()
     table = table.groupby(["kind", "number"], sort=False).mean().reset_index()
@@ -96,24 +95,19 @@ def above_chance(table: pd.DataFrame) -> pd.DataFrame:
     for images in ("V", "test"):
         found, random = (table.loc[table["kind"] == kind, images] for kind in ("found", "random"))
         effect = stats.unpaired(found, random)
-        ends = effect.mean, effect.low, effect.high, effect.detectable
+        ends = effect.difference, effect.low, effect.high, effect.detectable
         rows.append((images, *ends, stats.verdict(effect, 1)))
     return pd.DataFrame(rows, columns=["images", "found - random", "low", "high", "detectable", "verdict"])
 
 
 def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
     """Return the best score on V (dB) of every short training, with its number of steps."""
-    return pd.DataFrame(
-        [
-            {"round": name, "number": number, "steps": one.steps, "PSNR on V (dB)": _best(store.folder(one).records())}
-            for name, configs in rounds.items()
-            for number, one in enumerate(configs)
-        ]
-    )
-
-
-def _best(records: Sequence[Mapping]) -> float:
-    return max(record["validation_psnr"] for record in records)
+    rows = [
+        (name, number, one.steps, fronts.best_psnr(one, store))
+        for name, configs in rounds.items()
+        for number, one in enumerate(configs)
+    ]
+    return pd.DataFrame(rows, columns=["round", "number", "steps", "PSNR on V (dB)"])
 
 
 def points(timing: TimingConfig, psnr: Mapping[str, float], store: Store) -> pd.DataFrame:
@@ -132,23 +126,19 @@ def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float, 
 
     chance: see `above_chance`.
     """
-    first = lead[lead["data"] == lead["data"].iloc[0]]
+    first, psnr = lead[lead["data"] == lead["data"].iloc[0]], METRICS["psnr"]
     clauses = [
-        f"{row['control']} {row['difference']:+.2f} [{row['images_low']:+.2f}, {row['images_high']:+.2f}] dB"
+        f"{row['control']} {psnr.text(row['difference'], row['images_low'], row['images_high'])} dB"
         for row in first.to_dict("records")
+    ]
+    gains = [
+        f"{psnr.text(row['found - random'], row['low'], row['high'])} dB on {row['images']} ({row['verdict']})"
+        for row in chance.to_dict("records")
     ]
     times = points.set_index("kind")["ms"]
     beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
     return (
         f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
         f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside}). "
-        f"{_chance_in_words(chance)}"
+        f"Better than chance, all trained alike for a short while? Found minus random: {', '.join(gains)}."
     )
-
-
-def _chance_in_words(chance: pd.DataFrame) -> str:
-    gains = [
-        f"{row['found - random']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}] dB on {row['images']} ({row['verdict']})"
-        for row in chance.to_dict("records")
-    ]
-    return f"Better than chance, all trained alike for a short while? Found minus random: {', '.join(gains)}."

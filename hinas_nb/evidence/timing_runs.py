@@ -193,9 +193,8 @@ def restorations(sized: Shapes, ways: Mapping[str, Mapping], rounds: int | None 
 def trainings(sized: Shapes) -> TimingConfig:
     """Return the timing of training steps: torch's own layers with both allocators, and ours."""
     ways = ("plain, system's allocator", "plain", "ours")
-    return _timing(
-        "a training step", [_derived(way, "training step", sized, **_IMAGE_WAYS[way]) for way in ways], sized
-    )
+    arms = [_derived(way, "training step", sized, **_IMAGE_WAYS[way]) for way in ways]
+    return _timing("a training step", arms, sized)
 
 
 def batches(sized: Shapes) -> TimingConfig:
@@ -259,10 +258,9 @@ def step_costs(records: list[dict]) -> pd.DataFrame:
         for number, record in enumerate(records)
         for label, seconds in record["seconds_by_arm"].items()
     ]
-    by_arm = pd.DataFrame(rows, columns=["arm", "round", "gpu_hours", "search_memory"]).groupby(
-        ["arm", "round"], sort=False
-    )
-    return by_arm.agg({"gpu_hours": "sum", "search_memory": "max"}).reset_index()
+    table = pd.DataFrame(rows, columns=["arm", "round", "gpu_hours", "search_memory"])
+    by_arm = table.groupby(["arm", "round"], sort=False, as_index=False)
+    return by_arm.agg({"gpu_hours": "sum", "search_memory": "max"})
 
 
 def share_of_peak(config: TimingConfig, records: list[dict]) -> pd.DataFrame:

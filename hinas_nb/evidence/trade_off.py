@@ -44,14 +44,9 @@ def pareto(costs: Sequence[float], scores: Sequence[float]) -> np.ndarray:
     """Return whether no other point costs at most as much, scores at least as high, and differs; NaN is on no front."""
     costs, scores = np.asarray(costs, float), np.asarray(scores, float)
     known = np.isfinite(costs) & np.isfinite(scores)
-    front, best = np.zeros(len(costs), bool), -math.inf
-    for value in np.unique(costs[known]):
-        own = known & (costs == value)
-        highest = scores[own].max()
-        if highest > best:
-            front |= own & (scores == highest)
-            best = highest
-    return front
+    cheaper, better = costs[:, None] < costs, scores[:, None] > scores
+    beats = ~cheaper.T & ~better.T & (cheaper | better)  # the network of the row that of the column
+    return known & ~beats[known].any(axis=0)
 
 
 def printed(task: Task, level: float) -> pd.DataFrame:
@@ -215,9 +210,6 @@ class Parting(NamedTuple):
     ratio: float  # of the most and the fewest multiply-adds a second
     pair: str  # the two that part most, in words
     words: str  # all of it
-
-    def __str__(self) -> str:
-        return self.words
 
 
 def parting(known: pd.DataFrame) -> Parting:

@@ -35,14 +35,15 @@ def picture_frame(axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def log_ticks(axis) -> None:
-    """Label a logarithmic axis, whose data are drawn, with plain numbers as dense as its length allows."""
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low)
-    steps = next((steps for limit, steps in _STEPS if decades < limit), (1,))
-    axis.set_major_locator(LogLocator(subs=steps, numticks=5))
-    axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.12g}"))
-    axis.set_minor_formatter(NullFormatter())
+def log_ticks(axes, which: str) -> None:
+    """Label logarithmic axes ("x", "y" or "xy"), whose data are drawn, with plain numbers as dense as there is room."""
+    for axis in (getattr(axes, f"{name}axis") for name in which):
+        low, high = axis.get_view_interval()
+        decades = np.log10(high / low)
+        steps = next((steps for limit, steps in _STEPS if decades < limit), (1,))
+        axis.set_major_locator(LogLocator(subs=steps, numticks=5))
+        axis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.12g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def name_points(

@@ -24,16 +24,14 @@ _QUADRANTS = {
 
 
 @themed
-def score_pairs(
-    scores: pd.DataFrame, by: str = "model", metrics: Sequence[str] = ("psnr", "ssim"), title: str | None = None
-) -> Picture:
+def score_pairs(scores: pd.DataFrame, by: str = "model", title: str | None = None) -> Picture:
     """Draw every image's scores under each value of `by`, joined by a line; images in the last one's order.
 
-    scores: tidy, one row per image and value of `by`, with columns `image`, `by` and the metrics.
+    scores: tidy, one row per image and value of `by`, with columns `image`, `by`, `psnr` (dB) and `ssim`.
     """
     arms, images = scores[by].unique(), scores["image"].nunique()
-    figure = Picture(min(4 + 0.12 * images, 9), 2.6 * len(metrics) + 0.4, title)
-    for axes, metric in zip(figure.subplots(len(metrics), 1, squeeze=False)[:, 0], metrics):
+    figure = Picture(min(4 + 0.12 * images, 9), 5.6, title)
+    for axes, metric in zip(figure.subplots(2), ("psnr", "ssim")):
         wide = scores.pivot_table(index="image", columns=by, values=metric, aggfunc="mean")[arms]
         axes.set_ylabel(METRICS[metric].header)
         means = [f"{arm}, mean {METRICS[metric].number(wide[arm].mean())}" for arm in arms]

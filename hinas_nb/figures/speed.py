@@ -82,8 +82,7 @@ def growth_curves(table: pd.DataFrame, label: str = "seconds a step", title: str
         axes.margins(0.1)
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.24), frameon=False)
     for axes in figure.axes:
-        log_ticks(axes.xaxis)
-        log_ticks(axes.yaxis)
+        log_ticks(axes, "xy")
     figure.axes[0].set_ylabel(label)
     return figure
 
@@ -102,8 +101,7 @@ def foretold_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
     axes.plot(ends, ends, color=MUTED, lw=1)
     axes.scatter(table["foretold"], table["measured"], s=18, color=ACCENT, zorder=3, gid="arms")
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="foretold (MiB)", ylabel="measured (MiB)")
-    for axis in (axes.xaxis, axes.yaxis):
-        log_ticks(axis)
+    log_ticks(axes, "xy")
     axes.legend(loc="upper left")
     key = "\n".join(f"{number}  {arm}" for number, arm in enumerate(table["arm"], 1))
     axes.text(1.03, 1, key, transform=axes.transAxes, va="top", fontsize=SMALL, linespacing=1.5)

@@ -81,6 +81,14 @@ class FigureError(ValueError):
     """Data no figure can be drawn from, or no program to draw it; the text names the thing and the rule."""
 
 
+def shown_size(png: bytes) -> tuple[int, int]:
+    """Return width and height of a bitmap on a page, in CSS pixels; zeros for what does not begin as a PNG."""
+    if len(png) < 24 or not png.startswith(b"\x89PNG"):
+        return 0, 0
+    width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in struct.unpack(">II", png[16:24]))
+    return width, height
+
+
 class Picture(Figure):
     """A matplotlib figure outside pyplot: notebooks show it at the end of a cell, nothing has to close it.
 
@@ -125,8 +133,7 @@ class Picture(Figure):
     def _repr_mimebundle_(self, include=None, exclude=None):
         # Not `_repr_png_`: the inline backend's own printer would go before it, and sizes are lost there.
         image = self.png()
-        pixels = struct.unpack(">II", image[16:24])  # width and height in the PNG's header
-        width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in pixels)
+        width, height = shown_size(image)
         content = {"image/png": base64.b64encode(image).decode(), "text/plain": repr(self)}
         marked = {KEPT_BACK: True} if self.kept_back else {}
         return content, {"image/png": {"width": width, "height": height}} | marked

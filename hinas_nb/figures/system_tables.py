@@ -43,7 +43,7 @@ def equal_time_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
 
 
 @themed
-def speed_claims_plot(table: pd.DataFrame, title: str | None = None, machine: str = "measured here") -> Picture:
+def speed_claims_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
     """Draw how many times HiNAS's time an image takes: published as diamonds, measured as circles with their intervals.
 
     table: one row per system: `network`, `published times`, `times HiNAS`, `times low`, `times high` (NaN: not known)
@@ -59,8 +59,8 @@ def speed_claims_plot(table: pd.DataFrame, title: str | None = None, machine: st
     part = table["part"].astype(bool)
     for times, marker, colour, face, words in (
         (published, "D", MUTED, "white", "published (GPU)"),
-        (ours.mask(part), "o", SERIES[0], SERIES[0], machine),
-        (ours.where(part), "o", SERIES[0], "white", f"{machine}, on a part, scaled"),
+        (ours.mask(part), "o", SERIES[0], SERIES[0], "measured here"),
+        (ours.where(part), "o", SERIES[0], "white", "measured here, on a part, scaled"),
     ):
         here = times.notna()
         if here.any():
@@ -68,7 +68,7 @@ def speed_claims_plot(table: pd.DataFrame, title: str | None = None, machine: st
             axes.plot(times[here], place[here], marker, label=words, gid=words, **look)
     axes.set(xscale="log", xlabel="time of an image, in times HiNAS's")
     name_rows(axes, table["network"])
-    log_ticks(axes.xaxis)
+    log_ticks(axes, "x")
     figure.legend_below(3)
     return figure
 

@@ -25,10 +25,7 @@ _MARKERS = "DsP^v"  # the next one where colours are used up
 
 @themed
 def trade_off_plot(
-    points: pd.DataFrame,
-    costs: Mapping[str, str],
-    ours: Sequence[str] = ("HiNAS",),
-    title: str | None = None,
+    points: pd.DataFrame, costs: Mapping[str, str], ours: Sequence[str] = ("HiNAS",), title: str | None = None
 ) -> Picture:
     """Draw a row of panels per `panel`, a column per `metric`; cost on a logarithmic axis, the Pareto front joined.
 
@@ -47,7 +44,7 @@ def trade_off_plot(
             continue
         axes.margins(0.16, 0.12)
         intervals = _draw_networks(axes, own, ours)
-        log_ticks(axes.xaxis)
+        log_ticks(axes, "x")
         front = own[own["front"]].sort_values("x")
         steps = _draw_front(axes, front["x"], front["y"], color=ACCENT, ls=_DASHED, gid="front")
         drawn.append((axes, own, [*steps, *intervals]))
@@ -75,8 +72,7 @@ def rate_plot(
         axes.set_ylim(own["y"].min() / 2.5, own["y"].max() * 2.5)
         _draw_rates(axes, 2 * own["x"] / own["y"])
         _draw_networks(axes, own, ours)
-        for axis in (axes.xaxis, axes.yaxis):
-            log_ticks(axis)
+        log_ticks(axes, "xy")
         drawn.append((axes, own, []))
     _explain(figure, table)
     _name_networks(drawn, ours)
@@ -84,10 +80,8 @@ def rate_plot(
 
 
 @themed
-def front_plot(
-    table: pd.DataFrame, beside: str = "random", title: str | None = None, score: str = "PSNR on V"
-) -> Picture:
-    """Draw a mark a network, coloured by kind; the front of what was found, and dashed that of kind `beside`.
+def front_plot(table: pd.DataFrame, title: str | None = None, score: str = "PSNR on V") -> Picture:
+    """Draw a mark a network, coloured by kind; the front of what was found, and dashed that of random ones.
 
     table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it.
     """
@@ -95,12 +89,12 @@ def front_plot(
     axes = figure.subplots()
     looks = itertools.product(_MARKERS, SERIES)
     for kind, own in table.groupby("kind", sort=False):
-        marker, colour = ("o", MUTED) if kind == beside else next(looks)
+        marker, colour = ("o", MUTED) if kind == "random" else next(looks)
         look = {"s": 34, "marker": marker, "color": colour, "zorder": 2}
         axes.scatter(own["ms"], own["psnr"], label=kind, gid=f"kind {kind}", **look)
     axes.margins(0.08, 0.1)
-    found, other = (table[table["kind"].ne(beside) == own].sort_values(["ms", "psnr"]) for own in (True, False))
-    for own, line, colour, name in ((found, "-", INK, "front of found"), (other, _DASHED, MUTED, f"front of {beside}")):
+    found, other = (table[table["kind"].ne("random") == own].sort_values(["ms", "psnr"]) for own in (True, False))
+    for own, line, colour, name in ((found, "-", INK, "front of found"), (other, _DASHED, MUTED, "front of random")):
         front = own[own["psnr"] > own["psnr"].cummax().shift(fill_value=-np.inf)]
         if len(front):
             _draw_front(axes, front["ms"], front["psnr"], color=colour, ls=line, label=name, gid=name)

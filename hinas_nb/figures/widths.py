@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from hinas_nb.figures.axes import Moves, move_weights, picture_frame
 from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, PAPER, SERIES, Picture, themed
-from hinas_nb.method.genotype import Genotype, widths
+from hinas_nb.method.genotype import Genotype, width_paths, widths
 
 _STEM_LEVEL = 0
 _THICKEST = 9  # points of a move with probability 1
@@ -113,14 +113,11 @@ def width_rows(
 
 def _arriving(layers: int, level_count: int) -> dict[tuple[int, int], list[int]]:
     """Return {(layer, level): levels its features come from} for every cell of the outer space."""
-    arriving = {(0, _STEM_LEVEL): []}
-    for layer in range(1, layers + 1):
-        for level in range(level_count):
-            sources = [source for source in range(level - 1, level + 2) if (layer - 1, source) in arriving]
-            if sources:
-                arriving[layer, level] = sources
-    del arriving[0, _STEM_LEVEL]
-    return arriving
+    arriving = {}
+    for path in width_paths(layers, level_count):
+        for layer, (source, level) in enumerate(zip((_STEM_LEVEL, *path), path), 1):
+            arriving.setdefault((layer, level), set()).add(source)
+    return {cell: sorted(sources) for cell, sources in sorted(arriving.items())}
 
 
 def _board(layers: int, widths: Sequence[int], title: str | None):

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from hinas_nb import figures
+from hinas_nb import data, figures
 from hinas_nb.evidence import ablation, arms, paper_tables
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run
 from hinas_nb.figures.dot import Drawing
 from hinas_nb.reporting.outputs import Publisher
 from hinas_nb.running.store import Store
+from hinas_nb.scoring import showcase
 
 
 def published_tables(
@@ -41,7 +42,21 @@ def panels(
     images: Sequence[str],
     side: int,
 ) -> Iterator[Drawing]:
-    """Publish the same crop of some images under every arm; the arguments are those of `arms.panels`."""
-    for panel in arms.panels(runs, store, gains, seed, images, side):
-        picture = figures.image_panel(panel.columns, panel.square, panel.lines, panel.title, whole=0)
-        yield publisher.figure(picture, panel.name, panel.title)
+    """Publish the same crop of the paper's images, and of those that gain least and most, as all arms restore it.
+
+    gains: `ablation.image_changes` of one arm, of the task, data and degradation to show. seed: of the Runs.
+    images: names of the paper's, shown where the test set has them. side: of the crop, pixels.
+    """
+    for group, rows in gains.groupby(ablation.GROUP, sort=False):
+        changes, arm = rows.set_index("image")["psnr"], rows["arm"].iloc[0]
+        compared = arms.evaluations(runs, seed=seed, **dict(zip(ablation.GROUP, group)))
+        first = next(iter(compared.values()))
+        tested = data.load(first.data, first.split, store.data_root, first.protocol.scale)
+        task, name, degradation = group
+        for image, why in arms.chosen_images(tested.names, images, changes).items():
+            shown = arms.across(compared, store, tested, image)
+            gain = f", {arm} {changes[image]:+.2f} dB" if image in changes else ", not among those scored"
+            title = f"{image} ({name}, {ablation.level(task, degradation)}): {why}{gain}"
+            square = showcase.busiest_square(tested, image, side)
+            picture = figures.image_panel(shown.columns, square, shown.lines, title, whole=0)
+            yield publisher.figure(picture, f"panel-{task}-{name}-{image}", title)

@@ -4,17 +4,16 @@
 """
 
 import itertools
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas
 
 from hinas_nb import comparators, files
 from hinas_nb.data.catalog import CATALOG
 from hinas_nb.evidence import stats
+from hinas_nb.reporting import report
 from hinas_nb.running import notes
 from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.scoring.units import METRICS
@@ -23,6 +22,7 @@ from hinas_nb.use import networks
 
 SIDE = 64  # pixels of the image whose multiply-adds are counted
 WORST = 3  # images named where the network gains least
+_UNTOUCHED = {"denoise": "the noisy image", "sr": "bicubic"}
 _NO_GAINS = pandas.DataFrame({"image": [], "gain": pandas.Series(dtype=float)})
 
 
@@ -51,10 +51,8 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
         raise CardError(f"a card needs evaluate Runs of the network beside it, got none of Run {chosen.path.name}")
     net = comparators.load(chosen.path / networks.WEIGHTS)
     gains = pandas.concat([_gains(own, others) for own, others in scores if "input" in others] or [_NO_GAINS])
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hinas_nb.reporting", "."), undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("card.j2").render(
+    rows = [row for own, others in scores for row in _rows(own, others)]
+    return report.template("card").render(
         name=name,
         run=trained,
         chosen=chosen,
@@ -64,13 +62,11 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
         parameters=sum(weight.numel() for weight in net.parameters()),
         multiply_adds=cost.multiply_adds(net, net.channels, SIDE, SIDE) / SIDE**2,
         halo=net.halo,
-        rows=[row for own, others in scores for row in _rows(own, others)],
+        rows=rows,
         seconds=[_seconds(own) for own, _ in scores],
         machines=" and ".join(sorted({_machine(own) for own, _ in scores})),
         worst=gains.nsmallest(WORST, "gain").to_dict("records"),
-        lost=[
-            row for own, others in scores for row in _rows(own, others) if row["gain"] is not None and row["mean"] < 0
-        ],
+        lost=[row for row in rows if row["mean"] < 0],
     )
 
 
@@ -80,9 +76,7 @@ class _Scored:
     def __init__(self, folder: Path, note: notes.Finished):
         self.note, self.config = note, note.config
         self.protocol = Protocol(**{key: value for key, value in note.config["protocol"].items() if key != "kind"})
-        self.table = pandas.read_csv(StringIO((folder / "scores.csv").read_text()), dtype={"image": str}).set_index(
-            "image"
-        )
+        self.table = pandas.read_csv(folder / "scores.csv", dtype={"image": str}).set_index("image")
 
     @property
     def test(self) -> dict[str, Any]:
@@ -99,14 +93,11 @@ class _Scored:
 def _scores(root: Path, training: dict[str, Any]) -> list[tuple[_Scored, dict[str, _Scored]]]:
     """Return each evaluation of the network with those of the filters and of the input on the same images."""
     found = [_Scored(folder, note) for folder, note in notes.all_finished(root, "evaluate")]
-    own = [one for one in found if _same(one.config["model"], training)]
     named = [one for one in found if isinstance(one.config["model"], str)]
+    trained = [one for one in found if one not in named]
+    own = [one for one in trained if one.config["model"] | {"kind": None} == training | {"kind": None}]
     pairs = [(one, {other.config["model"]: other for other in named if other.test == one.test}) for one in own]
     return sorted(pairs, key=lambda pair: tuple(map(str, pair[0].words.values())))
-
-
-def _same(model: object, training: dict[str, Any]) -> bool:
-    return isinstance(model, dict) and {key: value for key, value in model.items() if key != "kind"} == training
 
 
 def _rows(own: _Scored, others: dict[str, _Scored]) -> list[dict[str, Any]]:
@@ -116,7 +107,7 @@ def _rows(own: _Scored, others: dict[str, _Scored]) -> list[dict[str, Any]]:
         differences = (own.table["psnr"] - other.table["psnr"]).replace([np.inf, -np.inf], np.nan).dropna()
         low, high = stats.over_images(differences)
         mean = float(differences.mean())
-        title = comparators.TABLE[name].title if name in comparators.TABLE else _untouched(own)
+        title = comparators.TABLE[name].title if name in comparators.TABLE else _UNTOUCHED[own.protocol.task]
         rows.append(_row(title, other) | {"gain": METRICS["psnr"].text(mean, low, high), "mean": mean})
     return rows
 
@@ -124,10 +115,6 @@ def _rows(own: _Scored, others: dict[str, _Scored]) -> list[dict[str, Any]]:
 def _row(who: str, scored: _Scored) -> dict[str, Any]:
     means = {name: METRICS[name].number(scored.table[name].mean()) for name in ("psnr", "ssim")}
     return scored.words | {"who": who, "images": len(scored.table)} | means
-
-
-def _untouched(own: _Scored) -> str:
-    return "the noisy image" if own.protocol.task == "denoise" else "bicubic"
 
 
 def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:

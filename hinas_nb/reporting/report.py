@@ -6,7 +6,6 @@ looks stands in `report.html.j2`; here is what it shows.
 
 import csv
 import json
-import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from hinas_nb import files, locations
 from hinas_nb.experiment.profile import load_profile
-from hinas_nb.figures.style import CSS_PIXELS_PER_INCH, DPI
+from hinas_nb.figures.style import shown_size
 from hinas_nb.running import notes, status
 from hinas_nb.running.progress import duration
 from hinas_nb.running.store import Store
@@ -87,7 +86,7 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
     machine = next((answer.provenance["machine"] for answer in answers if answer.provenance), None)
     rows = [["" if pd.isna(value) else str(value) for value in row] for row in cost.itertuples(index=False)]
     trial = (reference or folder).name == TRIAL
-    page = template("report").render(
+    page = template("report.html").render(
         trial=trial,
         short=folder.name,
         found=shown(folder, *FOUND),
@@ -119,13 +118,12 @@ def _write(folder: Path, reference: Path | None, variants: list[Path]) -> Path:
 
 
 def template(name: str) -> jinja2.Template:
-    """Return the template of a page."""
+    """Return a template of this folder; what HTML must not take literally is escaped in pages."""
+    how = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = jinja2.Environment(loader=loader, autoescape=".html" in name, **how)
     environment.filters["verdict"] = lambda text: next((one for one in VERDICTS if text.startswith(one)), "")
-    return environment.get_template(f"{name}.html.j2")
+    return environment.get_template(f"{name}.j2")
 
 
 def _about(folder: Path) -> str:
@@ -199,7 +197,7 @@ def shown(folder: Path, name: str, key: str) -> dict[str, Any] | None:
 def drawing(folder: Path, paths: dict[str, str], caption: str) -> dict[str, Any]:
     """Return what a page shows of a figure, by its files below a folder, `svg` or `png` or both."""
     sharp = "svg" in paths and (folder / paths["svg"]).stat().st_size < LARGE_DRAWING
-    width, height = _size(folder / paths["png"]) if "png" in paths else (0, 0)
+    width, height = shown_size((folder / paths["png"]).read_bytes()) if "png" in paths else (0, 0)
     return {
         "caption": caption,
         "files": paths,
@@ -208,16 +206,6 @@ def drawing(folder: Path, paths: dict[str, str], caption: str) -> dict[str, Any]
         "height": height,
         "broad": width > BROAD * height,
     }
-
-
-def _size(png: Path) -> tuple[int, int]:
-    """Return width and height in CSS pixels, from the header; zeros for what is no PNG."""
-    with open(png, "rb") as file:
-        head = file.read(24)
-    if len(head) < 24 or not head.startswith(b"\x89PNG"):
-        return 0, 0
-    width, height = (round(count / DPI * CSS_PIXELS_PER_INCH) for count in struct.unpack(">II", head[16:]))
-    return width, height
 
 
 def _published(folder: Path, stem: str, caption: str) -> dict[str, Any] | None:

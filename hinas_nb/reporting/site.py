@@ -41,12 +41,13 @@ def write(target: Path, budget: str = report.COMMITTED) -> Path:
         page = re.sub(r"<body[^>]*>", lambda found: found[0] + BACK, page, count=1)
         files.write_atomic(target / "notebooks" / f"{name}.html", page.encode())
     _reference(target / "api")
-    page = report.template("site").render(
+    notebooks = sorted((locations.home() / "notebooks").glob("*.ipynb"))
+    page = report.template("site.html").render(
         wipe=_wiped(),
         found=_architecture(target),
         trade_off=_figure(folder, target, TRADE_OFF),
         **_verdicts(budget),
-        notebooks=[_notebook(folder, path.stem, path.stem in names) for path in _notebooks()],
+        notebooks=[_notebook(folder, path.stem, path.stem in names) for path in notebooks],
         budget=budget,
     )
     files.write_atomic(target / "index.html", page.encode())
@@ -63,10 +64,6 @@ def _reference(target: Path) -> None:
     pdoc.render.configure(template_directory=Path(__file__).parent / "reference")
     parts = (f"hinas_nb.{part.name}" for part in pkgutil.iter_modules(hinas_nb.__path__) if part.name != "__main__")
     pdoc.pdoc("hinas_nb", *parts, output_directory=target)
-
-
-def _notebooks() -> list[Path]:
-    return sorted((locations.home() / "notebooks").glob("*.ipynb"))
 
 
 def _wiped() -> dict[str, str]:

@@ -6,45 +6,31 @@ yields what the loop yields (epochs, intervals, scores), as it happens.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas
 import torch
 
-from hinas_nb import data, files
-from hinas_nb.experiment.config import (
-    Arm,
-    Comparator,
-    Drawn,
-    Epoch,
-    EvaluateConfig,
-    LatencyConfig,
-    Perturbed,
-    SearchConfig,
-    Selected,
-    TimingConfig,
-    TrainConfig,
-)
+from hinas_nb import comparators, data, files
+from hinas_nb.experiment import config as configs
+from hinas_nb.experiment.config import Comparator, EvaluateConfig, SearchConfig, Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.runs import RunConfig, data_key, describe, own_data, producer_of
 from hinas_nb.files import error_line
+from hinas_nb.method import genotype as genotypes
 from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.provenance import resolve_device
 from hinas_nb.running.store import RunFolder, Store
+from hinas_nb.scoring import evaluate
+from hinas_nb.speed import cost, latency
+from hinas_nb.training import benchmark, search, train
 from hinas_nb.training.hardware import multiplies_bfloat16
 from hinas_nb.training.loops import score
 
 #: Columns of scores.csv. PSNR in dB, sides in pixels; seconds is how long the restoration took.
 SCORE_COLUMNS = ("image", "psnr", "ssim", "height", "width", "seconds")
 COSTS = ("seconds", "peak_memory_mib")  # of a record; everything else is equal from run to run
-
-
-class Splits(NamedTuple):
-    """Holds the images of a search: W trains the weights, A the architecture, V picks the best."""
-
-    weights: "data.ImageSet"
-    architecture: "data.ImageSet"
-    validation: "data.ImageSet"
 
 
 def compute(
@@ -83,12 +69,8 @@ def compute(
 
 def _warnings(config: RunConfig, device: str) -> Iterator[str]:
     """Yield what a user should know before the Run begins: memory that may not suffice, a precision that is not had."""
-    if isinstance(config, SearchConfig):
-        from hinas_nb.speed import cost
-
-        memory = cost.memory_warning(config, device)
-        if memory:
-            yield memory
+    if isinstance(config, SearchConfig) and (memory := cost.memory_warning(config, device)):
+        yield memory
     if getattr(config, "precision", None) == "bfloat16" and not multiplies_bfloat16(device):
         yield "precision bfloat16 needs a processor that multiplies such numbers itself; this one computes in float32"
 
@@ -102,11 +84,11 @@ def genotype_of(config: TrainConfig, store: Store) -> Genotype:
         return config.genotype
     if isinstance(config.genotype, Selected):
         return _selected(config.genotype, store)
-    if isinstance(config.genotype, Drawn):
+    if isinstance(config.genotype, configs.Drawn):
         return _drawn(genotype_of(config.but(genotype=config.genotype.found), store), config)
-    epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, Epoch) else None
+    epoch = (config.genotype.epoch or 0) if isinstance(config.genotype, configs.Epoch) else None
     found = _found(_producer(config, store), config.task, epoch)
-    return _perturbed(found, config) if isinstance(config.genotype, Perturbed) else found
+    return _perturbed(found, config) if isinstance(config.genotype, configs.Perturbed) else found
 
 
 def _selected(choice: Selected, store: Store) -> Genotype:
@@ -132,50 +114,39 @@ def _found(folder: RunFolder, task: str, epoch: int | None = None) -> Genotype:
 
 def _drawn(found: Genotype, config: TrainConfig) -> Genotype:
     """Return the draw whose network takes as many multiply-adds as that of the found genotype, or nearly."""
-    from hinas_nb.method import genotype
-    from hinas_nb.speed import cost
-
     drawn, side = config.genotype, 64  # pixels: their number does not matter
     generator = data.stream(drawn.seed, "drawn")
-    random = [genotype.random_in(drawn.space, generator) for _ in range(drawn.draws)]
-    wanted = cost.closed_form(_unmade(found, config), side, side)
-    return min(random, key=lambda one: abs(cost.closed_form(_unmade(one, config), side, side) - wanted))
+    random = [genotypes.random_in(drawn.space, generator) for _ in range(drawn.draws)]
+    wanted = cost.closed_form(unmade(found, config), side, side)
+    return min(random, key=lambda one: abs(cost.closed_form(unmade(one, config), side, side) - wanted))
 
 
 def _perturbed(found: Genotype, config: TrainConfig) -> Genotype:
-    from hinas_nb.method import genotype
-
     change = config.genotype
     generator = data.stream(change.seed, "perturb", change.kind)
     if change.matched is None:
-        return genotype.perturb(found, change.kind, change.changes, generator)
-    size = lambda one: _unmade(one, config).parameters_live  # noqa: E731
-    return genotype.nearest_perturbation(found, change.kind, change.changes, generator, change.matched, size)
+        return genotypes.perturb(found, change.kind, change.changes, generator)
+    size = lambda one: unmade(one, config).parameters_live  # noqa: E731
+    return genotypes.nearest_perturbation(found, change.kind, change.changes, generator, change.matched, size)
 
 
-def _unmade(one: Genotype, config: TrainConfig):
+def unmade(one: Genotype, config: TrainConfig) -> DerivedNetwork:
     """Build the network that a training would make of a genotype, without memory for its weights."""
-    from hinas_nb.method.network import DerivedNetwork
-
+    how = {"scale": config.scale, "residual": config.residual, "fold": config.fold}
     with torch.device("meta"):
-        return DerivedNetwork(one, config.task, config.base_width, config.width_factors, config.scale, fold=config.fold)
+        return DerivedNetwork(one, config.task, config.base_width, config.width_factors, **how)
 
 
 def _search(config: SearchConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb.speed import latency
-    from hinas_nb.training import search
-
     images, validation = _images(config, store, folder)
     # A named V leaves all images to W and A.
     weights, architecture, drawn = data.divide(images, 0 if validation else config.validation_fraction, config.seed)
     table = latency.table(_producer(config, store).records()) if config.latency else None
-    yield from search.search(config, Splits(weights, architecture, validation or drawn), folder, device, table)
+    yield from search.search(config, (weights, architecture, validation or drawn), folder, device, table)
     folder.finish(_best(folder))
 
 
 def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb.training import train
-
     genotype = None if isinstance(config.genotype, Comparator) else genotype_of(config, store)
     images, validation = _images(config, store, folder)
     if validation is None:
@@ -188,8 +159,6 @@ def _train(config: TrainConfig, store: Store, folder: RunFolder, device: str) ->
 
 
 def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb.scoring import evaluate
-
     (source,) = own_data(config)
     images = _load(store, folder, *source)
     images = images.subset(range(0, len(images), config.every))
@@ -213,22 +182,18 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
 
 
 def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb.training import benchmark
-
     config = config.but(arms=tuple(arm.but(network=_known(arm, config, store)) for arm in config.arms))
     yield from _rounds(folder, lambda first: benchmark.benchmark(config, first, device))
 
 
-def _known(arm: Arm, config: TimingConfig, store: Store) -> Any:
+def _known(arm: configs.Arm, config: TimingConfig, store: Store) -> Any:
     """Return what an arm times, a genotype in place of what makes one."""
     if isinstance(arm.network, SearchConfig):
         return _found(_done(arm.network, store, f"{describe(config)} needs"), arm.task)
     return _selected(arm.network, store) if isinstance(arm.network, Selected) else arm.network
 
 
-def _latency(config: LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
-    from hinas_nb.speed import latency
-
+def _latency(config: configs.LatencyConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:
     yield from _rounds(folder, lambda first: latency.measure(config, first))
 
 
@@ -247,15 +212,12 @@ LOOPS = {
     TrainConfig: _train,
     EvaluateConfig: _evaluate,
     TimingConfig: _timing,
-    LatencyConfig: _latency,
+    configs.LatencyConfig: _latency,
 }
 
 
 def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what an evaluation scores: a trained network, a filter, or the degraded image. Raises ValueError."""
-    from hinas_nb import comparators
-    from hinas_nb.scoring import evaluate
-
     if config.model == "input":
         return evaluate.baseline(config.protocol)
     if isinstance(config.model, str):
@@ -267,11 +229,8 @@ def restorer(config: EvaluateConfig, store: Store, device: str = "cpu") -> Calla
 
 def _network(config: TrainConfig, store: Store, device: str):
     """Return the network that a training has made, ready for inference."""
-    from hinas_nb import comparators
-
-    return comparators.load(
-        _done(config, store, "a scoring or a student needs").path / "weights.safetensors", device
-    ).folded()
+    folder = _done(config, store, "a scoring or a student needs")
+    return comparators.load(folder.path / "weights.safetensors", device).folded()
 
 
 def _producer(config: RunConfig, store: Store) -> RunFolder:
@@ -292,7 +251,7 @@ def _images(config: SearchConfig | TrainConfig, store: Store, folder: RunFolder)
     return loaded[0], loaded[1] if config.validation else None
 
 
-def _load(store: Store, folder: RunFolder, name: str, split: str, scale: int | None) -> "data.ImageSet":
+def _load(store: Store, folder: RunFolder, name: str, split: str, scale: int | None) -> data.ImageSet:
     images = data.load(name, split, root=store.data_root, scale=scale)
     expected = folder.data_hashes[data_key(name, split, scale)]
     if images.sha256 != expected:

@@ -145,14 +145,6 @@ def sealed(folder: Path, content: dict[str, Any]) -> str:
     return json.dumps(content | {"sum": digest(content)}, indent=1)
 
 
-def check_beside(weights: Path) -> None:
-    """Refuse a weights file of a finished Run that is not as the Run left it; of others nothing is known.
-
-    Raises StoreError, FileContentError.
-    """
-    finished(weights.parent)
-
-
 def outdated(revisions: Mapping[str, int]) -> str:
     """Put older revisions into words: `search revision 1 (now 2)`."""
     return ", ".join(

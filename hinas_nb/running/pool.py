@@ -25,7 +25,7 @@ from hinas_nb.files import error_line, printable
 from hinas_nb.running.compute import compute
 from hinas_nb.running.progress import progress
 from hinas_nb.running.store import RunFolder, Store
-from hinas_nb.running.workers import Here, Local
+from hinas_nb.running.workers import Local
 
 WAVES = ("latency", "search", "train", "evaluate", "timing")  # kinds of Runs, in the order they are computed in
 ALONE = ("latency", "timing")  # kinds that no other Run may disturb; their configs say with how many `threads`
@@ -74,12 +74,10 @@ def execute(
     engine: str = "local",
     device: str = "auto",
     progress: bool = True,
-    in_process: bool = False,
 ) -> list[Failure]:
     """Compute the Runs that are missing, with their producers; what is done or asked for twice costs nothing.
 
     workers: Runs at a time; of engine "ray", as many as its cluster holds. threads: of each.
-    in_process: one after another in this process, without workers.
     Returns what failed; the rest is done. Interrupted, it can be called again and goes on.
     Raises ValueError for arguments that make no sense, OSError where no cluster answers.
     """
@@ -97,7 +95,7 @@ def execute(
     with closing(_Progress(len(waiting), progress)) as shown:
         for wave, own in _waves(waiting):
             work = Work(store, device, own or threads)
-            with closing(_engine("local" if own else engine, work, min(workers, len(wave)), in_process)) as pool:
+            with closing(_engine("local" if own else engine, work, min(workers, len(wave)))) as pool:
                 _schedule(wave, pool, store, failed, shown)
     return failures + list(failed.values())
 
@@ -109,9 +107,7 @@ def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig]
         yield configs, configs[alone].threads if alone else None
 
 
-def _engine(name: str, work: Work, size: int, in_process: bool):
-    if in_process:
-        return Here(work)
+def _engine(name: str, work: Work, size: int):
     if name == "local":
         return Local(work, size)
     try:

@@ -27,16 +27,7 @@ from torch import Tensor
 from hinas_nb import data, files, locations
 from hinas_nb.data.images import digest, image_files, named_images
 from hinas_nb.experiment.profile import Profile
-from hinas_nb.experiment.runs import (
-    RunConfig,
-    all_data,
-    canonical,
-    data_key,
-    describe,
-    kind_of,
-    revisions,
-    run_hash,
-)
+from hinas_nb.experiment.runs import RunConfig, all_data, canonical, data_key, describe, kind_of, revisions, run_hash
 from hinas_nb.files import FileContentError, read_json
 from hinas_nb.provenance import peak_memory_mib, provenance, reset_peak_memory, resolve_device
 from hinas_nb.running import notes

@@ -30,23 +30,6 @@ def as_they_end(engine, tasks: Iterable) -> Iterator[tuple[Any, Future]]:
             yield running.pop(future), future
 
 
-class Here:
-    """Computes Runs one after another, in this process."""
-
-    size, lost = 1, ()
-
-    def __init__(self, work):
-        self._work = work
-
-    def submit(self, config) -> Future:
-        future: Future = Future()
-        future.set_result(self._work(config))
-        return future
-
-    def close(self) -> None:
-        pass
-
-
 class Local:
     """Computes Runs in `size` processes. Each is a pool by itself, so that one that dies breaks no other."""
 

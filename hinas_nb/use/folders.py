@@ -7,8 +7,8 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -34,15 +34,6 @@ class Item:
         if not self.source.exists() or not all(path.exists() for path in written):  # a link may lead nowhere
             return False
         return min(path.stat().st_mtime for path in written) >= self.source.stat().st_mtime
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Tells what became of a picture: what there is to say, a line each; error: why it could not be restored."""
-
-    item: Item
-    said: list[str] = field(default_factory=list)
-    error: str | None = None
 
 
 def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list[Item], int]:
@@ -73,40 +64,39 @@ def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list
 
 def restore_folder(
     todo: list[Item], request: Request, workers: int, progress: Callable[[float], None]
-) -> Iterator[Outcome]:
+) -> Iterator[tuple[Item, list[str], str | None]]:
     """Restore pictures, `workers` at once, and yield what became of each as soon as it is known.
 
+    That is the picture, what there is to say, a line each, and why it could not be restored; None where it was.
     progress: called with the share of all pictures that is done, up to 1. An interrupt ends all after their tile.
     """
     stop, shares = threading.Event(), dict.fromkeys(todo, 0.0)
 
-    def restored(item: Item) -> Outcome:
+    def restored(item: Item) -> tuple[Item, list[str], str | None]:
         def share(done: float) -> None:
             if stop.is_set():
                 raise CancelledError
             shares[item] = done
             progress(sum(shares.values()) / len(todo))
 
+        said, error = [], None
         try:
             for path in filter(None, (item.target, item.compare)):
                 files.make_folder(path.parent)
             said = restore.restore_file(item.source, item.target, request, item.compare, share, threads)
-            outcome = Outcome(item, said)
-        except Exception as error:  # of one picture: the others go on
-            outcome = Outcome(item, error=files.error_line(error))
+        except Exception as problem:  # of one picture: the others go on
+            error = files.error_line(problem)
         share(1)
-        return outcome
+        return item, said, error
 
     threads = max(1, torch.get_num_threads() // workers)
     with (
         warnings.catch_warnings(action="ignore"),
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads,)) as pool,
     ):
-        pending = {pool.submit(restored, item) for item in todo}
+        futures = [pool.submit(restored, item) for item in todo]
         try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (one.result() for one in done)
+            yield from (future.result() for future in as_completed(futures))
         finally:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

@@ -75,7 +75,7 @@ class Request:
         is damaged or of another network, StoreError.
         """
         weights = self._chosen(sigma, tell)
-        notes.check_beside(weights)
+        notes.finished(weights.parent)  # refuses weights that are not as their Run left them
         if not weights.is_file():
             raise RestoreError(f"weights must be a safetensors file, got {weights}")
         engine = self.engine
@@ -273,14 +273,10 @@ def _trained_run(folder: Path, run: notes.Finished) -> TrainedRun:
 
 def _in_place_of_the_found(origin: dict) -> str:
     """Name a training's genotype, for people, where it is not what a search found or halving kept."""
-    kind = origin.get("kind")
-    if kind == "Comparator":
-        return origin["name"]
     if "cells" in origin:  # written out, as random ones are
         return "a given genotype"
-    return {"Epoch": "another epoch's genotype", "R1": "a perturbed genotype", "R2": "a perturbed genotype"}.get(
-        kind, ""
-    )
+    named = {"Epoch": "another epoch's genotype"} | dict.fromkeys(("R1", "R2"), "a perturbed genotype")
+    return origin["name"] if origin.get("kind") == "Comparator" else named.get(origin.get("kind"), "")
 
 
 def _require(holds: bool, rule: str, got: object) -> None:

@@ -11,20 +11,12 @@ import pandas
 from hinas_nb import data, files
 from hinas_nb.data import pictures
 from hinas_nb.scoring import metrics
-from hinas_nb.scoring import protocol as protocols
 from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.scoring.units import METRICS
 
 
 class ScoreError(ValueError):
     """Tells of pictures that cannot be paired; the text is one line."""
-
-
-def protocol(name: str, scale: int | None) -> Protocol:
-    """Return a protocol by its name. Raises ScoreError, ConfigError."""
-    if name.startswith("sr") != (scale is not None):
-        raise ScoreError(f"scale must be 2, 3 or 4 for sr and none for denoise, got {scale} for {name}")
-    return protocols.get(name, scale=scale)
 
 
 def described(protocol: Protocol) -> str:
