@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from hinas_nb import data, figures, locations
 from hinas_nb.batch import contract, planning
-from hinas_nb.evidence import ablation, arms, effects, paper_effects
+from hinas_nb.evidence import ablation, effects, paper_effects
 from hinas_nb.evidence.ablation import AblationError
 from hinas_nb.experiment.config import EvaluateConfig, TrainConfig
 from hinas_nb.experiment.profile import load_profile
@@ -136,12 +136,12 @@ def test_sizes_are_the_published_counts_of_facts(tmp_path, monkeypatch):
         for arm, changes in widths.items()
         for seed in (0, 1)
     ]
-    found = arms.networks([*runs, *runs], Store(tmp_path))
+    found = ablation.networks([*runs, *runs], Store(tmp_path))
     assert list(found["live"]) == [209_569, 209_569, 452_369, 452_369], "width 20 and 40, each training once"
     assert list(found["parameters_m"]) == [0.209569, 0.209569, 0.452369, 0.452369], "at the published width, as here"
     published = cells(("w40", "denoise", "BSDS500", 30.0, "parameters_m", 0.57, math.nan, ""))
     monkeypatch.setattr(paper_effects, "of_arms", lambda number: published)
-    sizes = arms.sizes(found, [3]).set_index("arm")
+    sizes = ablation.sizes(found, [3]).set_index("arm")
     assert list(sizes["live (M)"]) == ["0.21", "0.452"]
     assert list(sizes["published (M)"]) == ["not published", "0.57"]
 
@@ -156,7 +156,7 @@ def test_every_arm_restores_the_same_degraded_image(tmp_path):
         folder.mkdir(parents=True)
         save_file(net.state_dict(), folder / "weights.safetensors", {"hinas": json.dumps(net.metadata())})
         noted(folder)  # done
-    shown = arms.across(both, store, showcase.cut(data.load("photos", "test"), "camera", 64, 64, 48), "camera")
+    shown = ablation.across(both, store, showcase.cut(data.load("photos", "test"), "camera", 64, 64, 48), "camera")
     names, pictures = zip(*shown.columns)
     assert names == ("clean", "noisy, sigma 50", "first", "second")
     for picture, line in zip(pictures[1:], shown.lines[1:]):
@@ -167,15 +167,15 @@ def test_every_arm_restores_the_same_degraded_image(tmp_path):
 
 def test_one_run_per_arm_is_chosen():
     runs = [Run(evaluation(seed), {"arm": arm, "seed": seed}) for arm, seed in (("a", 0), ("a", 1), ("b", 1))]
-    assert arms.evaluations(runs, seed=1) == {"a": runs[1].config, "b": runs[2].config}
+    assert ablation.evaluations(runs, seed=1) == {"a": runs[1].config, "b": runs[2].config}
     for labels, found in (({}, "3 Runs of 2 arms"), ({"seed": 7}, "0 Runs of 0 arms")):
         with pytest.raises(AblationError, match=f"labels must choose one Run per arm, got {found}"):
-            arms.evaluations(runs, **labels)
+            ablation.evaluations(runs, **labels)
 
 
 def test_images_are_the_papers_and_the_extremes():
     gains = pd.Series({"a": 0.1, "b": -0.2, "c": 0.3})
-    shown = arms.chosen_images(["a", "b", "c", "d"], ["d", "c", "x"], gains)
+    shown = ablation.chosen_images(["a", "b", "c", "d"], ["d", "c", "x"], gains)
     assert shown == {
         "d": "shown in the paper", "c": "shown in the paper, the largest gain", "b": "the smallest gain"
     }  # fmt: skip
@@ -186,7 +186,7 @@ def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
         Run(evaluation(seed), {"task": "denoise", "data": "photos", "degradation": 50.0, "arm": arm, "seed": 7})
         for arm, seed in (("basic", 0), ("LWAS", 1))
     ]
-    monkeypatch.setattr(arms, "across", lambda compared, *_: Showcase([*compared.items()], ["", ""], None))
+    monkeypatch.setattr(ablation, "across", lambda compared, *_: Showcase([*compared.items()], ["", ""], None))
     gains = pd.DataFrame({"image": ["camera", "coffee"], "psnr": [0.25, -0.5], "arm": "LWAS"})
     gains = gains.assign(task="denoise", data="photos", degradation=50.0)
     monkeypatch.setattr(figures, "image_panel", lambda columns, *_, **how: columns)

@@ -1,20 +1,27 @@
-"""Arms of an ablation side by side: settings, tables beside the published cells, differences, gains of each image.
+"""Arms of an ablation side by side: settings, tables beside the published cells, differences, networks, pictures.
 
-Scores come from `running.collect` with labels `task`, `data`, `degradation` (sigma in 0-255 grey levels, or scale),
-`arm` and `seed`; `effects` takes differences of them, `arms` has their networks and pictures. Notebooks
-`10_ablation_lwas_residual` to `15_search_stability` show them.
+Runs and scores (of `running.collect`) have labels `task`, `data`, `degradation` (sigma in 0-255 grey levels, or scale),
+`arm` and `seed`; `effects` takes differences of scores. Notebooks `10_ablation_lwas_residual` to `15_search_stability`
+show them.
 """
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pandas as pd
+import torch
 
+from hinas_nb.data import ImageSet
 from hinas_nb.evidence import paper_effects
 from hinas_nb.evidence.effects import GROUP, SCORES
 from hinas_nb.experiment.config import EvaluateConfig, Task
 from hinas_nb.experiment.profile import Profile, load_profile
-from hinas_nb.scoring import units
+from hinas_nb.experiment.runs import Run, producer_of
+from hinas_nb.method.network import DerivedNetwork
+from hinas_nb.running.compute import genotype_of, restorer, unmade
+from hinas_nb.running.store import Store
+from hinas_nb.scoring import showcase, units
+from hinas_nb.scoring.showcase import Showcase
 
 _NOT_KNOWN = {"published [95 %]": "not published", "smallest detectable": "needs two seeds"}
 HEADERS = {name: units.METRICS[name].header for name in SCORES}
@@ -98,23 +105,6 @@ def printed(table: pd.DataFrame, numbers: Mapping[str, int], budget: str) -> Ite
             yield number, _printed(table[table["task"] == task], budget)
 
 
-def _printed(table: pd.DataFrame, budget: str) -> pd.DataFrame:
-    """Return a line per arm and source."""
-    cells: dict[tuple[str, str], dict[str, str | None]] = {}
-    for row in table.to_dict("records"):
-        metric = row["metric"]
-        column = f"{row['data']}, {level(row['task'], row['degradation'])}: {HEADERS[metric]}"
-        theirs = _cell(row["published"], row["published_deviation"], metric, row["flag"])
-        cells.setdefault((row["arm"], "ours"), {})[column] = _cell(row["mean"], row["deviation"], metric)
-        cells.setdefault((row["arm"], "published"), {})[column] = theirs
-    wide = pd.DataFrame.from_dict(cells, orient="index").rename_axis(["arm", "scores"])
-    ours = wide.index.get_level_values("scores") == "ours"
-    run = [column for column in wide if wide.loc[ours, column].notna().any()]
-    wide = wide[[*run, *(column for column in wide if column not in run)]]
-    missing = pd.Series(ours, wide.index).map({True: f"not run at {budget}", False: "not published"})
-    return wide.apply(lambda column: column.fillna(missing)).reset_index()
-
-
 def image_changes(scores: pd.DataFrame, control: str) -> pd.DataFrame:
     """Return what each image gains over the arm `control`, paired by seed, then averaged over seeds.
 
@@ -167,9 +157,101 @@ def in_words(effect: pd.Series) -> str:
     return f"{metric.title} {metric.text(effect['difference'], effect['low'], effect['high'])} {metric.unit}".rstrip()
 
 
+def networks(runs: Sequence[Run], store: Store) -> pd.DataFrame:
+    """Return the derived network of every scored training, without weights: labels, `network` and what it costs.
+
+    Columns live and released: trainable parameters, see `network.DerivedNetwork`; parameters_m: those at the published
+    base width, in millions; search: seconds its search took, NaN without one. A training appears once.
+    """
+    rows = {}
+    for run in runs:
+        training = run.config.model
+        if training == "input" or training in rows:
+            continue
+        net = unmade(genotype_of(training, store), training)
+        with torch.device("meta"):
+            wide = DerivedNetwork(net.genotype, net.task, None, net.width_factors, training.scale, training.residual)
+        counts = {"live": net.parameters_live, "released": net.parameters_released}
+        counts["parameters_m"] = wide.parameters_live / 1e6
+        producer = producer_of(training)
+        spent = store.folder(producer).note().seconds if producer else math.nan
+        rows[training] = run.labels | {"network": net, "search": spent} | counts
+    return pd.DataFrame(rows.values())
+
+
+def sizes(found: pd.DataFrame, numbers: Iterable[int]) -> pd.DataFrame:
+    """Return parameters per task, degradation and arm, over the seeds of `networks`, beside the published range.
+
+    In millions. numbers: of the published tables, see `beside`.
+    """
+    grouped = found.groupby(["task", "degradation", "arm"], sort=False)
+    spans = grouped[["live", "released"]].agg(_span).reset_index()
+    cells = pd.concat(map(paper_effects.of_arms, numbers))
+    cells = cells[cells["metric"].str.startswith("parameters")]
+    texts = cells.groupby(["task", "arm"])["value"].agg(lambda values: _span(values * 1e6))
+    spans["published (M)"] = [texts.get(key, "not published") for key in zip(spans["task"], spans["arm"])]
+    spans["search, median (s)"] = grouped["search"].median().to_numpy()
+    return spans.rename(columns={"live": "live (M)", "released": "as the release counts (M)"})
+
+
+def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, image: str) -> Showcase:
+    """Return one image clean, degraded and as every arm restores it, computed anew, with its scores.
+
+    Raises DataError; ValueError where an arm is not trained.
+    """
+    shown = {
+        arm: showcase.compare(restorer(config, store), images, image, config.protocol) for arm, config in arms.items()
+    }
+    parts = list(shown.values())
+    columns = [*parts[0].columns[:2], *((arm, part.columns[2][1]) for arm, part in shown.items())]
+    return Showcase(columns, [*parts[0].lines[:2], *(part.lines[2] for part in parts)], parts[-1].restored)
+
+
+def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
+    """Return the one evaluation of every arm that carries these labels. Raises AblationError for none or several."""
+    found = [run for run in runs if all(run.labels.get(name) == value for name, value in labels.items())]
+    arms = {run.labels["arm"]: run.config for run in found}
+    if not arms or len(arms) < len(found):
+        raise AblationError(f"labels must choose one Run per arm, got {len(found)} Runs of {len(arms)} arms: {labels}")
+    return arms
+
+
+def chosen_images(names: Sequence[str], wanted: Sequence[str], gains: pd.Series) -> dict[str, str]:
+    """Return the images to show and why: those of the paper that the set has, then the smallest and the largest gain.
+
+    gains: by image. None of them is chosen by eye.
+    """
+    shown = {name: "shown in the paper" for name in wanted if name in names}
+    for name, why in ((gains.idxmin(), "the smallest gain"), (gains.idxmax(), "the largest gain")):
+        shown[name] = f"{shown[name]}, {why}" if name in shown else why
+    return shown
+
+
+def _printed(table: pd.DataFrame, budget: str) -> pd.DataFrame:
+    """Return a line per arm and source."""
+    cells: dict[tuple[str, str], dict[str, str | None]] = {}
+    for row in table.to_dict("records"):
+        metric = row["metric"]
+        column = f"{row['data']}, {level(row['task'], row['degradation'])}: {HEADERS[metric]}"
+        theirs = _cell(row["published"], row["published_deviation"], metric, row["flag"])
+        cells.setdefault((row["arm"], "ours"), {})[column] = _cell(row["mean"], row["deviation"], metric)
+        cells.setdefault((row["arm"], "published"), {})[column] = theirs
+    wide = pd.DataFrame.from_dict(cells, orient="index").rename_axis(["arm", "scores"])
+    ours = wide.index.get_level_values("scores") == "ours"
+    run = [column for column in wide if wide.loc[ours, column].notna().any()]
+    wide = wide[[*run, *(column for column in wide if column not in run)]]
+    missing = pd.Series(ours, wide.index).map({True: f"not run at {budget}", False: "not published"})
+    return wide.apply(lambda column: column.fillna(missing)).reset_index()
+
+
 def _cell(mean: float, deviation: float, metric: str, flag: object = "") -> str | None:
     if pd.isna(mean):
         return None
     digits = units.METRICS[metric].digits
     spread = f" ± {deviation:.{digits}f}" if pd.notna(deviation) else ""
     return f"{mean:.{digits}f}{spread}{' (!)' if isinstance(flag, str) and flag else ''}"
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = (f"{count / 1e6:.3g}" for count in (counts.min(), counts.max()))
+    return low if low == high else f"{low}-{high}"

@@ -128,10 +128,8 @@ def read(path: Path) -> pd.DataFrame:
         if unknown is not None:
             raise ValueError(f"the metric {unknown!r}")
     except (ValueError, KeyError) as error:
-        got = files.one_line(str(error))[:200]
-        raise files.FileContentError(
-            f"{path} must be a table of effects, got {got}; run its notebook anew or delete it"
-        ) from None
+        rule = f"{path} must be a table of effects, got {files.one_line(str(error))[:200]}"
+        raise files.FileContentError(f"{rule}; run its notebook anew or delete it") from None
     return table
 
 

@@ -97,14 +97,12 @@ def spent(configs: Mapping[str, TrainConfig], store: Store) -> pd.DataFrame:
 
 def settings(trainings: Mapping[float, Mapping[str, TrainConfig]], task: Task) -> pd.DataFrame:
     """Return the settings of the trainings of all levels, a column each; `none` where one is off."""
-    columns = {
-        f"{name}, {ablation.level(task, level)}": {
-            key: str(value) for key, value in config.identity().items() if key != "genotype"
-        }
-        | ({"teacher": config.teacher.genotype.label} if config.teacher else {})
-        for level, configs in trainings.items()
-        for name, config in configs.items()
-    }
+    columns = {}
+    for level, configs in trainings.items():
+        for name, config in configs.items():
+            said = {key: str(value) for key, value in config.identity().items() if key != "genotype"}
+            teacher = {"teacher": config.teacher.genotype.label} if config.teacher else {}
+            columns[f"{name}, {ablation.level(task, level)}"] = said | teacher
     return pd.DataFrame(columns).fillna("none")
 
 

@@ -25,10 +25,8 @@ _HISTORY = {
     "op_margin": "mean lead of alpha", "skip_count": "skips", "receptive_radius": "radius (pixels)",
     "searched_share": "searched share",
 }  # fmt: skip
-_ENDS = {
-    "validation_psnr": "V (dB)", "skip_count": "skips", "op_margin": "mean lead of alpha",
-    "receptive_radius": "radius (pixels)", "searched_share": "searched share",
-}  # fmt: skip
+_ENDS = {"validation_psnr": "V (dB)"}
+_ENDS |= {name: _HISTORY[name] for name in ("skip_count", "op_margin", "receptive_radius", "searched_share")}
 #: The statistic the verdict is about.
 SHARED = "inputs two seeds share, operation included (%)"
 

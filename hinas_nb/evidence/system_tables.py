@@ -56,11 +56,8 @@ def accuracy(number: int, scores: pd.DataFrame, budget: Profile) -> pd.DataFrame
     for level, arm in sorted(lines, key=lambda key: key[0]):
         line = {column: " / ".join(texts) for column, texts in lines[level, arm].items()}
         why = _absent(arm, task, ran, budget)
-        row = (
-            {"scale": level, "system": _shown(arm, task)}
-            | {column: why if "ours" in column else "" for column in columns}
-            | line
-        )
+        row = {"scale": level, "system": _shown(arm, task)}
+        row |= {column: why if "ours" in column else "" for column in columns} | line
         row["published protocol"] = protocols.get(arm, OURS_ALONE)
         mine = any("ours" in column for column in line)
         images = [f"{data}: {count}" for data, count in tested[arm].items()] if mine else []
@@ -108,9 +105,8 @@ def speeds(number: int, measured: pd.DataFrame, sizes: pd.DataFrame) -> pd.DataF
     """
     cells, _ = _cells(number)
     cells = cells[cells["metric"] == "time_s"]
-    theirs = pd.DataFrame(
-        {"network": cells["arm"], "scale": cells["degradation"].map(_scale), "published": cells["value"]}
-    )
+    theirs = cells.assign(scale=cells["degradation"].map(_scale))[["arm", "scale", "value"]]
+    theirs = theirs.set_axis(["network", "scale", "published"], axis=1)
     first = theirs[theirs["network"] == HINAS].set_index("scale")["published"]
     theirs["published times"] = theirs["published"] / theirs["scale"].map(first)
     mine = measured.assign(scale=measured["scale"].map(_scale))
@@ -167,9 +163,8 @@ def slower(others: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 def in_words(standings: pd.DataFrame, others: pd.DataFrame, counts: pd.DataFrame) -> str:
     """Return the answer of a comparison. standings: of `rivals`; counts: `parameters` of all tables."""
     over, (found, survive) = standings["over"], slower(others)
-    off = (
-        counts[["off this table (%)", "off its paper (%)"]].replace("", "nan").astype(float).abs().max(axis=1).dropna()
-    )
+    off = counts[["off this table (%)", "off its paper (%)"]].replace("", "nan").astype(float)
+    off = off.abs().max(axis=1).dropna()
     return (
         f"After equal time ({over.min():.2f} to {over.max():.2f} of its seconds; intervals over images), "
         f"{gains_in_words(standings)}. Of {len(found)} systems that the paper has slower and that run here, {survive} "
@@ -182,10 +177,8 @@ def gains_in_words(standings: pd.DataFrame) -> str:
     """Return what each other gains over HiNAS in PSNR after equal time, from `rivals.standings`."""
     clauses = []
     for where, own in standings[standings["arm"] != HINAS].groupby("images", sort=False):
-        said = [
-            f"{row['arm']} {row['psnr']:+.2f} [{row['psnr_low']:+.2f}, {row['psnr_high']:+.2f}] dB"
-            for row in own.to_dict("records")
-        ]
+        rows = own[["arm", "psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
+        said = [f"{arm} {units.METRICS['psnr'].text(*numbers)} dB" for arm, *numbers in rows]
         clauses.append(f"{where}: against {HINAS} {', '.join(said)}")
     return "; ".join(clauses) or "nothing else is trained"
 

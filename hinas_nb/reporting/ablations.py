@@ -6,7 +6,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from hinas_nb import data, figures
-from hinas_nb.evidence import ablation, arms, paper_tables
+from hinas_nb.evidence import ablation, paper_tables
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run
 from hinas_nb.figures.dot import Drawing
@@ -49,12 +49,12 @@ def panels(
     """
     for group, rows in gains.groupby(ablation.GROUP, sort=False):
         changes, arm = rows.set_index("image")["psnr"], rows["arm"].iloc[0]
-        compared = arms.evaluations(runs, seed=seed, **dict(zip(ablation.GROUP, group)))
+        compared = ablation.evaluations(runs, seed=seed, **dict(zip(ablation.GROUP, group)))
         first = next(iter(compared.values()))
         tested = data.load(first.data, first.split, store.data_root, first.protocol.scale)
         task, name, degradation = group
-        for image, why in arms.chosen_images(tested.names, images, changes).items():
-            shown = arms.across(compared, store, tested, image)
+        for image, why in ablation.chosen_images(tested.names, images, changes).items():
+            shown = ablation.across(compared, store, tested, image)
             gain = f", {arm} {changes[image]:+.2f} dB" if image in changes else ", not among those scored"
             title = f"{image} ({name}, {ablation.level(task, degradation)}): {why}{gain}"
             square = showcase.busiest_square(tested, image, side)

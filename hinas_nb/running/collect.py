@@ -49,17 +49,14 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
             scores = pandas.read_csv(StringIO(text), dtype={"image": str}, keep_default_na=False)
             table = scores[["image", "psnr", "ssim"]].astype({"psnr": float, "ssim": float})
         except (KeyError, ValueError):
-            path = folder.path / "scores.csv"
-            raise files.FileContentError(
-                f"{path} must be a table of scores; delete {folder.path} to score anew"
-            ) from None
+            rule = f"{folder.path / 'scores.csv'} must be a table of scores"
+            raise files.FileContentError(f"{rule}; delete {folder.path} to score anew") from None
     else:
         plain = [{k: v for k, v in record.items() if not isinstance(v, (list, dict))} for record in folder.records()]
         table = pandas.DataFrame(plain)
         if table.empty:
-            path = folder.path / "records.jsonl"
-            raise files.FileContentError(f"{path} must hold the records of a finished Run, got none; "
-                                         f"delete {folder.path} to compute it anew")  # fmt: skip
+            rule = f"{folder.path / 'records.jsonl'} must hold the records of a finished Run, got none"
+            raise files.FileContentError(f"{rule}; delete {folder.path} to compute it anew")
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))
     return table.assign(hash=folder.hash[:16])
