@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 
 from hinas_nb.evidence import effects, stats
-from hinas_nb.evidence.stats import StatsError
 from hinas_nb.experiment.config import Space
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import REVISIONS
@@ -70,7 +69,7 @@ def test_what_scores_were_made_with_is_told():
 
 
 def test_an_arm_that_was_not_run_is_refused_one_that_a_task_lacks_left_out():
-    with pytest.raises(StatsError, match="arm must be one of basic, LWAS, got 'ResL'"):
+    with pytest.raises(ValueError, match="arm must be one of basic, LWAS, got 'ResL'"):
         effects.of_scores(scored(), [("ResL", "basic")])
     more = pd.concat([scored(), scored(TWO_SEEDS[:4]).assign(task="sr")])
     assert set(effects.of_scores(more, PAIR)["task"]) == {"denoise"}

@@ -131,7 +131,7 @@ def test_a_real_dot_goes_before_graphviz_pure(monkeypatch, tmp_path):
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert dot._find_dot() == str(fake)
-    with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got syntax error in line 1$"):
+    with pytest.raises(ValueError, match=r"^dot must draw the graph, got syntax error in line 1$"):
         figures.super_cell_graph(3, OPERATIONS).svg()
 
 
@@ -140,14 +140,14 @@ def test_a_dot_that_draws_nothing_is_refused(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\necho no drawing\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(figures.FigureError, match=r"^dot must draw the graph, got no drawing$"):
+    with pytest.raises(ValueError, match=r"^dot must draw the graph, got no drawing$"):
         figures.Graph("digraph {}").svg()
 
 
 def test_missing_dot_is_said_where_the_graph_is_made(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(figures.FigureError, match=r"^graphs need a program `dot`, got none .*pip install") as raised:
+    with pytest.raises(ValueError, match=r"^graphs need a program `dot`, got none .*pip install") as raised:
         figures.genotype_graph(genotypes(1)[0])
     assert "\n" not in str(raised.value)
 
@@ -292,7 +292,7 @@ def test_image_panel_takes_what_networks_give_and_clips_it():
 
 
 def test_image_panel_refuses_what_is_no_image():
-    with pytest.raises(figures.FigureError, match=r"H x W or H x W x 3, got 2 x 20 x 30 for a"):
+    with pytest.raises(ValueError, match=r"H x W or H x W x 3, got 2 x 20 x 30 for a"):
         figures.image_panel([("a", np.zeros((2, 20, 30)))])
 
 
@@ -394,7 +394,7 @@ def test_save_that_fails_leaves_the_old_files_and_no_others(tmp_path, monkeypatc
     graph = figures.super_cell_graph(3, OPERATIONS)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(dot.sysconfig, "get_path", lambda name: str(tmp_path))
-    with pytest.raises(figures.FigureError, match="graphs need a program `dot`"):
+    with pytest.raises(ValueError, match="graphs need a program `dot`"):
         figures.save(graph, tmp_path / "old")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         "old.svg": "old",

@@ -13,7 +13,6 @@ from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.figures import Picture
 from hinas_nb.reporting import report
 from hinas_nb.reporting.outputs import Publisher
-from hinas_nb.reporting.report import ReportError
 from hinas_nb.running.store import Store
 
 NOTEBOOK = "05_train_and_restore"
@@ -231,7 +230,7 @@ def test_a_long_table_is_folded_and_cut(folder):
 
 
 def test_nothing_to_report_is_one_line(folder, capsys):
-    with pytest.raises(ReportError) as error:
+    with pytest.raises(ValueError) as error:
         report.write(folder)
     line = f"{folder} must hold results to report, got none: hinas-nb run all --profile laptop"
     assert str(error.value) == line
@@ -243,7 +242,7 @@ def test_a_damaged_answer_is_one_line(folder):
     path = folder / "answers" / f"{NOTEBOOK}.json"
     for content in (b"{", b"3"):
         files.write_atomic(path, content)
-        with pytest.raises(ReportError) as error:
+        with pytest.raises(ValueError) as error:
             report.write(folder)
         assert str(error.value) == f"{path} must be what a notebook published; run {NOTEBOOK} again"
 
@@ -254,7 +253,7 @@ def test_a_damaged_answer_is_one_line(folder):
 )
 def test_an_answer_of_another_shape_is_one_line(folder, content):
     files.write_atomic(folder / "answers" / f"{NOTEBOOK}.json", content.encode())
-    with pytest.raises(ReportError, match="must be what a notebook published; run 05_train_and_restore again"):
+    with pytest.raises(ValueError, match="must be what a notebook published; run 05_train_and_restore again"):
         report.write(folder)
 
 
@@ -263,5 +262,5 @@ def test_a_damaged_table_is_one_line(folder, content):
     publish()
     path = folder / "tables" / f"{NOTEBOOK}__verdicts.csv"
     path.write_bytes(content)
-    with pytest.raises(ReportError, match=f"{path} must be a table that a notebook published, got "):
+    with pytest.raises(ValueError, match=f"{path} must be a table that a notebook published, got "):
         report.write(folder)

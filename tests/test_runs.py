@@ -23,7 +23,7 @@ from hinas_nb.experiment.runs import Run, describe, grid, vary
 from hinas_nb.method.genotype import Genotype, random_genotype
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running import pool
-from hinas_nb.running.collect import RunsFailed, collect
+from hinas_nb.running.collect import collect
 from hinas_nb.running.compute import LOOPS, compute, genotype_of
 from hinas_nb.running.pool import execute, missing
 from hinas_nb.running.status import status
@@ -221,7 +221,7 @@ def test_a_failure_is_reported_and_stops_only_what_needs_it(store, monkeypatch, 
     assert rows.loc[describe(NOISY), "state"] == "done" and rows.loc[describe(NOISY), "seconds"] > 0
     assert "the loss must be finite" in capsys.readouterr().out
     with pytest.raises(
-        RunsFailed, match=r"^3 Runs failed of those needed for 1; the first: search denoise seed 0 .*got nan$"
+        ValueError, match=r"^3 Runs failed of those needed for 1; the first: search denoise seed 0 .*got nan$"
     ):
         collect_here([Run(EVALUATE)], store, progress=False)
 

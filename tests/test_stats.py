@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 from scipy.integrate import quad
 
 from hinas_nb.evidence import stats
-from hinas_nb.evidence.stats import Effect, StatsError
+from hinas_nb.evidence.stats import Effect
 
 EXPERIMENTS = 4000
 DRAWS = 50_000  # where numpy makes them all at once
@@ -75,7 +75,7 @@ def test_without_an_effect_there_is_no_evidence():
 
 @pytest.mark.parametrize("direction", [2, 0])
 def test_a_claim_without_sense_is_refused(direction):
-    with pytest.raises(StatsError, match=f"direction must be -1 or 1, got {direction}"):
+    with pytest.raises(ValueError, match=f"direction must be -1 or 1, got {direction}"):
         stats.verdict(Effect(0, 0, 0, 3), direction)
 
 
@@ -260,7 +260,7 @@ def test_so_few_cannot_tell_even_all_from_a_likely_chance():
 
 @pytest.mark.parametrize("values", [[], [1.0, math.nan]])
 def test_numbers_that_are_none_are_refused(values):
-    with pytest.raises(StatsError, match=r"differences must be finite numbers, at least one, got \["):
+    with pytest.raises(ValueError, match=r"differences must be finite numbers, at least one, got \["):
         stats.paired(values)
 
 
@@ -306,10 +306,10 @@ def test_other_images_are_refused():
     table = scores()
     for arm, message in (("new", "old must be|new must be|new and old"), ("old", "old must be")):
         broken = table[~((table["arm"] == arm) & (table["seed"] == 2) & (table["image"] == "b"))]
-        with pytest.raises(StatsError, match=message):
+        with pytest.raises(ValueError, match=message):
             stats.seed_differences(broken, "new", "old", "psnr")
     other = table.assign(image=table["image"] + table["arm"])
-    with pytest.raises(StatsError, match="new and old must be scored on the same images, got others at 0"):
+    with pytest.raises(ValueError, match="new and old must be scored on the same images, got others at 0"):
         stats.seed_differences(other, "new", "old", "psnr")
 
 

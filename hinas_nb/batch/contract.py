@@ -24,10 +24,6 @@ _TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
 _EXAMPLES = {"bool": " (true or false)", "list": " such as [30, 50]", "dict": ' such as {"train.steps": 200}'}
 
 
-class NotebookError(ValueError):
-    """A notebook or a parameter that the front door refuses; the text is one line."""
-
-
 @dataclass(frozen=True)
 class Parameter:
     """One line of the tagged cell: its name, its annotation and the value it has when nobody says otherwise."""
@@ -44,12 +40,12 @@ class Parameter:
         return TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
 
     def parse(self, text: str, notebook: str) -> Any:
-        """Return the value that a user wrote on the command line. Raises NotebookError."""
+        """Return the value that a user wrote on the command line. Raises ValueError."""
         try:
             return self.checked(text if self.annotation == "str" else _literal(text))
         except (ValidationError, yaml.YAMLError):
             rule = f"{self.annotation}{_EXAMPLES.get(self.annotation.partition('[')[0], '')}"
-            raise NotebookError(f"{notebook}: {self.name} must be {rule}, got {text!r}") from None
+            raise ValueError(f"{notebook}: {self.name} must be {rule}, got {text!r}") from None
 
 
 @dataclass(frozen=True)
@@ -72,18 +68,18 @@ class Notebook:
         return self.path.stem
 
     def values(self, assignments: list[str], profile: str) -> dict[str, Any]:
-        """Return what to inject for `name=value` texts and a profile. Raises NotebookError."""
+        """Return what to inject for `name=value` texts and a profile. Raises ValueError."""
         values: dict[str, Any] = {"profile": profile}
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             if not equals or not name.isidentifier():
-                raise NotebookError(f"a parameter must be given as name=value, got {assignment!r}")
+                raise ValueError(f"a parameter must be given as name=value, got {assignment!r}")
             if name == "profile":
-                raise NotebookError(f"profile must be given as --profile {text}, got -p {assignment}")
+                raise ValueError(f"profile must be given as --profile {text}, got -p {assignment}")
             if name in values:
-                raise NotebookError(f"parameter {name} must be given once, got it twice")
+                raise ValueError(f"parameter {name} must be given once, got it twice")
             if name not in self.parameters:
-                raise NotebookError(f"{self.name}: unknown parameter {name}; {_hint(name, self.parameters)}")
+                raise ValueError(f"{self.name}: unknown parameter {name}; {_hint(name, self.parameters)}")
             values[name] = self.parameters[name].parse(text, self.name)
         return values
 
@@ -91,7 +87,7 @@ class Notebook:
 def find(names: list[str], folder: Path) -> list[Path]:
     """Return the notebooks for `all`, numbers (`5`, `05`), names or paths; each once, in the order named.
 
-    Raises NotebookError.
+    Raises ValueError.
     """
     available = sorted(path for path in folder.glob("*.ipynb") if not path.name.startswith("."))
     found: dict[Path, None] = {}
@@ -99,7 +95,7 @@ def find(names: list[str], folder: Path) -> list[Path]:
         if name == "all":
             if not available:
                 rule = "name the collection's folder in HINAS_HOME or lay one out by hinas-nb start FOLDER"
-                raise NotebookError(f"no notebooks in {folder}; {rule}")
+                raise ValueError(f"no notebooks in {folder}; {rule}")
             found |= dict.fromkeys(available)
         elif name.endswith(".ipynb") and Path(name).is_file():
             found[Path(name).resolve()] = None
@@ -109,7 +105,7 @@ def find(names: list[str], folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> Notebook:
-    """Read and check one notebook. Raises NotebookError."""
+    """Read and check one notebook. Raises ValueError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         cells = [(number, cell, "".join(cell["source"])) for number, cell in enumerate(content["cells"], 1)]
@@ -121,32 +117,32 @@ def read(path: Path) -> Notebook:
         has_outputs = any(cell.get("outputs") for _, cell, _ in cells)
         first = cells[0][2] if cells and cells[0][1]["cell_type"] == "markdown" else ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise NotebookError(f"{path.name} must be a notebook (version 4 JSON), got something else") from None
+        raise ValueError(f"{path.name} must be a notebook (version 4 JSON), got something else") from None
     if any("injected-parameters" in tags for _, tags, _ in code):
-        raise NotebookError(f"{path.name} must be a source notebook, got an executed copy")
+        raise ValueError(f"{path.name} must be a source notebook, got an executed copy")
     tagged = [source for _, tags, source in code if "parameters" in tags]
     if len(tagged) != 1:
-        raise NotebookError(f"{path.stem} must have one cell tagged parameters, got {len(tagged)}")
+        raise ValueError(f"{path.stem} must have one cell tagged parameters, got {len(tagged)}")
     if sum("runs" in tags for _, tags, _ in code) > 1:
-        raise NotebookError(f"{path.stem} must have at most one cell tagged runs, got more")
+        raise ValueError(f"{path.stem} must have at most one cell tagged runs, got more")
     found = _parameters(tagged[0], path.stem)
     for number, tags, source in code:
         overwritten = sorted(_assigned(source) & found.keys())
         if overwritten and "parameters" not in tags:  # silently, it would undo what the user asked for
             where = f"in the parameters cell only, got it in cell {number}"
-            raise NotebookError(f"{path.stem}: {overwritten[0]} must be set {where}")
+            raise ValueError(f"{path.stem}: {overwritten[0]} must be set {where}")
     return Notebook(path, _promises(first), found, tuple(code), has_outputs)
 
 
 def _parameters(source: str, notebook: str) -> dict[str, Parameter]:
-    """Return the parameters of a tagged cell by name. Raises NotebookError."""
+    """Return the parameters of a tagged cell by name. Raises ValueError."""
     try:
         statements = ast.parse(source).body
     except SyntaxError as error:
-        raise NotebookError(f"{notebook}: the parameters cell must be Python, got {error.msg}") from None
+        raise ValueError(f"{notebook}: the parameters cell must be Python, got {error.msg}") from None
     found = {parameter.name: parameter for parameter in (_parameter(one, notebook) for one in statements)}
     if "profile" not in found or found["profile"].annotation != "str":
-        raise NotebookError(f"{notebook}: the parameters must hold profile: str, got {' '.join(found)}")
+        raise ValueError(f"{notebook}: the parameters must hold profile: str, got {' '.join(found)}")
     return found
 
 
@@ -158,19 +154,19 @@ def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
             annotation = ""
         case _:
             rule = "a parameter must be a line name: type = value"
-            raise NotebookError(f"{notebook}: {rule}, got {ast.unparse(statement)!r}")
+            raise ValueError(f"{notebook}: {rule}, got {ast.unparse(statement)!r}")
     try:
         default = ast.literal_eval(value)
     except (ValueError, TypeError):
-        raise NotebookError(f"{notebook}: {name} must be a literal, got {ast.unparse(value)}") from None
+        raise ValueError(f"{notebook}: {name} must be a literal, got {ast.unparse(value)}") from None
     annotation = annotation or type(default).__name__
     if not re.fullmatch(r"[\w\[\], ]+", annotation) or not set(re.findall(r"\w+", annotation)) <= _TYPES.keys():
-        raise NotebookError(f"{notebook}: the type of {name} must be made of {' '.join(_TYPES)}, got {annotation}")
+        raise ValueError(f"{notebook}: the type of {name} must be made of {' '.join(_TYPES)}, got {annotation}")
     parameter = Parameter(name, annotation, default)
     try:
         parameter.checked(default)
     except (ValidationError, PydanticUserError, TypeError):
-        raise NotebookError(f"{notebook}: the default of {name} must be {annotation}, got {default!r}") from None
+        raise ValueError(f"{notebook}: the default of {name} must be {annotation}, got {default!r}") from None
     return parameter
 
 
@@ -211,9 +207,9 @@ def _one(name: str, available: list[Path], folder: Path) -> Path:
     else:
         fits = [path for path in available if path.stem == stem]
     if len(fits) > 1:
-        raise NotebookError(f"notebook {name} must fit one file, got {' '.join(path.name for path in fits)}")
+        raise ValueError(f"notebook {name} must fit one file, got {' '.join(path.name for path in fits)}")
     if not fits:
-        raise NotebookError(f"no notebook {name!r} in {folder}; {_hint(stem, [p.stem for p in available])}")
+        raise ValueError(f"no notebook {name!r} in {folder}; {_hint(stem, [p.stem for p in available])}")
     return fits[0]
 
 

@@ -75,15 +75,15 @@ class Settings:
 def prepare(names: list[str], assignments: list[str], settings: Settings) -> list[Job]:
     """Return the notebooks with their values; whatever can be refused before anything runs is refused here.
 
-    Raises NotebookError, ConfigError.
+    Raises ValueError, ConfigError.
     """
     notebooks = [contract.read(path) for path in contract.find(names, locations.home() / "notebooks")]
     if len({notebook.name for notebook in notebooks}) < len(notebooks):
-        raise contract.NotebookError("notebooks must have different names, got two of one name")
+        raise ValueError("notebooks must have different names, got two of one name")
     named = settings.variant
     if named is not None and not (locations.is_name(named) and len(named) <= 2 * LONGEST):
         rule = f"letters and digits joined by . _ or -, {2 * LONGEST} at most"
-        raise contract.NotebookError(f"name of a variant must be {rule}, got {shown(named)}")
+        raise ValueError(f"name of a variant must be {rule}, got {shown(named)}")
     values = [notebook.values(assignments, settings.profile) for notebook in notebooks]
     changes = [_changes(notebook, given, settings.profile) for notebook, given in zip(notebooks, values)]
     name = settings.variant or _name({change: None for own in changes for change in own})

@@ -27,10 +27,6 @@ _NOT_KNOWN = {"published [95 %]": "not published", "smallest detectable": "needs
 HEADERS = {name: units.METRICS[name].header for name in SCORES}
 
 
-class AblationError(ValueError):
-    """Arms that cannot be compared; the text is one line."""
-
-
 def degradations(budget: Profile, task: Task) -> dict[float, dict]:
     """Return the axis `degradation` of a grid: every sigma of the budget, or every scale, all from one search."""
     if task == "denoise":
@@ -109,15 +105,15 @@ def image_changes(scores: pd.DataFrame, control: str) -> pd.DataFrame:
     """Return what each image gains over the arm `control`, paired by seed, then averaged over seeds.
 
     Columns: task, data, degradation, arm, image, psnr (dB) and ssim, each a difference.
-    Raises AblationError where a score has no partner.
+    Raises ValueError where a score has no partner.
     """
     arms = list(scores["arm"].unique())
     if control not in arms:
-        raise AblationError(f"control must be one of {', '.join(arms)}, got {control!r}")
+        raise ValueError(f"control must be one of {', '.join(arms)}, got {control!r}")
     wide = scores.pivot_table(SCORES, [*GROUP, "seed", "image"], "arm", sort=False)
     if wide.isna().any(axis=None):
         *_, image = wide.index[wide.isna().any(axis=1)][0]
-        raise AblationError(f"every arm must score every image with every seed, got a gap at image {image}")
+        raise ValueError(f"every arm must score every image with every seed, got a gap at image {image}")
     changes = wide.sub(wide.xs(control, axis=1, level="arm"), level=0).drop(columns=control, level="arm")
     means = changes.groupby([*GROUP, "image"], sort=False).mean()
     parts = [means.xs(arm, axis=1, level="arm").reset_index().assign(arm=arm) for arm in arms if arm != control]
@@ -208,11 +204,11 @@ def across(arms: Mapping[str, EvaluateConfig], store: Store, images: ImageSet, i
 
 
 def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
-    """Return the one evaluation of every arm that carries these labels. Raises AblationError for none or several."""
+    """Return the one evaluation of every arm that carries these labels. Raises ValueError for none or several."""
     found = [run for run in runs if all(run.labels.get(name) == value for name, value in labels.items())]
     arms = {run.labels["arm"]: run.config for run in found}
     if not arms or len(arms) < len(found):
-        raise AblationError(f"labels must choose one Run per arm, got {len(found)} Runs of {len(arms)} arms: {labels}")
+        raise ValueError(f"labels must choose one Run per arm, got {len(found)} Runs of {len(arms)} arms: {labels}")
     return arms
 
 

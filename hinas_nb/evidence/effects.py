@@ -24,7 +24,7 @@ import pandas as pd
 
 from hinas_nb import files
 from hinas_nb.evidence import stats
-from hinas_nb.evidence.stats import Effect, StatsError
+from hinas_nb.evidence.stats import Effect
 from hinas_nb.experiment.config import EvaluateConfig, Space
 from hinas_nb.experiment.runs import REVISIONS
 from hinas_nb.method.genotype import width_paths
@@ -56,7 +56,7 @@ def of_scores(
     scores: as `collect` returns them, with labels task, data, degradation, arm and seed. A pair is left out where
     one of its arms was not run. within: repeats inside a seed, as in `stats.seed_differences`.
     bases: by task, what the arms are changes of; says the protocol and how many steps the networks were trained for.
-    Raises StatsError for an arm that no score has, and for arms scored on different images.
+    Raises ValueError for an arm that no score has, and for arms scored on different images.
     """
     rows = []
     for (compared, part), metric in itertools.product(_compared(scores, pairs), SCORES):
@@ -80,7 +80,7 @@ def of_changes(
     values: a row per measurement with columns task, arm, `paired` and `metric`; data and degradation where the cost is
     not the same for all. paired: what both arms share, the seed of a search or the round of a timing; values that
     agree in it are averaged. A pair is left out where one of its arms was not measured.
-    Raises StatsError for an arm that nothing was measured of.
+    Raises ValueError for an arm that nothing was measured of.
     """
     rows = []
     for compared, part in _compared(values, pairs):
@@ -142,12 +142,12 @@ def _revisions(text: str) -> dict[str, int]:
 
 def _compared(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Yield for every task, data set and degradation each pair that was run there: how an effect of it begins as a row,
-    and its part of the values. Raises StatsError for an arm that has none anywhere.
+    and its part of the values. Raises ValueError for an arm that has none anywhere.
     """
     known = list(values["arm"].unique())
     for arm in itertools.chain(*pairs):
         if arm not in known:
-            raise StatsError(f"arm must be one of {', '.join(map(str, known))}, got {arm!r}")
+            raise ValueError(f"arm must be one of {', '.join(map(str, known))}, got {arm!r}")
     keys = [name for name in GROUP if name in values]
     for group, part in values.groupby(keys, sort=False):
         for pair in pairs:

@@ -34,10 +34,6 @@ _NODES = 40  # of the quadrature over each arm's sample variance: powers to 1e-5
 _SUPPORTS, CONTRADICTS, _UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contradicts", "undecided", "no evidence yet")
 
 
-class StatsError(ValueError):
-    """Numbers no difference can be taken of; the text is one line."""
-
-
 @dataclass(frozen=True)
 class Effect:
     """A difference treatment - control, in the metric's unit; its fields are the columns of a table of effects.
@@ -57,7 +53,7 @@ class Effect:
 def verdict(effect: Effect, direction: int, margin: float = 0.0) -> str:
     """Return the verdict by the rule above. direction: 1 if the treatment is claimed larger, -1 if smaller."""
     if direction not in (-1, 1):
-        raise StatsError(f"direction must be -1 or 1, got {direction}")
+        raise ValueError(f"direction must be -1 or 1, got {direction}")
     if math.isnan(effect.difference):
         return NO_EVIDENCE
     low, high = (-effect.high, -effect.low) if direction < 0 else (effect.low, effect.high)
@@ -65,13 +61,13 @@ def verdict(effect: Effect, direction: int, margin: float = 0.0) -> str:
 
 
 def paired(differences: Sequence[float]) -> Effect:
-    """Return Student's t interval of per-seed differences. Raises StatsError without any."""
+    """Return Student's t interval of per-seed differences. Raises ValueError without any."""
     values = _numbers(differences, "differences")
     return _effect(float(values.mean()), _error(values), len(values) - 1, len(values))
 
 
 def unpaired(treatment: Sequence[float], control: Sequence[float]) -> Effect:
-    """Return Welch's t interval, where seeds of the two arms have nothing in common. Raises StatsError without any."""
+    """Return Welch's t interval, where seeds of the two arms have nothing in common. Raises ValueError without any."""
     first, second = _numbers(treatment, "treatment"), _numbers(control, "control")
     moments = [(float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else math.nan, len(v)) for v in (first, second)]
     return _welch(*moments)
@@ -84,7 +80,7 @@ def adjusted(
 
     Analysis of covariance: least squares with Student's interval, which knows that the line is estimated too.
     by_treatment, by_control: the covariate of each value. There is no interval with fewer than four values in all, nor
-    where the covariate does not vary. Raises StatsError without any.
+    where the covariate does not vary. Raises ValueError without any.
     """
     first, second = _numbers(treatment, "treatment"), _numbers(control, "control")
     values, covariate = np.concatenate([first, second]), np.concatenate([by_treatment, by_control]).astype(float)
@@ -134,7 +130,7 @@ def share(hits: int, count: int, chance: float = 0.0) -> Effect:
     One case gives no interval, like one seed.
     """
     if not 0 <= hits <= count or count < 1:
-        raise StatsError(f"hits must be in [0, count], and count at least 1, got {hits} of {count}")
+        raise ValueError(f"hits must be in [0, count], and count at least 1, got {hits} of {count}")
     tail = (1 - _CONFIDENCE) / 2
     low = float(betaincinv(hits, count - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(hits + 1, count - hits, 1 - tail)) if hits < count else 1.0
@@ -169,19 +165,19 @@ def seed_differences(
     scores: tidy, a row per Run and image with columns arm, seed, image and the metric.
     within: columns of repeats inside a seed (training seeds of a search, draws); they are averaged, each counting
         the same, before the difference.
-    Raises StatsError if the arms were scored on different images.
+    Raises ValueError if the arms were scored on different images.
     """
     scores = scores[scores["arm"].isin([treatment, control])]
     images = scores.groupby(["arm", "seed"])["image"].agg(frozenset)
     for name in (treatment, control):
         if images[name].nunique() > 1:
-            raise StatsError(f"{name} must be scored on the same images with every seed, got different ones")
+            raise ValueError(f"{name} must be scored on the same images with every seed, got different ones")
     repeats = scores.groupby(["arm", "seed", *within], dropna=False)[metric].mean()
     by_arm = repeats.groupby(level=["arm", "seed"]).mean().unstack("arm")
     difference = (by_arm[treatment] - by_arm[control]).dropna()
     for seed in difference.index:
         if images[treatment, seed] != images[control, seed]:
-            raise StatsError(f"{treatment} and {control} must be scored on the same images, got others at {seed}")
+            raise ValueError(f"{treatment} and {control} must be scored on the same images, got others at {seed}")
     return difference
 
 
@@ -247,5 +243,5 @@ def _detectable(error: float, freedom: float, power: float) -> float:
 def _numbers(values: Sequence[float], name: str) -> np.ndarray:
     numbers = np.asarray(values, dtype=float)
     if not len(numbers) or not np.isfinite(numbers).all():
-        raise StatsError(f"{name} must be finite numbers, at least one, got {list(numbers)[:5]}")
+        raise ValueError(f"{name} must be finite numbers, at least one, got {list(numbers)[:5]}")
     return numbers

@@ -14,7 +14,7 @@ from hinas_nb.figures.effects import effect_plot, sweep_plot
 from hinas_nb.figures.op_weights import op_weight_evolution, op_weight_heatmap, width_weight_evolution
 from hinas_nb.figures.panels import image_panel
 from hinas_nb.figures.speed import cost_bars, foretold_plot, growth_curves, part_bars, slope
-from hinas_nb.figures.style import OPERATION_COLOURS, FigureError, Picture
+from hinas_nb.figures.style import OPERATION_COLOURS, Picture
 from hinas_nb.figures.system_tables import equal_time_plot, speed_claims_plot
 from hinas_nb.figures.trade_off import front_plot, rate_plot, trade_off_plot
 from hinas_nb.figures.training import ranking_plot, recipes_plot, search_curves, searches_plot, training_curves

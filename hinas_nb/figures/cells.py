@@ -41,7 +41,7 @@ def genotype_graph(
 
     base_width: channels of a node at level 0.
     before: the genotype this one was changed from, of as many layers and nodes; every input that it didn't have is red.
-    Raises FigureError where there is no `dot`.
+    Raises ValueError where there is no `dot`.
     """
     ladder = widths(base_width, tuple(width_factors))
     channels = [ladder[level] for level in genotype.levels]

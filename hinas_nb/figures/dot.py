@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from hinas_nb.figures.style import DPI, FigureError, Picture
+from hinas_nb.figures.style import DPI, Picture
 from hinas_nb.files import write_atomic
 
 #: Where there is no Arial, browsers take fonts as narrow: the layout has Arial's widths.
@@ -39,7 +39,7 @@ class Graph:
         done = subprocess.run([_find_dot(), *options], input=self.source.encode(), capture_output=True)
         if done.returncode or not (b"<svg" in done.stdout or done.stdout.startswith(b"\x89PNG")):
             said = (done.stderr or done.stdout).decode(errors="replace").strip().partition("\n")[0]
-            raise FigureError(f"dot must draw the graph, got {said or 'nothing'}")
+            raise ValueError(f"dot must draw the graph, got {said or 'nothing'}")
         return done.stdout
 
 
@@ -61,12 +61,12 @@ def save(figure: Drawing, stem: str | os.PathLike) -> tuple[Path, Path]:
 def _find_dot() -> str:
     """Return the program that draws: a real `dot` on the PATH first, else the one of the graphviz-pure package.
 
-    The `graphviz` package itself runs only a `dot` on the PATH. Raises FigureError.
+    The `graphviz` package itself runs only a `dot` on the PATH. Raises ValueError.
     """
     scripts = sysconfig.get_path("scripts")
     found = shutil.which("dot") or shutil.which("graphviz-pure", path=scripts) or shutil.which("graphviz-pure")
     if not found:
-        raise FigureError(
+        raise ValueError(
             f"graphs need a program `dot`, got none on the PATH and no graphviz-pure in {scripts} "
             "(pip install graphviz-pure)"
         )

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from hinas_nb.figures.axes import picture_frame
-from hinas_nb.figures.style import ACCENT, FigureError, Picture, themed
+from hinas_nb.figures.style import ACCENT, Picture, themed
 
 _HEIGHT = 2.6  # inches of a row of images
 _ROW_LIMIT = 4  # crops in one row
@@ -31,7 +31,7 @@ def image_panel(
     crop: (top, left, height, width) in pixels; None shows whole images.
     scores: one line per image, written under its name. whole: the column that is shown whole.
     embedded: the photographs are those that are installed along, free to pass on.
-    Raises FigureError for what is no image.
+    Raises ValueError for what is no image.
     """
     names = [name for name, _ in columns]
     images = [_drawable(image, name) for name, image in columns]
@@ -70,5 +70,5 @@ def _drawable(image, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
-        raise FigureError(f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}")
+        raise ValueError(f"image must be H x W or H x W x 3, got {' x '.join(map(str, array.shape))} for {name}")
     return np.clip(array, 0, 1)

@@ -77,10 +77,6 @@ _THEME = (
 themed = matplotlib.rc_context(_THEME)
 
 
-class FigureError(ValueError):
-    """Data no figure can be drawn from, or no program to draw it; the text names the thing and the rule."""
-
-
 def shown_size(png: bytes) -> tuple[int, int]:
     """Return width and height of a bitmap on a page, in CSS pixels; zeros for what does not begin as a PNG."""
     if len(png) < 24 or not png.startswith(b"\x89PNG"):

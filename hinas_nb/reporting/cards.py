@@ -26,14 +26,10 @@ _UNTOUCHED = {"denoise": "the noisy image", "sr": "bicubic"}
 _NO_GAINS = pandas.DataFrame({"image": [], "gain": pandas.Series(dtype=float)})
 
 
-class CardError(ValueError):
-    """Tells of Runs that no card can be made of; the text is one line."""
-
-
 def publish(run: str, results: Path, folder: Path | None = None) -> list[Path]:
     """Write weights and card of the training Run whose hash begins so, and return where they lie.
 
-    folder: None: that of the package. Raises CardError, RestoreError, StoreError, FileContentError.
+    folder: None: that of the package. Raises ValueError, RestoreError, StoreError, FileContentError.
     """
     chosen = networks.named(networks.trained_runs(results), run)
     target = (folder or networks.SHIPPED) / networks.shipped(chosen.task, chosen.scale).name
@@ -44,11 +40,11 @@ def publish(run: str, results: Path, folder: Path | None = None) -> list[Path]:
 
 
 def card(chosen: networks.TrainedRun, name: str) -> str:
-    """Return the model card of a finished training, in Markdown. Raises CardError where no Run has scored it."""
+    """Return the model card of a finished training, in Markdown. Raises ValueError where no Run has scored it."""
     trained = notes.finished(chosen.path)
     scores = _scores(chosen.path.parents[1], trained.config)
     if not scores:
-        raise CardError(f"a card needs evaluate Runs of the network beside it, got none of Run {chosen.path.name}")
+        raise ValueError(f"a card needs evaluate Runs of the network beside it, got none of Run {chosen.path.name}")
     net = comparators.load(chosen.path / networks.WEIGHTS)
     gains = pandas.concat([_gains(own, others) for own, others in scores if "input" in others] or [_NO_GAINS])
     rows = [row for own, others in scores for row in _rows(own, others)]

@@ -36,15 +36,11 @@ FOUND = ("03_search_denoising", "genotype")
 RESTORED = (("05_train_and_restore", "panel-median"), ("07_your_own_pictures", "pair"))
 
 
-class ReportError(ValueError):
-    """Nothing to report, or a published file that cannot be read; the text is one line."""
-
-
 def write(folder: Path) -> Path:
-    """Write `index.html` into a profile's folder of results, and into its variants'. Raises ReportError, OSError."""
+    """Write `index.html` into a profile's folder of results, and into its variants'. Raises ValueError, OSError."""
     variants = [path for path in sorted(locations.variant(folder, "").glob("*")) if _names(path)]
     if not variants and not _names(folder):
-        raise ReportError(f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}")
+        raise ValueError(f"{folder} must hold results to report, got none: hinas-nb run all --profile {folder.name}")
     for variant in variants:
         _write(variant, folder, [])
     return _write(folder, None, variants)
@@ -177,14 +173,14 @@ def tally(verdicts: pd.Series) -> dict[str, int]:
 
 
 def answer_of(folder: Path, name: str) -> Answer:
-    """Return what a notebook published into a profile's folder, empty where it did not. Raises ReportError."""
+    """Return what a notebook published into a profile's folder, empty where it did not. Raises ValueError."""
     path = folder / "answers" / f"{name}.json"
     if not path.exists():
         return Answer(revisions={})
     try:
         return Answer.model_validate_json(path.read_bytes())
     except ValueError:
-        raise ReportError(f"{path} must be what a notebook published; run {name} again") from None
+        raise ValueError(f"{path} must be what a notebook published; run {name} again") from None
 
 
 def shown(folder: Path, name: str, key: str) -> dict[str, Any] | None:
@@ -217,7 +213,7 @@ def _published(folder: Path, stem: str, caption: str) -> dict[str, Any] | None:
         with open(folder / paths["CSV"], encoding="utf-8", newline="") as file:
             head, *rows = list(csv.reader(file)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ReportError(f"{folder / paths['CSV']} must be a table that a notebook published, got {error}") from None
+        raise ValueError(f"{folder / paths['CSV']} must be a table that a notebook published, got {error}") from None
     cut = f" (first {SHOWN_ROWS} of {len(rows)} rows)" if len(rows) > SHOWN_ROWS else ""
     return _table(head, rows[:SHOWN_ROWS], f"{caption}{cut}", paths)
 

@@ -32,7 +32,7 @@ BACK = """<p style="margin: .8rem 1rem; font: 15px sans-serif">
 def write(target: Path, budget: str = report.COMMITTED) -> Path:
     """Write the site into an empty or new folder, from the results of a budget; returns its front page.
 
-    Raises ReportError, RestoreError, StoreError, OSError, and ModuleNotFoundError without pdoc.
+    Raises ValueError, RestoreError, StoreError, OSError, and ModuleNotFoundError without pdoc.
     """
     folder = locations.results() / budget
     names = [path.stem for path in sorted((folder / "executed").glob("*.ipynb"))]

@@ -13,7 +13,7 @@ import pandas
 from hinas_nb import files
 from hinas_nb.experiment.config import EvaluateConfig
 from hinas_nb.experiment.runs import Run
-from hinas_nb.running.pool import Failure, execute
+from hinas_nb.running.pool import execute
 from hinas_nb.running.store import RunFolder, Store
 
 
@@ -24,21 +24,13 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
     trainings the plain values of their records, a row per epoch or interval; then hash (16 digits).
     An image that a Run restores exactly has an infinite PSNR, which no mean or difference survives: it is left out
     of all Runs on its data set, and a warning names it.
-    Raises RunsFailed, ValueError where no image is left.
+    Raises ValueError where Runs failed, and where no image is left.
     """
     failures = execute(runs, store, workers=workers, **how)
     if failures:
-        raise RunsFailed(failures, len(runs))
+        raise ValueError(f"{len(failures)} Runs failed of those needed for {len(runs)}; the first: {failures[0]}")
     tables = _without_exact(runs, [_table(run, store.folder(run.config)) for run in runs])
     return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
-
-
-class RunsFailed(ValueError):
-    """Says in one line that Runs could not be computed; `failures` has them all."""
-
-    def __init__(self, failures: list[Failure], wanted: int):
-        super().__init__(f"{len(failures)} Runs failed of those needed for {wanted}; the first: {failures[0]}")
-        self.failures = failures
 
 
 def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:

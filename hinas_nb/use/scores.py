@@ -15,10 +15,6 @@ from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.scoring.units import METRICS
 
 
-class ScoreError(ValueError):
-    """Tells of pictures that cannot be paired; the text is one line."""
-
-
 def described(protocol: Protocol) -> str:
     """Return one line with the values of a protocol that decide what is scored."""
     values = {
@@ -35,14 +31,14 @@ def described(protocol: Protocol) -> str:
 def pairs(restored: Path, truth: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
     """Return (restored, true) files by name, and a line for each picture without its pair.
 
-    In folders the names must be equal, that of the folder within included, but for their ending. Raises ScoreError.
+    In folders the names must be equal, that of the folder within included, but for their ending. Raises ValueError.
     """
     if not restored.is_dir() and not truth.is_dir():
         return {restored.stem: (restored, truth)}, []
     ours, theirs = _named(restored), _named(truth)
     common = [name for name in ours if name in theirs]
     if not common:
-        raise ScoreError(f"restored and true pictures must have equal names, got none in {restored} and {truth}")
+        raise ValueError(f"restored and true pictures must have equal names, got none in {restored} and {truth}")
     lonely = [f"{ours[name]} has no picture of its name in {truth}" for name in ours if name not in theirs]
     lonely += [f"{theirs[name]} has no picture of its name in {restored}" for name in theirs if name not in ours]
     return {name: (ours[name], theirs[name]) for name in common}, lonely
@@ -78,12 +74,12 @@ def write(path: Path, table: pandas.DataFrame, protocol: Protocol) -> None:
 
 def _named(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise ScoreError(f"restored and true must be two pictures or two folders, got the picture {folder}")
+        raise ValueError(f"restored and true must be two pictures or two folders, got the picture {folder}")
     paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in pictures.READABLE and path.is_file()]
     named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     if len(named) < len(paths):
         twice = next(path for path in paths if path not in named.values())
-        raise ScoreError(f"pictures must have different names without their ending, got two like {twice}")
+        raise ValueError(f"pictures must have different names without their ending, got two like {twice}")
     return named
 
 
