@@ -18,7 +18,7 @@ from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run, canonical, grid
 from hinas_nb.method.genotype import Genotype, widths
 from hinas_nb.method.network import DerivedNetwork
-from hinas_nb.reporting import ablations
+from hinas_nb.reporting import alike
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import metrics, protocol, showcase
 from hinas_nb.scoring.showcase import Showcase
@@ -190,7 +190,7 @@ def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
     gains = gains.assign(task="denoise", data="photos", degradation=50.0)
     monkeypatch.setattr(figures, "image_panel", lambda columns, *_, **how: columns)
     shelf = SimpleNamespace(figure=lambda *given: given)
-    shown = list(ablations.panels(shelf, runs, Store(tmp_path), gains, 7, ["chelsea", "101027"], 128))
+    shown = list(alike.panels(shelf, runs, Store(tmp_path), gains, 7, ["chelsea", "101027"], 128))
     assert [title for *_, title in shown] == [
         "chelsea (photos, sigma 50): shown in the paper, not among those scored",
         "coffee (photos, sigma 50): the smallest gain, LWAS -0.50 dB",
