@@ -12,10 +12,7 @@ PARTS = {"notebooks": "*.ipynb", "params": "*.*"}
 
 
 def lay_out(folder: Path) -> list[str]:
-    """Copy notebooks and params into a folder; what is there already stays. Return what was done, a line each.
-
-    Raises StoreError, FileNotFoundError where the package came without them.
-    """
+    """Copy notebooks and params into a folder, what is there stays; return lines to show. Raises OSError."""
     source, written, kept = origin(), 0, []
     for part, pattern in PARTS.items():
         for path in sorted((source / part).rglob(pattern)):

@@ -6,6 +6,7 @@ Tensors and their JSON meta go into one safetensors file: nothing here unpickles
 import json
 import math
 import os
+import tempfile
 import time
 import uuid
 from contextlib import contextmanager, suppress
@@ -73,10 +74,8 @@ def make_folder(path: Path) -> None:
 def check_writable(path: Path) -> None:
     """Make a folder and refuse one that takes no files. Raises StoreError."""
     make_folder(path)
-    probe = path / f".probe-{os.getpid()}"
     try:
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise unwritable(path, error) from None
 

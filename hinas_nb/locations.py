@@ -22,13 +22,9 @@ def absolute(path: str | Path) -> Path:
 
 
 def home() -> Path:
-    """Return the folder of `notebooks/` and `params/`.
-
-    HINAS_HOME, else the checkout, else the next one from the working folder upwards, else the working folder.
-    """
-    named = os.environ.get("HINAS_HOME")
-    if named:
-        return absolute(named)
+    """Return HINAS_HOME, else the checkout, else the next one from the working folder upwards, else that folder."""
+    if named := _named("HINAS_HOME"):
+        return named
     here = Path.cwd()
     near = (PACKAGE.parent, here, *here.parents)
     return next((folder for folder in near if all((folder / part).is_dir() for part in ("notebooks", "params"))), here)
@@ -36,20 +32,22 @@ def home() -> Path:
 
 def results() -> Path:
     """Return the folder with a folder of results per profile: HINAS_RESULTS, else `results/` of the collection."""
-    named = os.environ.get("HINAS_RESULTS")
-    return absolute(named) if named else home() / "results"
+    return _named("HINAS_RESULTS") or home() / "results"
 
 
 def results_of(profile: str) -> Path:
     """Return the folder of one profile's results; inside a batch that departs from it, that of the variant."""
-    named = os.environ.get("HINAS_PLACE")
-    return absolute(named) if named else results() / profile
+    return _named("HINAS_PLACE") or results() / profile
 
 
 def data(named: str | Path | None = None) -> Path:
     """Return the folder of all data sets, absolute: as named, else HINAS_DATA, else `data/` of the collection."""
-    named = named or os.environ.get("HINAS_DATA")
-    return absolute(named) if named else home() / "data"
+    return absolute(named) if named else _named("HINAS_DATA") or home() / "data"
+
+
+def _named(variable: str) -> Path | None:
+    """Return the folder that a variable of the environment names, if it does."""
+    return absolute(os.environ[variable]) if os.environ.get(variable) else None
 
 
 def variant(folder: Path, name: str) -> Path:

@@ -27,10 +27,7 @@ def provenance() -> dict:
 
 
 def resolve_device(name: str = "auto") -> str:
-    """Return the best device here (cuda, mps, cpu) for `auto`; check that any other name is usable.
-
-    Raises ValueError.
-    """
+    """Return the best device here (cuda, mps, cpu) for `auto`, or the one named. Raises ValueError if it is no use."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -44,23 +41,16 @@ def peak_memory_mib(device: str = "cpu") -> float:
     """Return the peak memory since `reset_peak_memory`, in MiB: of the process, or of the GPU if that is the device."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
-    with suppress(OSError):
-        for line in (_PROC / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
     # No /proc (macOS): the peak of the whole process, in bytes there, in KiB elsewhere.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    return _told_mib(_PROC / "status", "VmHWM:") or whole
 
 
 def free_memory_mib(device: str = "cpu") -> float | None:
     """Return the free memory in MiB, of the machine, or of the GPU if that is the device; None where it isn't told."""
     if device.startswith("cuda"):
         return torch.cuda.mem_get_info(device)[0] / 2**20
-    with suppress(OSError):
-        for line in (_PROC.parent / "meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) / 1024
-    return None
+    return _told_mib(_PROC.parent / "meminfo", "MemAvailable:")
 
 
 def reset_peak_memory(device: str = "cpu") -> None:
@@ -69,6 +59,15 @@ def reset_peak_memory(device: str = "cpu") -> None:
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         (_PROC / "clear_refs").write_text("5")
+
+
+def _told_mib(path: Path, name: str) -> float | None:
+    """Return the MiB of a line such as `VmHWM: 123 kB`, None where the system does not tell."""
+    with suppress(OSError):
+        for line in path.read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+    return None
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The base of every config: frozen, strict, with one-line errors and an identity to hash."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -32,10 +33,24 @@ class Config(BaseModel):
     def _filled_in(cls, values):
         return cls._defaults(values) | values if isinstance(values, dict) else values  # else: another's, in a union
 
+    @model_validator(mode="after")
+    def _consistent(self):
+        for holds, rule, got in self._rules():
+            if not holds:
+                raise ConfigError(f"{rule}, got {got}")
+        return self
+
     @classmethod
     def _defaults(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Return the defaults that follow from other values, such as those of a task; none unless overridden."""
         return {}
+
+    def _rules(self) -> Iterable[tuple[object, str, object]]:
+        """Yield what must hold between fields: whether it does, the rule in words, and the value; nothing by default.
+
+        The first that does not hold is the error; those after it may rest on it.
+        """
+        return ()
 
     def but(self, **changes) -> Self:
         """Return a copy with other values, checked again."""

@@ -15,7 +15,7 @@ def test_every_set_of_the_issue_is_declared_with_splits_and_licence():
     assert list(CATALOG) == [
         "photos", "BSDS500", "BSD68", "DIV2K", "Set5", "Set14", "B100", "Urban100", "Manga109",
     ]  # fmt: skip
-    assert all(entry.licence and entry.splits for entry in CATALOG.values())
+    assert all(entry.licence and entry.counts for entry in CATALOG.values())
     assert CATALOG["BSDS500"].counts == {"train": 200, "val": 100, "test": 200}
     assert len(catalog._BSD68) == 68
 

@@ -344,7 +344,7 @@ def test_check_tells_present_missing_and_corrupt(server, tmp_path):
 def test_check_covers_every_set_and_split(tmp_path):
     rows = check(tmp_path)
     assert [(row["set"], row["split"]) for row in rows] == [
-        (name, split) for name, entry in CATALOG.items() for split in entry.splits
+        (name, split) for name, entry in CATALOG.items() for split in entry.counts
     ]
     assert {row["state"] for row in rows if row["set"] == "photos"} == {"present"}
     assert {row["state"] for row in rows if row["set"] != "photos"} == {"missing"}

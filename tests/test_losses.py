@@ -91,6 +91,11 @@ def test_images_of_other_shapes_are_refused(images, shape):
             compare(other, images[1])
 
 
+def test_another_fidelity_is_refused(images):
+    with pytest.raises(ValueError, match="fidelity must be mse or l1, got 'huber'"):
+        restoration_loss(*images, fidelity="huber")
+
+
 @pytest.mark.parametrize("size", [(10, 10), (40, 10), (5, 40)])
 def test_images_smaller_than_the_window_are_refused(size):
     image = torch.zeros(1, 1, *size)

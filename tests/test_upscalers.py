@@ -17,7 +17,7 @@ from hinas_nb.comparators.fsrcnn import FSRCNN
 from hinas_nb.comparators.idn import IDN
 from hinas_nb.comparators.imdn import IMDN
 from hinas_nb.comparators.lapsrn import LapSRN, _three_quarters
-from hinas_nb.comparators.luma import luminance
+from hinas_nb.comparators.layers import luminance
 from hinas_nb.comparators.memnet import MemNet
 from hinas_nb.comparators.moremnas import MoreMNASD
 from hinas_nb.comparators.rcan import RCAN

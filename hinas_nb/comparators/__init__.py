@@ -26,27 +26,18 @@ SCALES = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Entry:
-    """Describes one comparator.
-
-    where: "<module>.<class>" below this package.
-    published: trainable parameters as its authors or table 10-12 count them, by scale (None: denoising).
-    reason: why ours differ by more than 2 % from these, or from what tables 10-12 print.
-    multiple: of which its width must be one, because it divides its channels.
-    revision: raised when its numbers change: Runs made with it before are not served; 0 leaves their hashes alone.
-    noise_map: whether it is told sigma, as a second channel of its input.
-    scales: which it is published for (sr only).
-    """
+    """Describes one comparator."""
 
     title: str
-    where: str
+    where: str  # "<module>.<class>" below this package
     tasks: tuple[str, ...]
-    published: Mapping[int | None, int] = field(default_factory=dict)
-    reason: str = ""
+    published: Mapping[int | None, int] = field(default_factory=dict)  # parameters by scale (None: denoising)
+    reason: str = ""  # why ours differ by more than 2 % from these, or from what tables 10-12 print
     trainable: bool = True
-    multiple: int = 1
-    revision: int = 0
-    noise_map: bool = False
-    scales: tuple[int, ...] = SCALES
+    multiple: int = 1  # of which its width must be one, because it divides its channels
+    revision: int = 0  # raised when its numbers change: Runs of before are not served; 0 leaves their hashes alone
+    noise_map: bool = False  # whether it is told sigma, as a second channel of its input
+    scales: tuple[int, ...] = SCALES  # that it is published for (sr only)
 
     @property
     def file(self) -> str:
@@ -77,14 +68,7 @@ TABLE = {
         revision=1,
     ),
     "n3net": Entry("N3Net", "n3net.N3Net", ("denoise",), {None: 706_000}, revision=1),  # its authors; table 10: 0.71 M
-    "ffdnet": Entry(
-        "FFDNet",
-        "ffdnet.FFDNet",
-        ("denoise",),
-        {None: 485_316},  # from its grey model
-        noise_map=True,
-        revision=1,
-    ),
+    "ffdnet": Entry("FFDNet", "ffdnet.FFDNet", ("denoise",), {None: 485_316}, noise_map=True, revision=1),  # grey model
     "ecae": Entry(
         "E-CAE",
         "ecae.ECAE",
@@ -193,10 +177,7 @@ def build(
 
 
 def check(name: str, task: str, width: int | None = None, scale: int | None = None, trained: bool = False) -> None:
-    """Raise ValueError for a comparator that is not there, or none for this task, width or scale.
-
-    trained: the training-free ones are refused as well.
-    """
+    """Raise ValueError for a comparator that is not there for this task, width or scale, or to be trained."""
     known = TRAINABLE if trained else tuple(TABLE)
     if name not in known:
         raise ValueError(f"comparator must be one of {' '.join(known)}, got {name!r}")
@@ -214,10 +195,7 @@ def check(name: str, task: str, width: int | None = None, scale: int | None = No
 
 
 def load(path: Path, device: "torch.device | str" = "cpu") -> "DerivedNetwork | Restorer":
-    """Return the network of any weights file that a training Run wrote, in evaluation mode; see `network.load`.
-
-    Raises ValueError.
-    """
+    """Return the network of any training Run's weights file, as `network.load` does. Raises ValueError."""
     from hinas_nb.method import network
 
     def rebuilt(metadata: dict) -> "DerivedNetwork | Restorer":

@@ -9,10 +9,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 
 
 class Filter(Restorer):
@@ -22,7 +20,7 @@ class Filter(Restorer):
         super().__init__()
         self.sigma = sigma  # grey levels, 0-255
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         pictures = noisy[:, 0].detach().cpu().double().numpy()
         restored = np.stack([self.filtered(picture, self.sigma / 255) for picture in pictures])
         return torch.from_numpy(restored)[:, None].to(noisy)

@@ -11,10 +11,9 @@ first down-projection, which see one feature only, have no 1x1; first weights by
 """
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Image, Restorer, he_normal
+from hinas_nb.comparators.base import Image, Large, Low, Restorer, he_normal
 from hinas_nb.comparators.layers import conv
 
 KERNELS = {2: 6, 4: 8}  # of a projection, by scale
@@ -22,15 +21,11 @@ PADDING = 2
 
 
 class DBPN(Restorer):
-    """Enlarges colour pictures. width: of all projections; shallow: of the first features; stages: up-projections."""
+    """Enlarges colour pictures. width: of all projections; stages: up-projections."""
 
-    task = "sr"
-
-    def __init__(self, scale: int, width: int = 64, shallow: int | None = None, stages: int = 7):
-        super().__init__()
-        self.scale = scale
-        shallow = shallow or 4 * width
-        self.shallow = nn.Sequential(conv(3, shallow), nn.PReLU(), conv(shallow, width, 1), nn.PReLU())
+    def __init__(self, scale: int, width: int = 64, stages: int = 7):
+        super().__init__(scale)
+        self.shallow = nn.Sequential(conv(3, 4 * width), nn.PReLU(), conv(4 * width, width, 1), nn.PReLU())
         self.ups = nn.ModuleList(_Projection(width, max(stage, 1), scale, up=True) for stage in range(stages))
         self.downs = nn.ModuleList(_Projection(width, stage, scale, up=False) for stage in range(1, stages))
         self.output = conv(stages * width, 3)
@@ -38,7 +33,7 @@ class DBPN(Restorer):
         there_and_back = (KERNELS[scale] - 1) // scale  # pixels that are seen farther after each way there and back
         self.halo = 1 + (scale + PADDING) // scale + (3 * stages - 2) * there_and_back
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+    def forward(self, low: Low) -> Large:
         large = self.ups[0](self.shallow(low))
         small = None
         for down, up in zip(self.downs, self.ups[1:]):
@@ -64,5 +59,4 @@ class _Projection(nn.Module):
 
 
 def _activated(kind: type[nn.Conv2d | nn.ConvTranspose2d], width: int, scale: int) -> nn.Sequential:
-    """Return a strided or transposed convolution and its PReLU."""
     return nn.Sequential(kind(width, width, KERNELS[scale], scale, PADDING), nn.PReLU())

@@ -14,11 +14,10 @@ estimate, and without the second stage that teaches another network: its score h
 """
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu, softplus
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.layers import conv, stack
 
 _MODULES, _KERNELS = 8, (5, 3, None)  # per branch; dilated convolutions in a module's parts
@@ -40,7 +39,7 @@ class DBSN(Restorer):
         self.mean_deviation = nn.Sequential(*stack([width, *[_DEVIATION_WIDTH] * 2], 1), conv(_DEVIATION_WIDTH, 1, 1))
         self.noise_deviation = nn.Sequential(*stack([1, *[_DEVIATION_WIDTH] * 4], 1), conv(_DEVIATION_WIDTH, 1, 1))
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         mean, features = self.mean_and_features(noisy)
         of_mean = self.mean_deviation(features).square()
         deviation = self.noise_deviation(noisy).mean(dim=(2, 3), keepdim=True)
@@ -77,7 +76,7 @@ class _Module(nn.Module):
     def __init__(self, width: int, dilation: int):
         super().__init__()
         self.parts = nn.ModuleList(
-            nn.Sequential(*stack([width] * 2, 1), *(_dilated(width, kernel, dilation) if kernel else ()))
+            nn.Sequential(*stack([width] * 2, 1), *(stack([width] * 2, kernel, dilation=dilation) if kernel else ()))
             for kernel in _KERNELS
         )
         self.join = conv(len(_KERNELS) * width, width, 1)
@@ -86,7 +85,3 @@ class _Module(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         joined = self.join(torch.cat([part(features) for part in self.parts], dim=1))
         return self.mix(relu(joined) + features)
-
-
-def _dilated(width: int, kernel: int, dilation: int) -> tuple[nn.Module, nn.Module]:
-    return conv(width, width, kernel, dilation=dilation), nn.ReLU()

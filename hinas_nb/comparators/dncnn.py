@@ -8,10 +8,9 @@ Chosen here: only the first convolution has a bias, as in that model; first weig
 layers: 35 channels make 167,090 parameters, the size of a HiNAS network.
 """
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.layers import conv
 from hinas_nb.method.operations import conv_norm, near_identity
 
@@ -27,7 +26,7 @@ class DnCNN(Restorer):
         super().__init__()
         self.layers = plain(1, width, 1, _LAYERS, bias=False)
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         return noisy - self.layers(noisy)
 
 

@@ -12,11 +12,10 @@ first weights are torch's.
 """
 
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import relu
 
-from hinas_nb.comparators.base import Image, Restorer
+from hinas_nb.comparators.base import Grey, Image, Restorer
 from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.operations import near_identity
 
@@ -36,7 +35,7 @@ class DuRNP(Restorer):
         last = near_identity(_Reflecting(width, 1, 3))
         self.last = nn.Sequential(*_normed(width, width), nn.ReLU(), last, nn.Tanh())
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         features = past = self.first(noisy)
         for block in self.blocks:
             features, past = block(features, past)

@@ -12,11 +12,10 @@ is built as one. Chosen here: first weights are torch's.
 
 from itertools import pairwise
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import relu
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.layers import conv
 
 #: Of the encoder, from the picture on: width over 64, side of the kernel, whether its output is added to its mirror's.
@@ -36,7 +35,7 @@ class ECAE(Restorer):
         self.encoder, self.decoder = nn.ModuleList(layers[: len(GENES)]), nn.ModuleList(layers[len(GENES) :])
         self.output = conv(width, 1, bias=False)
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         x, kept = noisy, []
         for layer in self.encoder:
             x = relu(layer(x))

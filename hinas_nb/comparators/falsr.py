@@ -18,25 +18,20 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from hinas_nb.comparators.base import Image, he_normal
-from hinas_nb.comparators.layers import Skip, conv
-from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.comparators.base import Grey, Image, he_normal
+from hinas_nb.comparators.layers import LumaUpscaler, Skip, conv
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Describes a cell. kind: "inverted", or the number of groups of its convolutions.
+    """Describes a cell."""
 
-    width: in halves of the stem's; kernel: side; repeats: of the layer; skip: whether the first layer's output is added
-    to the last's; sources: 0 is the stem, i the i-th cell.
-    """
-
-    kind: int | str
-    width: int
-    kernel: int
-    repeats: int
-    skip: bool
-    sources: tuple[int, ...]
+    kind: int | str  # "inverted", or the number of groups of its convolutions
+    width: int  # in halves of the stem's
+    kernel: int  # side
+    repeats: int  # of the layer
+    skip: bool  # whether the first layer's output is added to the last's
+    sources: tuple[int, ...]  # 0 is the stem, i the i-th cell
 
     @property
     def radius(self) -> int:
@@ -67,7 +62,7 @@ class Cells(LumaUpscaler):
             seen.append(max(seen[source] for source in cell.sources) + cell.radius)
         self.halo = max(seen[source] for source in self.joined) + 2
 
-    def luma(self, low: Luma, large: Luma) -> Luma:
+    def luma(self, low: Grey, large: Grey) -> Grey:
         known = [self.stem(low)]
         for cell, inner in zip(self.cells, self.inner):
             known.append(inner(torch.cat([known[source] for source in cell.sources], dim=1)))

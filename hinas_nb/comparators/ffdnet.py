@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer, he_normal
+from hinas_nb.comparators.base import Grey, Restorer, he_normal
 from hinas_nb.comparators.layers import conv, stack
 from hinas_nb.method.network import folded
 
@@ -32,7 +32,7 @@ class FFDNet(Restorer):
         self.layers = nn.Sequential(conv(_FOLD**2 + 1, width), nn.ReLU(), *inner, conv(width, _FOLD**2))
         he_normal(self)
 
-    def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Float[Tensor, "batch 2 height width"]) -> Grey:
         picture, deviation = noisy[:, :1], noisy[:, 1:, ::_FOLD, ::_FOLD]
         found = self.layers(torch.cat([folded(picture, _FOLD), deviation], dim=1))
         return F.pixel_shuffle(found, _FOLD)[..., : noisy.shape[-2], : noisy.shape[-1]]

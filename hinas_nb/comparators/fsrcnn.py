@@ -13,9 +13,8 @@ the last layer starts at deviation 0.001, as published.
 
 from torch import nn
 
-from hinas_nb.comparators.base import he_normal
-from hinas_nb.comparators.layers import conv, deconv, deconv_radius
-from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.comparators.base import Grey, he_normal
+from hinas_nb.comparators.layers import LumaUpscaler, conv, deconv, deconv_radius
 
 _KERNEL = 9  # of the last layer
 
@@ -31,5 +30,5 @@ class FSRCNN(LumaUpscaler):
         self.image = deconv(width, 1, _KERNEL, scale, deviation=0.001)
         self.halo = 2 + depth + deconv_radius(_KERNEL, scale)
 
-    def luma(self, low: Luma, large: Luma) -> Luma:
+    def luma(self, low: Grey, large: Grey) -> Grey:
         return self.image(self.features(low))

@@ -16,9 +16,8 @@ with the squared error.
 import torch
 from torch import nn
 
-from hinas_nb.comparators.base import Image, he_normal
-from hinas_nb.comparators.layers import conv, deconv, deconv_radius
-from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.comparators.base import Grey, Image, he_normal
+from hinas_nb.comparators.layers import LumaUpscaler, conv, deconv, deconv_radius
 
 _KERNEL = 17  # of the last layer
 _SLOPE = 0.05
@@ -37,7 +36,7 @@ class IDN(LumaUpscaler):
         self.residual = deconv(width, 1, _KERNEL, scale, deviation=0.001)
         self.halo = 2 + 6 * blocks + deconv_radius(_KERNEL, scale)
 
-    def luma(self, low: Luma, large: Luma) -> Luma:
+    def luma(self, low: Grey, large: Grey) -> Grey:
         return large + self.residual(self.features(low))
 
 
@@ -46,8 +45,7 @@ class _Distillation(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.kept = width // 4
-        step = width // 4  # by which neighbouring layers differ
+        self.kept = step = width // 4  # step: by which neighbouring layers differ
         self.first = nn.Sequential(
             *_activated(width, width - step),
             *_activated(width - step, width - 2 * step, groups=_GROUPS),
@@ -66,5 +64,4 @@ class _Distillation(nn.Module):
 
 
 def _activated(inputs: int, outputs: int, kernel: int = 3, groups: int = 1) -> tuple[nn.Module, nn.Module]:
-    """Return a convolution and its LeakyReLU."""
     return conv(inputs, outputs, kernel, groups), nn.LeakyReLU(_SLOPE)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Image, Restorer
+from hinas_nb.comparators.base import Image, Large, Low, Restorer
 from hinas_nb.comparators.layers import Gate, conv, pooled, to_image
 
 SLOPE = 0.05
@@ -22,17 +22,14 @@ SLOPE = 0.05
 class IMDN(Restorer):
     """Enlarges colour pictures. width: a multiple of 4."""
 
-    task = "sr"
-
     def __init__(self, scale: int, width: int = 64, blocks: int = 6):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.shallow = conv(3, width)
         self.blocks = nn.ModuleList(_MultiDistillation(width) for _ in range(blocks))
         self.join = nn.Sequential(conv(blocks * width, width, 1), nn.LeakyReLU(SLOPE), conv(width, width))
         self.output = to_image(width, scale)
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+    def forward(self, low: Low) -> Large:
         features = [self.shallow(low)]
         for block in self.blocks:
             features.append(block(features[-1]))

@@ -16,9 +16,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import he_normal
-from hinas_nb.comparators.layers import conv, stack
-from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.comparators.base import Grey, he_normal
+from hinas_nb.comparators.layers import LumaUpscaler, conv, stack
 from hinas_nb.method.network import cubic
 from hinas_nb.method.operations import activation
 
@@ -36,7 +35,7 @@ class LapSRN(LumaUpscaler):
             self.halo = self.halo // 2 + 1 + depth  # 1: the transposed convolution
         self.halo += 1  # the first convolution
 
-    def luma(self, low: Luma, large: Luma) -> Luma:
+    def luma(self, low: Grey, large: Grey) -> Grey:
         features, y = self.extract(low), low
         for level in self.levels:
             features, y = level(features, y)
@@ -61,7 +60,7 @@ class _Level(nn.Module):
         return features, self.image(y) + self.residual(features)
 
 
-def _three_quarters(image: Float[Tensor, "batch 1 h w"]) -> Float[Tensor, "batch 1 height width"]:
+def _three_quarters(image: Float[Tensor, "batch 1 h w"]) -> Grey:
     """Shrink sides 4n to 3n by MATLAB's bicubic kernel, one per phase, so that tiles match the whole."""
     taps = []
     for phase in range(3):

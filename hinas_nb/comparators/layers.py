@@ -1,4 +1,4 @@
-"""The layers that several comparators are made of: plain stacks, skips, up-sampling, attention, and EDSR's frame."""
+"""The layers that several comparators are made of: plain stacks, skips, up-sampling, attention, and two frames."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -6,11 +6,34 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Image, Restorer
+from hinas_nb.comparators.base import Grey, Image, Large, Low, Restorer
+from hinas_nb.method.network import upsample
 
 MEAN = (0.4488, 0.4371, 0.4040)  # red, green, blue of DIV2K's training images, on 0-1
 REDUCTION = 16  # of the channels inside a channel attention
+Y_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: BT.601's Y on 0-1, of which that of 16-235 is a function
 UP_RADIUS = 2  # of `enlarge` and a 3x3 convolution after it, in low-resolution pixels, at each scale
+
+
+class LumaUpscaler(Restorer):
+    """Enlarges colour pictures by what `luma` makes of their luminance; the chroma is left to bicubic up-sampling.
+
+    Red, green and blue all contain Y with weight 1, so replacing Y adds the same change to each of them.
+    """
+
+    def forward(self, image: Low) -> Large:
+        large = upsample(image, self.scale)
+        y = luminance(large)
+        return large + (self.luma(luminance(image), y) - y)
+
+    def luma(self, low: Grey, large: Grey) -> Grey:
+        """Return the enlarged luminance, from that of the picture and of its bicubic up-sampling."""
+        raise NotImplementedError
+
+
+def luminance(image: Large) -> Grey:
+    """Return Y of red, green and blue."""
+    return sum(weight * image[:, i : i + 1] for i, weight in enumerate(Y_WEIGHTS))
 
 
 class Frame(Restorer):
@@ -21,16 +44,13 @@ class Frame(Restorer):
     direct: the convolution before the pixel shuffle makes the colours, as in later networks, and none follows.
     """
 
-    task = "sr"
-
     def __init__(self, scale: int, width: int, deep: nn.Module, shallow: nn.Module | None = None, direct: bool = False):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         self.shallow, self.deep = shallow or conv(3, width), deep
         self.enlarge = to_image(width, scale) if direct else enlarge(width, scale)
         self.output = nn.Identity() if direct else conv(width, 3)
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+    def forward(self, low: Low) -> Large:
         mean = low.new_tensor(MEAN).view(1, 3, 1, 1)
         return mean + self.output(self.enlarge(self.deep(self.shallow(low - mean))))
 
@@ -71,9 +91,11 @@ def conv(
     return nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, groups=groups, bias=bias)
 
 
-def stack(widths: list[int], kernel: int = 3, activation: Callable[[], nn.Module] = nn.ReLU) -> list[nn.Module]:
+def stack(
+    widths: list[int], kernel: int = 3, activation: Callable[[], nn.Module] = nn.ReLU, dilation: int = 1
+) -> list[nn.Module]:
     """Return convolutions from each width to the next, every one with its activation."""
-    return [layer for inputs, outputs in pairwise(widths) for layer in (conv(inputs, outputs, kernel), activation())]
+    return [layer for ends in pairwise(widths) for layer in (conv(*ends, kernel, dilation=dilation), activation())]
 
 
 def enlarge(width: int, scale: int) -> nn.Sequential:
@@ -88,10 +110,7 @@ def to_image(width: int, scale: int) -> nn.Sequential:
 
 
 def deconv(inputs: int, outputs: int, kernel: int, scale: int, deviation: float) -> nn.ConvTranspose2d:
-    """Return a transposed convolution to exactly `scale` times the size, centred as far as whole pixels allow.
-
-    deviation: standard deviation of the first weights.
-    """
+    """Return a transposed convolution to `scale` times the size, its kernel centred as far as whole pixels allow."""
     padding = (kernel - scale + 1) // 2
     layer = nn.ConvTranspose2d(inputs, outputs, kernel, scale, padding, output_padding=2 * padding + scale - kernel)
     nn.init.normal_(layer.weight, std=deviation)
@@ -106,5 +125,4 @@ def deconv_radius(kernel: int, scale: int) -> int:
 
 
 def pooled(features: Image) -> Float[Tensor, "batch channel 1 1"]:
-    """Return the mean of each channel."""
     return features.mean(dim=(2, 3), keepdim=True)

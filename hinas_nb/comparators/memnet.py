@@ -20,23 +20,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer
-from hinas_nb.comparators.layers import conv
-from hinas_nb.comparators.luma import luminance, with_luminance
+from hinas_nb.comparators.base import Image
+from hinas_nb.comparators.layers import LumaUpscaler, conv
 from hinas_nb.method.fast import BatchNorm2d
-from hinas_nb.method.network import upsample
 from hinas_nb.method.operations import near_identity
 
 _BLOCKS, _RECURSIONS = 6, 6
 _RADIUS = 2 * _BLOCKS * _RECURSIONS + 2  # of the whole network, in pixels of its input
 
 
-class MemNet(Restorer):
+class MemNet(LumaUpscaler):
     """Denoises one grey channel (scale None), or up-samples colour 2, 3 or 4 times on its luminance."""
 
     def __init__(self, scale: int | None = None, width: int = 64):
-        super().__init__()
-        self.task, self.scale = ("sr" if scale else "denoise"), scale or 1
+        super().__init__(scale)
         self.halo = _RADIUS if self.task == "denoise" else math.ceil(_RADIUS / self.scale) + 2  # 2: bicubic
         self.extract = nn.Sequential(BatchNorm2d(1), *_conv(1, width, 3))
         self.memories = nn.ModuleList(_MemoryBlock(width, earlier=index + 1) for index in range(_BLOCKS))
@@ -45,20 +42,15 @@ class MemNet(Restorer):
         near_identity(self.reconstruct[-1])
         self.weights = nn.Parameter(torch.full((_BLOCKS,), 1 / _BLOCKS))  # of the blocks' images
 
-    def forward(
-        self, image: Float[Tensor, "batch channel height width"]
-    ) -> Float[Tensor, "batch channel height_out width_out"]:
-        if self.task == "denoise":
-            return self._restored(image)
-        large = upsample(image, self.scale)
-        return with_luminance(large, self._restored(luminance(large)))
+    def forward(self, image: Image) -> Float[Tensor, "batch channel height_out width_out"]:
+        return self.luma(image, image) if self.task == "denoise" else super().forward(image)
 
-    def _restored(self, image: Tensor) -> Tensor:
-        features = [self.extract(image)]
+    def luma(self, low: Tensor, large: Tensor) -> Tensor:
+        features = [self.extract(large)]
         for memory in self.memories:
             features.append(memory(features))
         residuals = [self.reconstruct(norm(feature)) for norm, feature in zip(self.norms, features[1:])]
-        return sum(weight * (image + residual) for weight, residual in zip(self.weights, residuals))
+        return sum(weight * (large + residual) for weight, residual in zip(self.weights, residuals))
 
 
 class _MemoryBlock(nn.Module):

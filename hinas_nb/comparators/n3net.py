@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.dncnn import plain
 from hinas_nb.comparators.layers import conv
 from hinas_nb.comparators.nlrn import neighbourhoods
@@ -47,7 +47,7 @@ class N3Net(Restorer):
         self.stages = nn.ModuleList(plain(inputs, width, outputs, _DEPTH) for inputs, outputs in ends)
         self.blocks = nn.ModuleList(_N3Block(width) for _ in ends[1:])
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         features = noisy
         for stage, block in zip(self.stages, self.blocks):
             features = block(_with_skip(stage, features))

@@ -15,12 +15,13 @@ Exact and slow: correlations take 1.3 T of a 481 x 321 image's multiply-adds.
 """
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.layers import conv
 from hinas_nb.method.fast import BatchNorm2d
 from hinas_nb.method.operations import near_identity
@@ -28,7 +29,7 @@ from hinas_nb.method.operations import near_identity
 _STEPS = 12
 _REACH = 22  # pixels on each side: a neighbourhood of 45 x 45
 _BLOCK = 16  # pixels a side whose correlations are one matrix product
-_EPSILON = 1e-3  # of the batch norms' variances
+_norm = partial(BatchNorm2d, eps=1e-3)
 
 
 class NLRN(Restorer):
@@ -45,7 +46,7 @@ class NLRN(Restorer):
         self.reconstruct = nn.Sequential(_norm(width), nn.ReLU(), conv(width, 1))
         near_identity(self.reconstruct[-1])
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         first = state = self.extract(noisy)
         for before, between, last in self.norms:
             state = self.non_local(torch.relu(before(state)))
@@ -76,28 +77,24 @@ class _NonLocal(nn.Module):
 
 
 def neighbourhoods(
-    height: int, width: int, device: torch.device | str, reach: int, block: int, shifted: bool = False
+    height: int, width: int, device: torch.device | str, reach: int, block: int, shifted: bool = False, grid=None
 ) -> Iterator[tuple[tuple, tuple, Tensor]]:
     """Yield blocks of positions: their index, that of all positions within reach of any, and who reaches whom.
 
     shifted: at an edge a neighbourhood is moved inside, so that all are of one size, instead of being cut.
+    grid: the rows and columns that blocks are made of; None: all.
     """
-    for top in range(0, height, block):
-        for left in range(0, width, block):
-            inside, around, near = [], [], []
-            for start, size in ((top, height), (left, width)):
-                stop = min(start + block, size)
-                centres = list(range(start, stop))
-                if shifted:
-                    centres = [min(max(centre, reach), max(size - 1 - reach, reach)) for centre in centres]
-                low, high = max(centres[0] - reach, 0), min(centres[-1] + reach + 1, size)
-                away = torch.tensor(centres, device=device)[:, None] - torch.arange(low, high, device=device)
-                inside.append(slice(start, stop))
-                around.append(slice(low, high))
-                near.append(away.abs() <= reach)
-            both = near[0][:, None, :, None] & near[1][None, :, None, :]
-            yield (..., *inside), (..., *around), both.flatten(2).flatten(0, 1)
-
-
-def _norm(width: int) -> BatchNorm2d:
-    return BatchNorm2d(width, eps=_EPSILON)
+    grid = grid or (range(height), range(width))
+    for starts in product(*(range(0, len(places), block) for places in grid)):
+        inside, around, near = [], [], []
+        for start, places, size in zip(starts, grid, (height, width)):
+            centres = [int(place) for place in places[start : start + block]]
+            if shifted:
+                centres = [min(max(centre, reach), max(size - 1 - reach, reach)) for centre in centres]
+            low, high = max(centres[0] - reach, 0), min(centres[-1] + reach + 1, size)
+            away = torch.tensor(centres, device=device)[:, None] - torch.arange(low, high, device=device)
+            inside.append(slice(start, start + len(centres)))
+            around.append(slice(low, high))
+            near.append(away.abs() <= reach)
+        both = near[0][:, None, :, None] & near[1][None, :, None, :]
+        yield (..., *inside), (..., *around), both.flatten(2).flatten(0, 1)

@@ -10,11 +10,10 @@ one. First weights are torch's: with those of He et al. the sums at the skips gr
 
 from itertools import pairwise
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import relu
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Grey, Restorer
 from hinas_nb.comparators.layers import conv
 
 _DEPTH = 15  # convolutions, and as many deconvolutions
@@ -32,7 +31,7 @@ class RED30(Restorer):
         layers = [conv(a, b, bias=False) for a, b in pairwise(channels)]
         self.encoder, self.decoder = nn.ModuleList(layers[:_DEPTH]), nn.ModuleList(layers[_DEPTH:])
 
-    def forward(self, noisy: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
+    def forward(self, noisy: Grey) -> Grey:
         x, kept = noisy, [noisy]
         for index, layer in enumerate(self.encoder, start=1):
             x = relu(layer(x))

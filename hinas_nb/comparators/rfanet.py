@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from hinas_nb.comparators.base import Image
-from hinas_nb.comparators.layers import Frame, Skip, conv
+from hinas_nb.comparators.layers import Frame, Skip, conv, stack
 
 REDUCTION = 4  # of the channels inside the attention
 POOL, STRIDE = 7, 3
@@ -58,8 +58,7 @@ class _Change(nn.Module):
         self.layers = nn.Sequential(conv(width, width), nn.ReLU(), conv(width, width))
         self.narrow, self.near = conv(width, narrow, 1), conv(narrow, narrow, 1)
         self.stride = nn.Conv2d(narrow, narrow, 3, stride=2)
-        steps = (conv(narrow, narrow), nn.ReLU(), conv(narrow, narrow), nn.ReLU(), conv(narrow, narrow))
-        self.far = nn.Sequential(*steps)
+        self.far = nn.Sequential(*stack([narrow] * 3), conv(narrow, narrow))
         self.weights = nn.Sequential(conv(narrow, width, 1), nn.Sigmoid())
 
     def forward(self, features: Image) -> Image:

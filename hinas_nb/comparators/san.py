@@ -79,10 +79,8 @@ class _NonLocal(nn.Module):
         nn.init.zeros_(self.back.bias)
 
     def forward(self, features: Image) -> Image:
-        return torch.cat([self._row(row) for row in _halves(features, 2)], dim=2)
-
-    def _row(self, row: Image) -> Image:
-        return torch.cat([self._region(part) for part in _halves(row, 3)], dim=3)
+        rows = ([self._region(part) for part in _halves(row, 3)] for row in _halves(features, 2))
+        return torch.cat([torch.cat(row, dim=3) for row in rows], dim=2)
 
     def _region(self, part: Image) -> Image:
         pool = [min(2, side) for side in part.shape[2:]]

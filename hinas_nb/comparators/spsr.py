@@ -15,10 +15,9 @@ weights a tenth of those by He et al., as in the code.
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Image, Restorer, he_normal
+from hinas_nb.comparators.base import Image, Large, Low, Restorer, he_normal
 from hinas_nb.comparators.layers import Skip, conv
 from hinas_nb.method.operations import activation
 
@@ -28,13 +27,11 @@ FAR = 6  # low-resolution pixels that the layers at high resolution see
 
 
 class SPSR(Restorer):
-    """Enlarges colour pictures. growth: of a dense block's layers; every: blocks of the trunk between two stages."""
+    """Enlarges colour pictures. every: blocks of the trunk between two stages. Dense layers have half the width."""
 
-    task = "sr"
-
-    def __init__(self, scale: int, width: int = 64, growth: int | None = None, blocks: int = 23, every: int = 5):
-        super().__init__()
-        self.scale, self.every, growth = scale, every, growth or width // 2
+    def __init__(self, scale: int, width: int = 64, blocks: int = 23, every: int = 5):
+        super().__init__(scale)
+        self.every, growth = every, width // 2
         self.shallow, self.gradient = conv(3, width), conv(3, width)
         self.blocks = nn.ModuleList(_block(width, growth) for _ in range(blocks))
         self.stages = nn.ModuleList(_halving(width, growth) for _ in range(STAGES))
@@ -49,7 +46,7 @@ class SPSR(Restorer):
         by_branch = (15 * every * stage + 16 * (STAGES + 1 - stage) for stage in range(1, STAGES + 1))
         self.halo = 1 + max(15 * blocks, *by_branch) + 1 + FAR
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+    def forward(self, low: Low) -> Large:
         shallow, edges = self.shallow(low), self.gradient(_gradient(low))
         features, branch, stages = shallow, edges, iter(self.stages)
         for number, block in enumerate(self.blocks, start=1):

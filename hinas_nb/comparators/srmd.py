@@ -13,10 +13,9 @@ its authors is not published, each of the 15 numbers is 1.
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from hinas_nb.comparators.base import Restorer
+from hinas_nb.comparators.base import Large, Low, Restorer
 from hinas_nb.comparators.layers import conv, to_image
 
 CODE = 15  # principal components of a blur kernel
@@ -25,16 +24,13 @@ CODE = 15  # principal components of a blur kernel
 class SRMDNF(Restorer):
     """Enlarges colour pictures of one known degradation."""
 
-    task = "sr"
-
     def __init__(self, scale: int, width: int = 128, depth: int = 12):
-        super().__init__()
-        self.scale = scale
+        super().__init__(scale)
         widths = [3 + CODE, *[width] * (depth - 1)]
         inner = (layer for a, b in pairwise(widths) for layer in (conv(a, b, bias=False), nn.BatchNorm2d(b), nn.ReLU()))
         self.layers = nn.Sequential(*inner, *to_image(width, scale))
         self.halo = depth
 
-    def forward(self, low: Float[Tensor, "batch 3 h w"]) -> Float[Tensor, "batch 3 height width"]:
+    def forward(self, low: Low) -> Large:
         code = low.new_ones(len(low), CODE, *low.shape[2:])
         return self.layers(torch.cat([low, code], dim=1))

@@ -11,9 +11,8 @@ import math
 
 from torch import nn
 
-from hinas_nb.comparators.base import he_normal
-from hinas_nb.comparators.layers import conv, stack
-from hinas_nb.comparators.luma import Luma, LumaUpscaler
+from hinas_nb.comparators.base import Grey, he_normal
+from hinas_nb.comparators.layers import LumaUpscaler, conv, stack
 
 
 class VDSR(LumaUpscaler):
@@ -25,5 +24,5 @@ class VDSR(LumaUpscaler):
         he_normal(self)
         self.halo = math.ceil(depth / scale) + 2  # 2: bicubic
 
-    def luma(self, low: Luma, large: Luma) -> Luma:
+    def luma(self, low: Grey, large: Grey) -> Grey:
         return large + self.layers(large)

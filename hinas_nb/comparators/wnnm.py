@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hinas_nb.comparators.classical import Filter
+from hinas_nb.comparators.nlrn import neighbourhoods
 
 CONSTANT, REWEIGHTINGS = 2 * 2**0.5, 3
 BACK = 0.1  # of what was taken away, given back before each iteration
@@ -88,20 +89,13 @@ def matched(
     rows = len(patches) // columns
     count = min(count, min(REACH + 1, rows) * min(REACH + 1, columns))
     index, squares = torch.arange(len(patches)).view(rows, columns), patches.square().sum(dim=1)
-    found = torch.empty(len(grid[0]), len(grid[1]), count, dtype=torch.long)
-    for top in range(0, len(grid[0]), TILE):
-        for first in range(0, len(grid[1]), TILE):
-            place = slice(top, top + TILE), slice(first, first + TILE)
-            own = grid[0][place[0]], grid[1][place[1]]
-            near = [torch.arange(max(int(x[0]) - REACH, 0), min(int(x[-1]) + REACH + 1, size))
-                    for x, size in zip(own, (rows, columns))]  # fmt: skip
-            keys, others = index[own[0]][:, own[1]].flatten(), index[near[0]][:, near[1]].flatten()
-            far = squares[others] - 2 * patches[keys] @ patches[others].T  # but for the key's own square
-            beyond = [(x[:, None] - y).abs() > REACH for x, y in zip(own, near)]
-            apart = beyond[0][:, None, :, None] | beyond[1][None, :, None, :]
-            far.masked_fill_(apart.reshape(far.shape), torch.inf)
-            nearest = far.topk(count, largest=False, sorted=False).indices
-            found[place] = others[nearest].view(len(own[0]), len(own[1]), count)
+    keys = index[grid[0]][:, grid[1]]
+    found = torch.empty(*keys.shape, count, dtype=torch.long)
+    for inside, around, near in neighbourhoods(rows, columns, "cpu", REACH, TILE, grid=grid):
+        own, others = keys[inside], index[around].flatten()
+        far = squares[others] - 2 * patches[own.flatten()] @ patches[others].T  # but for the key's own square
+        nearest = far.masked_fill_(~near, torch.inf).topk(count, largest=False, sorted=False).indices
+        found[inside[1:]] = others[nearest].view(*own.shape, count)
     return found.flatten(0, 1)
 
 

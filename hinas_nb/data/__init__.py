@@ -4,24 +4,3 @@ from hinas_nb.data.batches import Pairs, validation_patches
 from hinas_nb.data.catalog import CATALOG, DataError, check_leak, check_split
 from hinas_nb.data.degrade import add_noise, bicubic, modcrop, stream, with_noise_map
 from hinas_nb.data.images import ImageSet, divide, grey, load, read_image, to_image, write_image
-
-__all__ = [
-    "CATALOG",
-    "DataError",
-    "ImageSet",
-    "Pairs",
-    "add_noise",
-    "bicubic",
-    "check_leak",
-    "check_split",
-    "divide",
-    "grey",
-    "load",
-    "modcrop",
-    "read_image",
-    "stream",
-    "to_image",
-    "validation_patches",
-    "with_noise_map",
-    "write_image",
-]

@@ -3,6 +3,7 @@
 Shown in notebook `01_data_and_protocols`.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -146,8 +147,7 @@ def _clean_images(images: ImageSet, task: str, scale: int | None) -> ImageSet:
     """Return what a task restores: grey images, or colour images cut to multiples of the scale."""
     if task == "denoise":
         return images.grey()
-    cut = tuple(modcrop(image, scale) for image in images.colour().images)
-    return ImageSet(images.name, images.split, images.names, cut)
+    return replace(images, images=tuple(modcrop(image, scale) for image in images.colour().images))
 
 
 def turned(image: UInt8[Tensor, "*batch height width"], symmetry: int) -> UInt8[Tensor, "*batch rows columns"]:

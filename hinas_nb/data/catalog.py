@@ -35,25 +35,14 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class DataSet:
-    """Describes one entry of the catalogue.
-
-    counts: images per split, in the published set.
-    folders: per split, the folders it may stand in, relative to the data root; the first that exists is read.
-        `{scale}` stands for the super-resolution factor.
-    lies_in: the set and split that its photographs come from, if they are another set's.
-    members: names of its images inside a folder that holds others as well.
-    """
+    """Describes one entry of the catalogue."""
 
     name: str
-    counts: dict[str, int]
-    folders: dict[str, tuple[str, ...]]
+    counts: dict[str, int]  # images per split, in the published set
+    folders: dict[str, tuple[str, ...]]  # per split, below the data root, `{scale}` filled in; the first there is read
     licence: str
-    lies_in: tuple[str, str] | None = None
-    members: frozenset[str] = frozenset()
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.counts)
+    lies_in: tuple[str, str] | None = None  # the set and split that its photographs come from, if another's
+    members: frozenset[str] = frozenset()  # names of its images inside a folder that holds others as well
 
 
 def _benchmark(name: str, count: int, licence: str, *more_folders: str, lies_in=None) -> DataSet:
@@ -110,10 +99,7 @@ CATALOG = {
 
 
 def check_split(name: str, split: str) -> None:
-    """Refuse a set nobody knows or a split it does not have; `split` may be joined, as in `train+val`.
-
-    Raises DataError.
-    """
+    """Raise DataError for a set nobody knows or a split it has not; splits may be joined, as in `train+val`."""
     known = splits(name)
     parts = split.split("+")
     if not set(parts) <= set(known) or len(set(parts)) < len(parts):
@@ -128,15 +114,11 @@ def splits(name: str) -> tuple[str, ...]:
         return ("all",)
     if name not in CATALOG:
         raise DataError(f"data must be one of {', '.join(CATALOG)} or {FOLDER_PREFIX}PATH, got {name!r}")
-    return CATALOG[name].splits
+    return tuple(CATALOG[name].counts)
 
 
 def check_leak(train_data: str, train_split: str, data: str, split: str) -> None:
-    """Refuse to score a network on photographs it was trained on.
-
-    BSD68 lies inside the validation split of BSDS500, and B100 is that split.
-    Raises DataError.
-    """
+    """Raise DataError where a network would be scored on photographs it was trained on; see `DataSet.lies_in`."""
     shared = _photographs(train_data, train_split) & _photographs(data, split)
     if shared:
         where = ", ".join(" ".join(source) for source in sorted(shared))

@@ -28,14 +28,11 @@ def check(root: str | Path | None = None, names: tuple[str, ...] = tuple(CATALOG
     """
     root = locations.data(root)
     known = recorded(root)
-    return [examine(name, split, root, known)[0] for name in names for split in CATALOG[name].splits]
+    return [examine(name, split, root, known)[0] for name in names for split in CATALOG[name].counts]
 
 
 def examine(name: str, split: str, root: Path, known: _Sums) -> tuple[dict, _Sums]:
-    """Return the row of a split, see `check`, and the sums of its images by key: `BSDS500 val` or `Set5 test x3`.
-
-    known: sums that were recorded here; pinned ones come before them.
-    """
+    """Return the row of a split, see `check`, and the sums of its images by key: `BSDS500 val` or `Set5 test x3`."""
     row = {"set": name, "split": split, "state": "missing", "images": 0, "note": ""}
     expected, found, notes = CATALOG[name].counts[split], {}, []
     try:

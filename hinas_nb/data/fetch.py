@@ -137,10 +137,7 @@ def _check_sum(archive: Path, origin: Origin) -> None:
 
 
 def _unpack(archive: Path, origin: Origin, staging: Path) -> None:
-    """Write the wanted members under `staging`: our template says where, whatever the archive calls them.
-
-    Raises DataError for an archive that is too large or not whole, StoreError.
-    """
+    """Write the wanted members where our template says, under `staging`. Raises DataError, StoreError."""
     left = _MAX_UNPACKED
     try:
         for name, size, opened in _members(archive):
@@ -174,7 +171,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]
 def _checked_sums(name: str, staging: Path, known: dict[str, list[str]]) -> dict[str, list[str]]:
     """Return the sums of the unpacked images; refuse them where some are missing, damaged or not those known."""
     sums = {}
-    for split in CATALOG[name].splits:
+    for split in CATALOG[name].counts:
         row, found = examine(name, split, staging, known)
         if row["state"] != "present":
             raise DataError(f"{name} {split} must come whole, got {row['note']}")

@@ -6,7 +6,7 @@ Shown in notebook `01_data_and_protocols`.
 import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -43,20 +43,17 @@ class ImageSet:
 
     def grey(self) -> "ImageSet":
         """Return the same images with 1 channel, see `grey`."""
-        return self._with(grey(image) for image in self.images)
+        return replace(self, images=tuple(grey(image) for image in self.images))
 
     def colour(self) -> "ImageSet":
         """Return the same images with 3 channels; grey ones repeat theirs."""
-        return self._with(image.expand(3, -1, -1) for image in self.images)
+        return replace(self, images=tuple(image.expand(3, -1, -1) for image in self.images))
 
     def subset(self, indices: Iterable[int]) -> "ImageSet":
         """Return the images at these positions, in the order given."""
         chosen = list(indices)
-        names = tuple(self.names[index] for index in chosen)
-        return ImageSet(self.name, self.split, names, tuple(self.images[index] for index in chosen))
-
-    def _with(self, images: Iterable[Image]) -> "ImageSet":
-        return ImageSet(self.name, self.split, self.names, tuple(images))
+        names, images = (tuple(held[index] for index in chosen) for held in (self.names, self.images))
+        return replace(self, names=names, images=images)
 
 
 def load(name: str, split: str, root: str | Path | None = None, scale: int | None = None) -> ImageSet:

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Origin:
-    """Says where an archive comes from, and which of its members become which files.
-
-    take: pattern of the members wanted; `put` fills its groups into a path under the data folder.
-    sha256: of the archive, where a source gives it.
-    """
+    """Says where an archive comes from, and which of its members become which files."""
 
     url: str
-    take: str
-    put: str
-    sha256: str | None = None
+    take: str  # pattern of the members wanted
+    put: str  # their path under the data folder, with the groups of `take`
+    sha256: str | None = None  # of the archive, where a source gives it
 
 
 def _div2k(part: str, sha256: str) -> Origin:

@@ -65,17 +65,12 @@ class PictureError(DataError):
 
 @dataclass(frozen=True)
 class Picture:
-    """Holds what a picture file does.
+    """Holds what a picture file does."""
 
-    pixels: (height, width, channels) uint8 or uint16; grey or red, green, blue, then straight alpha if any.
-    profile: its ICC colour profile. exif: as in a PNG file, of a picture that stands upright; its size is left out.
-    left_out: what else its file held, a few words each.
-    """
-
-    pixels: np.ndarray
-    profile: bytes | None = None
-    exif: bytes | None = None
-    left_out: tuple[str, ...] = ()
+    pixels: np.ndarray  # (height, width, channels) uint8 or uint16: grey or red, green, blue; straight alpha if any
+    profile: bytes | None = None  # ICC colour profile
+    exif: bytes | None = None  # as in a PNG file, of a picture that stands upright; its size is left out
+    left_out: tuple[str, ...] = ()  # what else its file held, a few words each
 
     @property
     def bits(self) -> int:

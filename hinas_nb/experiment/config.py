@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from hinas_nb import comparators
 from hinas_nb.data import catalog
@@ -21,7 +21,6 @@ from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.settings import Config, ConfigError
 
 Task = Literal["denoise", "sr"]
-SCALES = (2, 3, 4)
 
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -71,17 +70,13 @@ class Space(Config):
             raise ConfigError(f"operations must be different ones of {' '.join(CANDIDATES)}, got {operations}")
         return tuple(sorted(operations, key=CANDIDATES.index))
 
-    @model_validator(mode="after")
-    def _consistent(self):
-        _check_scale(self.task, self.scale)
-        _check_fold(self.task, self.fold)
-        _check_widths(self.base_width, self.width_factors)
-        whole = all(width % (self.partial or 1) == 0 for width in self.widths)
-        _require(whole, f"partial must divide all widths {self.widths}", self.partial)
+    def _rules(self):
+        yield from _rules_of_task(self.task, self.scale, self.fold)
         if self.levels is not None:
-            _require(len(self.levels) == self.layers, f"levels must hold layers={self.layers} values", self.levels)
-            _check_levels(self.levels, self.width_factors)
-        return self
+            yield len(self.levels) == self.layers, f"levels must hold layers={self.layers} values", self.levels
+        yield from _rules_of_widths(self.base_width, self.width_factors, self.levels)
+        whole = all(width % (self.partial or 1) == 0 for width in self.widths)
+        yield whole, f"partial must divide all widths {self.widths}", self.partial
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -112,11 +107,6 @@ class LatencyConfig(Config):
     def producers(self) -> tuple:
         return ()
 
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Return the channels of a node at each width level."""
-        return widths(self.base_width, self.space.width_factors)
-
 
 class Loss(Config):
     """Eq. 7: fidelity + ssim_weight * log10(1 / SSIM)."""
@@ -140,19 +130,15 @@ class _Learning(Config):
     precision: Precision | None = None
     seed: Natural = 0
 
-    @model_validator(mode="after")
-    def _v_stands_apart(self):
-        """Refuse images that serve both to learn from and as V, and a V of crops and patches at once."""
+    def _rules(self):
         check_split(self.data, self.split)
         if self.validation:
             check_split(self.data, self.validation)
-            if set(self.validation.split("+")) & set(self.split.split("+")):
-                rule = f"validation must be another split of {self.data} than {self.split}"
-                raise ConfigError(f"{rule}, got {self.validation!r}")
-        if self.validation_crop and self.validation_patches:
-            raise ConfigError(f"validation_patches must be None where validation_crop is {self.validation_crop}, "
-                              f"got {self.validation_patches}")  # fmt: skip
-        return self
+            apart = not set(self.validation.split("+")) & set(self.split.split("+"))
+            yield apart, f"validation must be another split of {self.data} than {self.split}", repr(self.validation)
+        if self.validation_crop:
+            rule = f"validation_patches must be None where validation_crop is {self.validation_crop}"
+            yield not self.validation_patches, rule, self.validation_patches
 
 
 #: Settings of a space that its operations' milliseconds do not depend on.
@@ -198,27 +184,25 @@ class SearchConfig(_Learning):
         published["weight_lr"] = 2e-3 if values.get("weight_optimizer") == "adamw" else 0.025
         return published | {"split": _usual_split(published | values)}
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
+        yield from super()._rules()
         for name in ("warmup_epochs", "validate_from"):
             value = getattr(self, name)
-            _require(value < self.epochs, f"{name} must be in [0, epochs={self.epochs})", value)
+            yield value < self.epochs, f"{name} must be in [0, epochs={self.epochs})", value
         given = f"task {self.task} and sigmas {self.sigmas}"
-        _require((self.task == "denoise") == (self.sigmas is not None), "sigmas belong to denoising", given)
+        yield (self.task == "denoise") == (self.sigmas is not None), "sigmas belong to denoising", given
         if self.strategy == "random":
-            _require(self.candidates, "candidates must be at least 1 for strategy random", self.candidates)
-            _require(not self.latency, "latency belongs to strategy gradient", "it for random")
-            _require(
-                not self.beta_decay, "beta_decay belongs to strategy gradient", f"{self.beta_decay or 0:g} for random"
-            )
-            _require(not self.second_order, "second_order belongs to strategy gradient", "it for random")
+            yield self.candidates, "candidates must be at least 1 for strategy random", self.candidates
+            for name in ("latency", "beta_decay", "second_order"):
+                value = getattr(self, name)
+                given = f"{value:g}" if name == "beta_decay" and value else "it"
+                yield not value, f"{name} belongs to strategy gradient", f"{given} for random"
         given = f"weight {self.latency_weight} and {'a table' if self.latency else 'no table'}"
-        _require(bool(self.latency) == bool(self.latency_weight), "latency and latency_weight belong together", given)
+        yield bool(self.latency) == bool(self.latency_weight), "latency and latency_weight belong together", given
         if self.latency:
-            _require(not self.space.partial, "latency must be off where space.partial is set", "both")
+            yield not self.space.partial, "latency must be off where space.partial is set", "both"
             same = self.latency.space.but(**_MILLISECONDS) == self.space.but(**_MILLISECONDS)
-            _require(same, "latency must be of the searched space", f"one of {self.latency.space}")
-        return self
+            yield same, "latency must be of the searched space", f"one of {self.latency.space}"
 
     @property
     def task(self) -> Task:
@@ -246,31 +230,24 @@ class Epoch(Config):
     search: SearchConfig
     epoch: Count | None = None  # None: the last
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
         last = self.search.epochs
-        _require(self.epoch is None or self.epoch <= last, f"epoch must be in [1, epochs={last}]", self.epoch)
-        return self
+        yield self.epoch is None or self.epoch <= last, f"epoch must be in [1, epochs={last}]", self.epoch
 
 
 class Selected(Config):
-    """Stands for the genotype that successive halving keeps: whose training scored best on V, or in a later place.
-
-    As a `genotype` it makes the next round: trained for longer, of so many only the best few.
-    """
+    """Stands for the genotype that successive halving keeps for its next round: whose training scored best on V."""
 
     trainings: Annotated[tuple[TrainConfig, ...], Field(min_length=1)]
     place: Count = 1  # 1: the best
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
         count = len(self.trainings)
-        _require(self.place <= count, f"place must be in [1, trainings={count}]", self.place)
-        networks = [training.genotype for training in self.trainings if isinstance(training.genotype, Comparator)]
-        _require(not networks, "trainings must be of genotypes", "one of a comparator")
+        yield self.place <= count, f"place must be in [1, trainings={count}]", self.place
+        others = any(isinstance(training.genotype, Comparator) for training in self.trainings)
+        yield not others, "trainings must be of genotypes", "one of a comparator"
         compared = {(t.task, t.data, t.split, t.validation, t.validation_crop, t.sigma) for t in self.trainings}
-        _require(len(compared) == 1, "trainings must share task, sigma and V to be compared", f"{len(compared)} kinds")
-        return self
+        yield len(compared) == 1, "trainings must share task, sigma and V to be compared", f"{len(compared)} kinds"
 
 
 class Drawn(Config):
@@ -280,18 +257,16 @@ class Drawn(Config):
     draws: Count = 64
     seed: Natural = 0
 
-    @model_validator(mode="after")
-    def _consistent(self):
-        _require(self.space, "found must rest on a search, whose space is drawn from", "given genotypes alone")
-        return self
+    def _rules(self):
+        yield self.space, "found must rest on a search, whose space is drawn from", "given genotypes alone"
 
     @property
     def space(self) -> Space | None:
         """Return the space of the (first) search that the found genotype comes from."""
         if isinstance(self.found, SearchConfig):
             return self.found.space
-        ancestors = (one for training in self.found.trainings for one in _ancestors(training))
-        return next((one.space for one in ancestors if isinstance(one, SearchConfig)), None)
+        known = (one for training in self.found.trainings for one in lineage(training))
+        return next((one.space for one in known if isinstance(one, SearchConfig)), None)
 
 
 class Comparator(Config):
@@ -311,15 +286,8 @@ class Comparator(Config):
         return super().identity() | ({"revision": entry.revision} if entry and entry.revision else {})
 
 
-#: Settings of a training that only a genotype's network has, with the value that they have for a comparator.
-OF_A_GENOTYPE = {
-    "base_width": None,
-    "width_factors": (1, 1.5, 2),
-    "residual": True,
-    "fold": None,
-    "near_identity": False,
-    "without_norms": False,
-}
+#: Settings of a training that only a genotype's network has; for a comparator they keep the defaults of their fields.
+OF_A_GENOTYPE = ("base_width", "width_factors", "residual", "fold", "near_identity", "without_norms")
 
 
 class TrainConfig(_Learning):
@@ -327,7 +295,7 @@ class TrainConfig(_Learning):
 
     task: Task = "denoise"
     genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Drawn | Comparator
-    base_width: Count | None  # 20 (denoise) or 16 (sr); None for a comparator
+    base_width: Count | None = None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
     residual: bool = True
     scale: Scale | None = None  # sr only
@@ -362,20 +330,16 @@ class TrainConfig(_Learning):
         published["teacher_weight"] = 1.0 if values.get("teacher") else None
         return published | {"split": _usual_split(published | values)}
 
-    @model_validator(mode="after")
-    def _consistent(self):
-        _check_scale(self.task, self.scale)
-        self._check_network()
-        if isinstance(self.genotype, Genotype):
-            _check_levels(self.genotype.levels, self.width_factors)
-        self._check_noise()
-        self._check_teacher()
-        for producer in self.producers:
-            rule = f"genotype must be searched for task {self.task}"
-            _require(producer.task == self.task, rule, f"a search for {producer.task}")
+    def _rules(self):
+        yield from super()._rules()
+        other = isinstance(self.genotype, Comparator)
+        yield from self._rules_of_comparator() if other else self._rules_of_genotype()
+        yield from self._rules_of_noise()
+        yield from self._rules_of_teacher()
+        rule = f"genotype must be searched for task {self.task}"
+        yield from ((one.task == self.task, rule, f"a search for {one.task}") for one in self.producers)
         every = self.validate_every
-        _require(every <= self.steps, f"validate_every must be in [1, steps={self.steps}]", every)
-        return self
+        yield every <= self.steps, f"validate_every must be in [1, steps={self.steps}]", every
 
     @property
     def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
@@ -388,40 +352,40 @@ class TrainConfig(_Learning):
         search = getattr(origin, "search", origin)
         return (search,) if isinstance(search, SearchConfig) else ()
 
-    def _check_noise(self) -> None:
-        """Refuse all but one sigma or a range of them for denoising, and noise or a noise map for another task."""
+    def _rules_of_noise(self):
         noises = [noise for noise in (self.sigma, self.sigma_range) if noise is not None]
         given = f"task {self.task}, sigma {self.sigma} and sigma_range {self.sigma_range}"
         rule = "sigma (or sigma_range, not both) belongs to denoising"
-        _require(len(noises) == (self.task == "denoise"), rule, given)
+        yield len(noises) == (self.task == "denoise"), rule, given
         lowest, highest = self.sigma_range or (0, 0)
-        _require(lowest <= highest, "sigma_range must be (lowest, highest)", self.sigma_range)
-        _require(self.task == "denoise" or not self.noise_map, "noise_map belongs to denoising", f"task {self.task}")
+        yield lowest <= highest, "sigma_range must be (lowest, highest)", self.sigma_range
+        yield self.task == "denoise" or not self.noise_map, "noise_map belongs to denoising", f"task {self.task}"
 
-    def _check_teacher(self) -> None:
-        """Refuse a teacher of a genotype's network, one that learned from other pictures, and a weight without one."""
+    def _rules_of_teacher(self):
         given = f"weight {self.teacher_weight} and {'a' if self.teacher else 'no'} teacher"
-        _require(bool(self.teacher) == bool(self.teacher_weight), "teacher and teacher_weight belong together", given)
+        yield bool(self.teacher) == bool(self.teacher_weight), "teacher and teacher_weight belong together", given
         if self.teacher:
             both = (self.genotype, self.teacher.genotype)
             rule = "teacher must be a comparator's training, for another comparator's"
-            _require(all(isinstance(one, Comparator) for one in both), rule, "one of a genotype")
+            yield all(isinstance(one, Comparator) for one in both), rule, "one of a genotype"
             for setting in ("task", "scale", "sigma", "sigma_range", "noise_map"):
                 own, other = getattr(self, setting), getattr(self.teacher, setting)
-                _require(own == other, f"teacher must have {setting} {own}", other)
+                yield own == other, f"teacher must have {setting} {own}", other
 
-    def _check_network(self) -> None:
-        """Refuse a comparator that is not there, and settings that would do nothing to it."""
-        if not isinstance(self.genotype, Comparator):
-            _require(self.base_width, "base_width must be at least 1 for a genotype's network", self.base_width)
-            _check_fold(self.task, self.fold)
-            return _check_widths(self.base_width, self.width_factors)
+    def _rules_of_genotype(self):
+        yield from _rules_of_task(self.task, self.scale, self.fold)
+        yield self.base_width, "base_width must be at least 1 for a genotype's network", self.base_width
+        levels = self.genotype.levels if isinstance(self.genotype, Genotype) else None
+        yield from _rules_of_widths(self.base_width, self.width_factors, levels)
+
+    def _rules_of_comparator(self):
+        yield from _rules_of_task(self.task, self.scale)
         comparators.check(self.genotype.name, self.task, self.genotype.width, self.scale, trained=True)
         name, told = self.genotype.name, comparators.TABLE[self.genotype.name].noise_map
-        _require(self.noise_map == told, f"noise_map must be {told} for {name}", self.noise_map)
-        for setting, needed in OF_A_GENOTYPE.items():
-            rule = f"{setting} belongs to a genotype's network and must be {needed} for {name}"
-            _require(getattr(self, setting) == needed, rule, getattr(self, setting))
+        yield self.noise_map == told, f"noise_map must be {told} for {name}", self.noise_map
+        for setting in OF_A_GENOTYPE:
+            value, needed = getattr(self, setting), type(self).model_fields[setting].default
+            yield value == needed, f"{setting} belongs to a genotype's network and must be {needed} for {name}", value
 
 
 Selected.model_rebuild()
@@ -442,20 +406,18 @@ class EvaluateConfig(Config):
     def _defaults(cls, values):
         return {"split": "all"} if _is_folder(values.get("data")) else {}
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
         check_split(self.data, self.split)
         if isinstance(self.model, TrainConfig):
             task, scale = self.protocol.task, self.protocol.scale
-            rule = f"protocol must be of task {self.model.task}"
-            _require(task == self.model.task, rule, f"{self.protocol.name} for {task}")
-            _require(scale == self.model.scale, f"protocol scale must be {self.model.scale}", scale)
-            for learned in _ancestors(self.model):
+            wrong = f"{self.protocol.name} for {task}"
+            yield task == self.model.task, f"protocol must be of task {self.model.task}", wrong
+            yield scale == self.model.scale, f"protocol scale must be {self.model.scale}", scale
+            for learned in (one for one in lineage(self.model) if isinstance(one, _Learning)):
                 for split in filter(None, (learned.split, learned.validation)):
                     check_leak(learned.data, split, self.data, self.split)
         elif self.model != "input":
             comparators.check(self.model, self.protocol.task)
-        return self
 
     @property
     def producers(self) -> tuple[TrainConfig, ...]:
@@ -484,19 +446,17 @@ class Arm(Config):
     height: Count = 64  # input pixels; side of the matrices
     width_px: Count = 64
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
         search, given = self.subject == "search step", f"{self.subject} {self.label!r}"
         told = [part is not None for part in (self.space, self.phase)]
-        _require(told == [search, search], "space and phase belong to a search step", given)
+        yield told == [search, search], "space and phase belong to a search step", given
         takes = self.subject in ("training step", "restoration")
-        _require((self.network is not None) == takes, "network belongs to a training step or a restoration", given)
+        yield (self.network is not None) == takes, "network belongs to a training step or a restoration", given
         if not search:
-            _check_scale(self.task, self.scale)
+            yield from _rules_of_task(self.task, self.scale)
         if isinstance(self.network, SearchConfig):
-            rule = f"network must be searched for task {self.task}"
-            _require(self.network.task == self.task, rule, f"a search for {self.network.task}")
-        return self
+            searched = self.network.task
+            yield searched == self.task, f"network must be searched for task {self.task}", f"a search for {searched}"
 
 
 class TimingConfig(Config):
@@ -508,11 +468,9 @@ class TimingConfig(Config):
     rounds: Count = 5
     parts: bool = False  # also where the time of a search step goes, told once: it takes long
 
-    @model_validator(mode="after")
-    def _consistent(self):
+    def _rules(self):
         labels = [arm.label for arm in self.arms]
-        _require(labels and len(set(labels)) == len(labels), "arms must have different labels", labels)
-        return self
+        yield labels and len(set(labels)) == len(labels), "arms must have different labels", labels
 
     @property
     def producers(self) -> tuple[SearchConfig | TrainConfig, ...]:
@@ -522,40 +480,27 @@ class TimingConfig(Config):
         return tuple(dict.fromkeys(itertools.chain(*found)))
 
 
-def _ancestors(config: TrainConfig | SearchConfig) -> Iterator[TrainConfig | SearchConfig]:
-    """Yield a training or search and all that its result has learned from."""
-    yield config
+def lineage(config) -> Iterator:
+    """Yield the configs of all Runs that one rests on, the first before what is made of them, and its own at last."""
     for producer in config.producers:
-        if not isinstance(producer, LatencyConfig):
-            yield from _ancestors(producer)
+        yield from lineage(producer)
+    yield config
 
 
-def _require(holds: object, rule: str, got: object) -> None:
-    """Raise ConfigError, in one line with the rule and the value, where the rule does not hold."""
-    if not holds:
-        raise ConfigError(f"{rule}, got {got}")
+def _rules_of_task(task: str, scale: int | None, fold: int | None = None):
+    given = f"task {task} and scale {scale}"
+    yield (task == "sr") == (scale is not None), f"scale belongs to task sr (one of {comparators.SCALES})", given
+    yield fold is None or task == "denoise", "fold belongs to denoising", f"fold {fold} for task {task}"
 
 
-def _check_scale(task: str, scale: int | None) -> None:
-    rule = f"scale belongs to task sr (one of {SCALES})"
-    _require((task == "sr") == (scale is not None), rule, f"task {task} and scale {scale}")
-
-
-def _check_fold(task: str, fold: int | None) -> None:
-    _require(fold is None or task == "denoise", "fold belongs to denoising", f"fold {fold} for task {task}")
-
-
-def _check_widths(base_width: int, factors: tuple[float, ...]) -> None:
-    _require(factors and list(factors) == sorted(factors), "width_factors must ascend", factors)
+def _rules_of_widths(base_width: int, factors: tuple[float, ...], levels: tuple[int, ...] | None):
+    yield factors and list(factors) == sorted(factors), "width_factors must ascend", factors
     rule = f"width_factors must leave base_width={base_width} at least 1 channel"
-    _require(widths(base_width, factors)[0] >= 1, rule, factors)
-
-
-def _check_levels(levels: tuple[int, ...], factors: tuple[float, ...]) -> None:
-    """Refuse a width path that leaves the ladder."""
-    _require(max(levels) < len(factors), f"levels must be below {len(factors)} (one per width factor)", levels)
-    jumps = [abs(b - a) for a, b in zip((0, *levels), levels)]
-    _require(max(jumps) <= 1, "levels must move by at most 1 from layer to layer, starting at 0", levels)
+    yield widths(base_width, factors)[0] >= 1, rule, factors
+    if levels is not None:
+        yield max(levels) < len(factors), f"levels must be below {len(factors)} (one per width factor)", levels
+        largest = max(abs(b - a) for a, b in itertools.pairwise((0, *levels)))
+        yield largest <= 1, "levels must move by at most 1 from layer to layer, starting at 0", levels
 
 
 def _usual_split(values: dict) -> str:

@@ -95,10 +95,7 @@ class Profile(Config):
         headline: bool = False,
         **changes,
     ) -> TrainConfig:
-        """Return the training of a network. Changes may name a field of the training or its loss.
-
-        headline: with the budget of the networks that stand for the method.
-        """
+        """Return the training of a network. Changes may name a field of it or of its loss; headline: see `Headline`."""
         fixed = {"task": task, "genotype": genotype}
         budget = self._budget(task)
         settings = _merged(budget.train, budget.headline.train if headline else {})

@@ -21,6 +21,7 @@ from hinas_nb.experiment.config import (
     SearchConfig,
     TimingConfig,
     TrainConfig,
+    lineage,
 )
 from hinas_nb.provenance import provenance
 from hinas_nb.scoring.protocol import Protocol
@@ -85,10 +86,7 @@ def vary(base: RunConfig, changes: dict[str, Any]) -> RunConfig:
 
 
 def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
-    """Return the SHA-256 of all that decides the numbers: kind, revision, settings, pixels and, nested, producers.
-
-    data_hashes: by `data_key`, of this Run's data and of its producers'.
-    """
+    """Return the SHA-256 of all that decides the numbers; data_hashes: of pixels, by `data_key`."""
     producers = [run_hash(producer, data_hashes) for producer in config.producers]
     content = {
         "kind": kind_of(config),
@@ -113,10 +111,7 @@ def canonical(value):
 
 def revisions(config: RunConfig) -> dict[str, int]:
     """Return the revision of its kind and of the kinds of its producers, which its numbers rest on."""
-    found = {}
-    for producer in config.producers:
-        found |= revisions(producer)
-    return found | {kind_of(config): REVISIONS[kind_of(config)]}
+    return {kind: REVISIONS[kind] for kind in map(kind_of, lineage(config))}
 
 
 def kind_of(config: RunConfig) -> str:
@@ -149,10 +144,7 @@ def data_key(name: str, split: str, scale: int | None = None) -> str:
 
 def all_data(config: RunConfig) -> dict[str, tuple]:
     """Return the data sets of a Run and of its producers, by `data_key`."""
-    inherited = {}
-    for producer in config.producers:
-        inherited |= all_data(producer)
-    return inherited | {data_key(*source): source for source in own_data(config)}
+    return {data_key(*source): source for one in lineage(config) for source in own_data(one)}
 
 
 def describe(config: RunConfig) -> str:

@@ -11,17 +11,12 @@ from hinas_nb.method.genotype import INPUTS_PER_NODE, OPERATIONS, CellPlan, Geno
 
 @dataclass(frozen=True)
 class Decision:
-    """A decoded genotype and how far it was from another one.
-
-    op_margins: per decoded edge, the weight of its operation minus that of the next best one (not `none`).
-    input_margins: per node, the best weight of the weaker kept input minus that of the strongest dropped one.
-    width_margin: log-probability of the best path minus that of the second best (inf with one path only).
-    """
+    """A decoded genotype and how far it was from another one."""
 
     genotype: Genotype
-    op_margins: tuple[float, ...]
-    input_margins: tuple[float, ...]
-    width_margin: float
+    op_margins: tuple[float, ...]  # per decoded edge, the weight of its operation minus that of the next (not `none`)
+    input_margins: tuple[float, ...]  # per node, best weight of the weaker kept input minus the strongest dropped one's
+    width_margin: float  # log-probability of the best path minus that of the second best (inf with one path only)
 
 
 def decode(supernet) -> Genotype:

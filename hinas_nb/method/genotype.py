@@ -99,11 +99,7 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str, task: str | None = None) -> "Genotype":
-        """Read what `to_json` wrote.
-
-        task: refuse a file that says it was searched for the other task.
-        Raises GenotypeError.
-        """
+        """Read what `to_json` wrote; one that was searched for another task is refused. Raises GenotypeError."""
         try:
             content = json.loads(text)
         except (json.JSONDecodeError, TypeError, RecursionError) as error:

@@ -23,8 +23,10 @@ def restoration_loss(
     """Return eq. 7 for images on 0-1, differentiable by the estimate; ssim_weight is lambda, 0 skips the SSIM.
 
     As released: the SSIM is zero-padded and the logarithm is that of the batch mean. Raises ValueError for images of
-    different shapes.
+    different shapes, and another fidelity.
     """
+    if fidelity not in ("mse", "l1"):
+        raise ValueError(f"fidelity must be mse or l1, got {fidelity!r}")
     fast.check_shapes(estimate, truth)
     # Mixed precision ends here: a variance is a small difference of large numbers.
     return _Restoration.apply(estimate.to(truth.dtype), truth, fidelity, ssim_weight)

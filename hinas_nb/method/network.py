@@ -4,13 +4,14 @@ One class for both tasks; the task is its head. Layers follow the released imple
 are those the paper publishes. Notebook `05_train_and_restore` trains one.
 """
 
+import copy
 import functools
 import json
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import safetensors
 import torch
@@ -27,6 +28,10 @@ STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
 _BASE_WIDTH = {"denoise": 20, "sr": 16}
 CHANNELS = {"denoise": 1, "sr": 3}
 SR_DILATIONS = (2, 4, 6)
+_SWITCHES = {"fold": 1, "noise_map": False, "norms": True}  # as published; a weights file names the others only
+
+_Images = Float[Tensor, "batch channel height width"]
+_Restored = Float[Tensor, "batch channel height_out width_out"]
 
 
 class Cell(nn.Module):
@@ -52,8 +57,38 @@ class Cell(nn.Module):
         return max(radii[2:])
 
 
-class DerivedNetwork(nn.Module):
-    """The network of a genotype: restores images (batch, channel, height, width) in [0, 1] of any size.
+class ImageNetwork(nn.Module):
+    """Restores images (batch, channel, height, width) in [0, 1] of any size, for sr `scale` times larger; not clipped.
+
+    noise_map: images have a second channel, sigma / 255 at every pixel (see `data.with_noise_map`).
+    trained: of a loaded network, the metadata of its weights file.
+    """
+
+    task, scale, noise_map = "denoise", 1, False
+
+    def __init__(self):
+        super().__init__()
+        self.trained: dict = {}
+
+    def folded(self) -> Self:
+        """Return a copy for inference, equal to 1e-5: batch norms folded into convolutions, channels-last."""
+        twin = copy.deepcopy(self).eval()
+        fold_norms(twin)
+        return twin.to(memory_format=torch.channels_last)
+
+    @property
+    def channels(self) -> int:
+        """Return the channels of an input image, the noise map among them."""
+        return CHANNELS[self.task] + self.noise_map
+
+    @property
+    def parameters_live(self) -> int:
+        """Count the trainable parameters of everything that is used."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+class DerivedNetwork(ImageNetwork):
+    """The network of a genotype.
 
     task: "denoise" (1 channel) or "sr" (3 channels, output `scale` times larger).
     base_width: channels of a node at level 0; 20 for denoising, 16 for super-resolution unless given.
@@ -61,7 +96,7 @@ class DerivedNetwork(nn.Module):
     residual: the network's output is added to the (bicubically up-sampled) input (section 3.2).
     fold: denoising only; so many x so many pixels enter as the channels of one, and the output is unfolded again:
         everything between costs fold^2 times less. None: none, as published.
-    noise_map: denoising only; images have a second channel, sigma / 255 at every pixel (see `data.with_noise_map`).
+    noise_map: denoising only.
     norms: off, convolutions have biases and no batch norms follow them, which trains faster.
     Raises GenotypeError or ValueError.
     """
@@ -92,7 +127,6 @@ class DerivedNetwork(nn.Module):
         if base_width is not None and (not isinstance(base_width, int) or base_width < 1):
             raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual
-        self.trained: dict = {}  # of a loaded network: the metadata of its weights file
         self.scale, self.fold, self.noise_map, self.norms = scale or 1, fold or 1, noise_map, norms
         self.base_width = _BASE_WIDTH[task] if base_width is None else base_width
         self.width_factors = tuple(width_factors)
@@ -107,7 +141,10 @@ class DerivedNetwork(nn.Module):
         self.stem2 = nn.Sequential(activation(), *conv_norm(STEM, STEM, 3))
         outputs = [STEM, STEM, *(nodes * width for width in layer_widths)]  # channels: stem 1, stem 2, layers
         self.adapters = nn.ModuleList(
-            nn.ModuleList(_adapter(source, width) for source in (outputs[layer + 1], outputs[layer]))
+            nn.ModuleList(
+                nn.Sequential(activation(), *conv_norm(source, width, 1))
+                for source in (outputs[layer + 1], outputs[layer])
+            )
             for layer, width in enumerate(layer_widths)
         )
         self.cells = nn.ModuleList(Cell(plan, width) for plan, width in zip(genotype.cells, layer_widths))
@@ -134,9 +171,7 @@ class DerivedNetwork(nn.Module):
             fold_norms(self.eval())
             self.train()
 
-    def forward(
-        self, image: Float[Tensor, "batch entering height width"]
-    ) -> Float[Tensor, "batch channel height_out width_out"]:
+    def forward(self, image: Float[Tensor, "batch entering height width"]) -> _Restored:
         """Return the restored image, not clipped."""
         picture = image[:, : CHANNELS[self.task]]
         entering = folded(picture, self.fold)
@@ -153,11 +188,6 @@ class DerivedNetwork(nn.Module):
         return add_residual(picture, result, self.scale, self.residual, self.fold)
 
     @property
-    def channels(self) -> int:
-        """Return the channels of an input image, the noise map among them."""
-        return CHANNELS[self.task] + self.noise_map
-
-    @property
     def halo(self) -> int:
         """Return the receptive-field radius in input pixels: what a tile must see beyond its own."""
         radii = [1, 2]
@@ -170,11 +200,6 @@ class DerivedNetwork(nn.Module):
         return radius * self.fold + self.fold - 1
 
     @property
-    def parameters_live(self) -> int:
-        """Count the trainable parameters of everything that is used."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
     def parameters_released(self) -> int:
         """Count as the released network does, which keeps the reduce convolution where it is dead."""
         low = self.genotype.nodes * self.level_widths[0]
@@ -182,7 +207,7 @@ class DerivedNetwork(nn.Module):
 
     def metadata(self) -> dict:
         """Return all that `load` needs to build this network again, JSON-able; switches only where not as published."""
-        switches = {"fold": (self.fold, 1), "noise_map": (self.noise_map, False), "norms": (self.norms, True)}
+        switches = {name: getattr(self, name) for name in _SWITCHES}
         published = {
             "task": self.task,
             "genotype": json.loads(self.genotype.to_json(self.task)),
@@ -191,16 +216,7 @@ class DerivedNetwork(nn.Module):
             "scale": self.scale if self.task == "sr" else None,
             "residual": self.residual,
         }
-        return published | {name: value for name, (value, usual) in switches.items() if value != usual}
-
-    def folded(self) -> "DerivedNetwork":
-        """Return a copy for inference, equal to 1e-5: batch norms folded into the convolutions, channels-last."""
-        copy = rebuilt(self.metadata())
-        copy.load_state_dict(self.state_dict())
-        copy.to(next(self.parameters())).eval()
-        copy.trained = self.trained
-        fold_norms(copy)
-        return copy.to(memory_format=torch.channels_last)
+        return published | {name: value for name, value in switches.items() if value != _SWITCHES[name]}
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> DerivedNetwork:
@@ -271,17 +287,10 @@ def rebuilt(metadata: dict) -> DerivedNetwork:
     """Build the derived network that `metadata()` describes, untrained. Raises ValueError, KeyError, TypeError."""
     if "comparator" in metadata:
         raise ValueError(f"{metadata['comparator']}, which has no genotype")
-    return DerivedNetwork(
-        Genotype.from_json(json.dumps(metadata["genotype"]), metadata["task"]),
-        metadata["task"],
-        metadata["base_width"],
-        tuple(metadata["width_factors"]),
-        metadata["scale"],
-        metadata["residual"],
-        metadata.get("fold"),
-        metadata.get("noise_map", False),
-        metadata.get("norms", True),
-    )
+    genotype = Genotype.from_json(json.dumps(metadata["genotype"]), metadata["task"])
+    published = {name: metadata[name] for name in ("task", "base_width", "width_factors", "scale", "residual")}
+    switches = {name: metadata[name] for name in _SWITCHES if name in metadata}
+    return DerivedNetwork(genotype, **published, **switches)
 
 
 def fold_norms(network: nn.Module) -> None:
@@ -293,7 +302,7 @@ def fold_norms(network: nn.Module) -> None:
                 sequence[index + 1] = nn.Identity()
 
 
-def folded(image: Float[Tensor, "batch channel height width"], fold: int) -> Float[Tensor, "batch folded rows columns"]:
+def folded(image: _Images, fold: int) -> Float[Tensor, "batch folded rows columns"]:
     """Return every fold x fold pixels as channels of one; the last row and column repeat where needed."""
     if fold == 1:
         return image
@@ -303,10 +312,7 @@ def folded(image: Float[Tensor, "batch channel height width"], fold: int) -> Flo
 
 
 def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool, fold: int = 1) -> Tensor:
-    """Return figure 4's f_net(x) = f_res(x) + f_skip(x), with pixel shuffle and bicubic up-sampling for scale > 1.
-
-    fold: the one that `folded` applied; the pixel shuffle undoes it, too.
-    """
+    """Return figure 4's f_net(x) = f_res(x) + f_skip(x); pixel shuffle enlarges `result` and undoes `folded`."""
     if scale * fold > 1:
         result = F.pixel_shuffle(result, scale * fold)[..., : image.shape[-2] * scale, : image.shape[-1] * scale]
     if not residual:
@@ -314,9 +320,7 @@ def add_residual(image: Tensor, result: Tensor, scale: int, residual: bool, fold
     return (upsample(image, scale) if scale > 1 else image) + result
 
 
-def upsample(
-    image: Float[Tensor, "batch channel height width"], scale: int
-) -> Float[Tensor, "batch channel height_out width_out"]:
+def upsample(image: _Images, scale: int) -> _Restored:
     """Return torch's bicubic up-sampling (a = -0.75, edge pixels repeat), computed as one small kernel per phase.
 
     `interpolate` computes its coordinates in float32: at scale 3 they drift with the distance from the corner, so
@@ -350,10 +354,6 @@ def cubic(distance: float, a: float = -0.75) -> float:
     if distance > 1:
         return a * (distance**3 - 5 * distance**2 + 8 * distance - 4)
     return (a + 2) * distance**3 - (a + 3) * distance**2 + 1
-
-
-def _adapter(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(activation(), *conv_norm(inputs, outputs, 1))
 
 
 def _low_level_layer(levels: tuple[int, ...]) -> int | None:

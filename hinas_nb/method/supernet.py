@@ -21,6 +21,7 @@ from hinas_nb.method.operations import activation, conv_norm, separable
 from hinas_nb.method.supercell import PartialSuperCell
 
 _HEAD_DILATION = 16
+_conv_norm = partial(conv_norm, affine=False)  # batch norms here neither scale nor shift
 _Move = tuple[int, int]  # (from level, to level)
 WidthWeights = list[dict[_Move, Tensor]]  # per layer
 
@@ -70,19 +71,8 @@ class Supernet(nn.Module):
         stem = self.stem1(folded(image, self.fold))
         outputs, inputs = {0: self.stem2(stem)}, {0: self.stem_input(stem)}
         for layer, alphas, betas in zip(self.layers, op_weights, width_weights):
-            if self.checkpointing and torch.is_grad_enabled():
-                outputs, inputs = checkpoint(
-                    layer,
-                    outputs,
-                    inputs,
-                    alphas,
-                    betas,
-                    use_reentrant=False,
-                    context_fn=partial(_first_and_repeated, layer),
-                    preserve_rng_state=False,
-                )
-            else:
-                outputs, inputs = layer(outputs, inputs, alphas, betas)
+            compute = layer.checkpointed if self.checkpointing and torch.is_grad_enabled() else layer
+            outputs, inputs = compute(outputs, inputs, alphas, betas)
         # Departs: the release ends its supernet, but not the derived network, in a sigmoid; the paper has none.
         return add_residual(image, self.head(outputs), self.scale, self.space.residual, self.fold)
 
@@ -118,10 +108,7 @@ class Supernet(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in owned]
 
     def one_hot(self, genotype) -> tuple[Tensor, WidthWeights]:
-        """Return the weights that restrict the supernet to one genotype; pass them to `forward`.
-
-        Raises ValueError if the genotype's path is not in this supernet.
-        """
+        """Return weights by which `forward` is one genotype's network. Raises ValueError for a path not in here."""
         if self.space.levels is not None and genotype.levels != self.space.levels:
             raise ValueError(f"levels must be {self.space.levels} as in this space, got {genotype.levels}")
         names, rows = list(self.space.operations), edges(self.space.nodes)
@@ -217,6 +204,11 @@ class _Layer(nn.Module):
             sums[level] = summed
         return results, sums
 
+    def checkpointed(self, *given) -> tuple[dict, dict]:
+        """Return what `forward` does; kept is what enters, and the backward pass computes the rest again."""
+        around = lambda: (nullcontext(), repetition(self))  # the first time, and the second  # noqa: E731
+        return checkpoint(self, *given, use_reentrant=False, context_fn=around, preserve_rng_state=False)
+
     def _before(self, level: int, inputs: dict, like: Tensor) -> Tensor:
         """Return h_{l-2} at this level; zeros where a one-hot path left the previous layer's level empty."""
         if level not in self.nearest:
@@ -253,15 +245,6 @@ class _Head(nn.Module):
         # Each half of the kernel by itself: their inputs need not be copied into one tensor.
         wide, point = (half.contiguous() for half in convolution.weight.split(self.width, dim=1))
         return norm(F.conv2d(self.wide[key](feature), wide) + F.conv2d(self.point[key](feature), point))
-
-
-def _first_and_repeated(layer: _Layer):
-    """Return what surrounds the first and the second computation of a checkpointed layer."""
-    return nullcontext(), repetition(layer)
-
-
-def _conv_norm(inputs: int, outputs: int, kernel: int):
-    return conv_norm(inputs, outputs, kernel, affine=False)
 
 
 def _activated(inputs: int, outputs: int, kernel: int) -> nn.Sequential:

@@ -18,16 +18,15 @@ _GREY_WEIGHTS = (0.299, 0.587, 0.114)
 _UNIFORM_TAPS = 7
 _TOLERANCE = 1e-3  # how far rounding may carry the truth out of [0, 1]
 
+_Estimate = Float[Tensor, "batch channel height width"]
+_Truth = Float[Tensor, "batch truth_channel height width"]
+
 
 class MetricError(ValueError):
     """Images that cannot be compared; the text is one line."""
 
 
-def psnr(
-    estimate: Float[Tensor, "batch channel height width"],
-    truth: Float[Tensor, "batch truth_channel height width"],
-    protocol: Protocol,
-) -> Float[Tensor, " batch"]:
+def psnr(estimate: _Estimate, truth: _Truth, protocol: Protocol) -> Float[Tensor, " batch"]:
     """Return PSNR per image, in dB for a peak of 1 (255 grey levels); inf where the scored values are identical.
 
     estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises MetricError.
@@ -36,11 +35,7 @@ def psnr(
     return -10 * torch.log10((estimate - truth).square().mean(dim=(1, 2, 3)))
 
 
-def ssim(
-    estimate: Float[Tensor, "batch channel height width"],
-    truth: Float[Tensor, "batch truth_channel height width"],
-    protocol: Protocol,
-) -> Float[Tensor, " batch"]:
+def ssim(estimate: _Estimate, truth: _Truth, protocol: Protocol) -> Float[Tensor, " batch"]:
     """Return the mean SSIM per image (RGB: over the channels too), at most 1; arguments as for `psnr`.
 
     valid: 11x11 Gaussian, sigma 1.5, where the window lies inside the image; zero-padded: the same at every

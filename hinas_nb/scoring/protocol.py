@@ -13,7 +13,7 @@ import PIL.Image
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from hinas_nb import data
@@ -47,10 +47,7 @@ ONLY = {
 
 
 def get(name: str, sigma: float | None = None, scale: int | None = None) -> Protocol:
-    """Return a preset by name; sigma (0-255 grey levels, 50 unless given) for denoising, scale for sr.
-
-    Raises ConfigError.
-    """
+    """Return a preset by name, for sigma (0-255 grey levels, 50 unless given) or a scale. Raises ConfigError."""
     if name not in PRESETS:
         raise ConfigError(f"protocol must be one of {' '.join(PRESETS)}, got {name!r}")
     preset = PRESETS[name]
@@ -79,23 +76,20 @@ class Protocol(Config):
     round_output: bool = True  # score 8-bit images (and 8-bit Y); off: floats, clipped only
     ssim: Literal["valid", "zero-padded", "uniform"] = "valid"  # 11x11 Gaussian; uniform: 7x7, valid
 
-    @model_validator(mode="after")
-    def _consistent(self):
-        other = "sr" if self.task == "denoise" else "denoise"
-        for field in ONLY[other]:
-            if getattr(self, field) != type(self).model_fields[field].default:
-                raise ConfigError(f"{field} belongs to task {other}, got {getattr(self, field)} for {self.task}")
-        if self.task == "denoise" and self.sigma is None:
-            raise ConfigError("sigma must be above 0 (grey levels) for task denoise, got None")
-        if self.task == "sr" and self.scale is None:
-            raise ConfigError("scale must be 2, 3 or 4 for task sr, got None")
-        if self.tile is None and (self.fresh_noise or self.tile_step):
-            raise ConfigError("fresh_noise and tile_step need a tile size, got tile None")
-        if self.tile and self.tile_step and self.tile_step > self.tile:
-            raise ConfigError(f"tile_step must be in [1, tile={self.tile}], got {self.tile_step}")
-        if self.tile and self.averaged:
-            raise ConfigError(f"averaged belongs to whole images, got {self.averaged} with tiles of {self.tile} px")
-        return self
+    def _rules(self):
+        for task, fields in ONLY.items():
+            for field in fields if task != self.task else ():
+                value = getattr(self, field)
+                usual = value == type(self).model_fields[field].default
+                yield usual, f"{field} belongs to task {task}", f"{value} for {self.task}"
+        yield self.task != "denoise" or self.sigma, "sigma must be above 0 (grey levels) for task denoise", self.sigma
+        yield self.task != "sr" or self.scale, "scale must be 2, 3 or 4 for task sr", self.scale
+        tiled = self.tile or not (self.fresh_noise or self.tile_step)
+        yield tiled, "fresh_noise and tile_step need a tile size", "tile None"
+        if self.tile:
+            yield (self.tile_step or 1) <= self.tile, f"tile_step must be in [1, tile={self.tile}]", self.tile_step
+            given = f"{self.averaged} with tiles of {self.tile} px"
+            yield not self.averaged, "averaged belongs to whole images", given
 
     @property
     def name(self) -> str:
@@ -104,11 +98,6 @@ class Protocol(Config):
             if preset["task"] == self.task and self._switches() == get(name, self.sigma, self.scale)._switches():
                 return name
         return f"{self.task}-standard+"
-
-    @property
-    def network_scale(self) -> int:
-        """Return the output pixels per input pixel along one axis: 1 for denoising."""
-        return self.scale or 1
 
     @property
     def scored_border(self) -> int:
@@ -146,7 +135,8 @@ class Protocol(Config):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3):
             raise ConfigError(f"image {name} must be uint8 of 1 or 3 channels, got {image.dtype} {tuple(image.shape)}")
         if self.task == "denoise":
-            clean = self._clean_grey(image)
+            grey = _pillow_grey(image) if self.grey == "pillow" else data.grey(image)
+            clean = (data.bicubic(grey, 0.5) if self.half_size else grey)[None].float() / 255
             return self.noisy(clean, name), clean
         if min(image.shape[-2:]) < self.scale:
             size = tuple(image.shape[-2:])
@@ -187,10 +177,6 @@ class Protocol(Config):
     def _switches(self) -> dict:
         values = self.model_dump(exclude={"sigma", "scale", "seed"})
         return values | {"border": self.scored_border, "tile_step": self._step}
-
-    def _clean_grey(self, image: UInt8[Tensor, "channel height width"]) -> _Clean:
-        grey = _pillow_grey(image) if self.grey == "pillow" else data.grey(image)
-        return (data.bicubic(grey, 0.5) if self.half_size else grey)[None].float() / 255
 
     def _shrunk(self, clean: UInt8[Tensor, "channel height width"]) -> Float[Tensor, "channel low_h low_w"]:
         size = [side // self.scale for side in clean.shape[-2:]]

@@ -33,8 +33,7 @@ def compare(
 ) -> Showcase:
     """Restore one photograph and return it clean, degraded (for sr up-sampled bicubically) and restored, scored.
 
-    square: (top, left, side) in pixels, restored and scored alone; None: the whole image.
-    Raises DataError.
+    square: (top, left, side) in pixels, restored and scored alone; None: the whole image. Raises DataError.
     """
     one = images.subset([_index(images, name)]) if square is None else cut(images, name, *square)
     _, clean = protocol.pair(one.images[0], name)
@@ -47,10 +46,7 @@ def compare(
 
 
 def cut(images: ImageSet, name: str, top: int, left: int, side: int) -> ImageSet:
-    """Return a set of one image, the square at (top, left) of the named one, moved inside where it sticks out.
-
-    Raises DataError.
-    """
+    """Return a set of one image: the square at (top, left) of the named one, moved inside. Raises DataError."""
     image = images.images[_index(images, name)]
     height, width = (min(side, length) for length in image.shape[-2:])
     top, left = min(top, image.shape[-2] - height), min(left, image.shape[-1] - width)

@@ -16,6 +16,7 @@ from hinas_nb import comparators
 from hinas_nb.experiment.config import Comparator, SearchConfig, Space
 from hinas_nb.method.genotype import Genotype
 from hinas_nb.method.network import CHANNELS, DerivedNetwork
+from hinas_nb.method.operations import frozen
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
 
@@ -54,10 +55,7 @@ def searched_share(net: DerivedNetwork) -> float:
 
 
 def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
-    """Return the multiply-adds on an image of height x width pixels: each convolution's weights times its pixels.
-
-    All convolutions see the image at its own size, or folded.
-    """
+    """Return the multiply-adds on an image of these sides: all convolutions see all its pixels, or folded ones."""
     bicubic = 25 * CHANNELS[net.task] * net.scale**2 if net.task == "sr" and net.residual else 0  # a kernel per phase
     return (_kernels(net) + bicubic) * -(-height // net.fold) * -(-width // net.fold)
 
@@ -93,8 +91,6 @@ def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
 
 def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
     """Count the bytes that autograd keeps for one `_PROBE` x `_PROBE` crop, and those of the weights."""
-    from hinas_nb.method.operations import frozen
-
     net = Supernet(space).train()
     net.checkpointing = checkpointing
     others = net.network_parameters() if architecture else list(net.architecture.parameters())

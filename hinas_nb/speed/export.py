@@ -30,20 +30,14 @@ class ExportError(ValueError):
 
 
 def to_onnx(network: DerivedNetwork, path: Path) -> None:
-    """Write one file that infers as the network does, to 1e-5: of any batch, height and width, weights inside.
-
-    Raises ExportError, StoreError.
-    """
+    """Write a file that infers as the network does, to 1e-5, for any batch and size. Raises ExportError, StoreError."""
     if path.suffix != ".onnx" or path.is_dir() or not path.absolute().parent.is_dir():
         raise ExportError(f"output must be a .onnx file in an existing folder, got {path}")
     files.write_atomic(path, _model(network))
 
 
 def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
-    """Return ONNX Runtime, on the CPU, with a file of `to_onnx`, or with a network, which is exported in memory first.
-
-    Raises ExportError, StoreError.
-    """
+    """Return ONNX Runtime, on the CPU, with a file of `to_onnx` or a network. Raises ExportError, StoreError."""
     _require("onnxruntime")
     import onnxruntime
 
@@ -62,10 +56,7 @@ def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
 
 
 class Session:
-    """Stands for an exported network: it is called like the network itself and has its `task`, `scale` and `halo`.
-
-    trained: the file's metadata (task, genotype, sigma in grey levels 0-255, scale, base_width, licence, ...).
-    """
+    """Stands for an exported network, is called like it and has its `task`, `scale`, `halo`; trained: the metadata."""
 
     def __init__(self, engine, trained: dict):
         check_trained(trained)

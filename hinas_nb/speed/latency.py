@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hinas_nb.experiment.config import LatencyConfig, Space
-from hinas_nb.method.genotype import INPUTS_PER_NODE, KINDS, Genotype, edges
+from hinas_nb.method.genotype import INPUTS_PER_NODE, KINDS, Genotype, edges, widths
 from hinas_nb.method.network import fold_norms
 from hinas_nb.method.operations import activation, conv_norm, operation
 from hinas_nb.method.supernet import WidthWeights
@@ -103,15 +103,15 @@ def of_genotype(table: Table, genotype: Genotype) -> float:
 
 def _calls(config: LatencyConfig) -> dict[str, tuple[nn.Module, Tensor]]:
     """Return the parts in the form they have in inference, each with the image it is called on."""
-    space, widths = config.space, config.widths
+    space, channels = config.space, widths(config.base_width, config.space.width_factors)
     size = (-(-config.height // (space.fold or 1)), -(-config.width_px // (space.fold or 1)))
     calls = {}
-    for level, width in enumerate(widths):
+    for level, width in enumerate(channels):
         for name in space.operations:
             if name in KINDS:
                 calls[operation_key(name, level)] = _ready(operation(name, width), width, size)
-        for source in range(max(0, level - 1), min(len(widths), level + 2)):
-            inputs = space.nodes * widths[source]
+        for source in range(max(0, level - 1), min(len(channels), level + 2)):
+            inputs = space.nodes * channels[source]
             move = nn.Sequential(activation(), *conv_norm(inputs, width, 1))
             calls[move_key(source, level)] = _ready(move, inputs, size)
     return calls

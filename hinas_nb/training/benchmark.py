@@ -39,24 +39,18 @@ _LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class TimingRecord:
-    """Holds one round of a timing: by arm the seconds, and the peak MiB above what its process held before.
-
-    parts_by_arm: seconds of a search step by kind of operation, where they are asked for, in the last round.
-    """
+    """Holds one round of a timing."""
 
     round: int
     seconds_by_arm: dict[str, float]
-    peak_mib_by_arm: dict[str, float]
-    parts_by_arm: dict[str, dict[str, float]]
+    peak_mib_by_arm: dict[str, float]  # above what its process held before
+    parts_by_arm: dict[str, dict[str, float]]  # seconds of a search step by kind of operation, where asked for
     seconds: float
     peak_memory_mib: float
 
 
 def benchmark(config: TimingConfig, first: int = 0, device: str = "cpu") -> Iterator[TimingRecord]:
-    """Measure the rounds from `first` on, after a warm call of every arm; of two steps in a row the second counts.
-
-    Raises ValueError where an arm cannot be built here, or dies.
-    """
+    """Measure the rounds from `first` on, after warm calls. Raises ValueError where an arm cannot be built, or dies."""
     if first >= config.rounds:
         return
     began = time.perf_counter()

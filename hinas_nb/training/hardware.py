@@ -35,10 +35,7 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
 
 
 def compiled(net: nn.Module, dynamic: bool = False) -> nn.Module:
-    """Return the same network by torch.compile; dynamic: for inputs of many sizes.
-
-    Raises ValueError without a compiler.
-    """
+    """Return the network by torch.compile; dynamic: for inputs of many sizes. Raises ValueError without a compiler."""
     if next(net.parameters()).device.type == "cpu" and not has_compiler():
         raise ValueError("torch.compile needs a C++ compiler, got none; install g++ or name one in CXX")
     return torch.compile(net, dynamic=dynamic)

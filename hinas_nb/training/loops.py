@@ -92,10 +92,7 @@ def score(psnr: float, ssim: float) -> float:
 
 
 def validation_pairs(images, config, **how) -> tuple[Patches, Patches]:
-    """Return V as a config asks: crops from the centres of the images, or evenly spaced ones of adjacent patches.
-
-    how: what else `data.validation_patches` takes.
-    """
+    """Return V as a config asks, the centres of images or evenly spaced patches; how: see `data.validation_patches`."""
     if config.validation_crop:
         return data.validation_patches(images, patch=config.validation_crop, centre=True, **how)
     pairs = data.validation_patches(images, patch=config.patch, **how)
@@ -119,6 +116,5 @@ def cosine(progress: float, first: float, last: float) -> float:
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Give all groups of an optimizer the same learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = lr

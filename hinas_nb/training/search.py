@@ -45,7 +45,8 @@ def search(
     """
     folder = folder or Nowhere()
     state = _State(config, splits, torch.device(device), latencies)
-    first = state.resume(folder.load_checkpoint())
+    saved = folder.load_checkpoint()
+    first = state.resume(*saved) if saved else 0
     for epoch in range(first, config.epochs):
         record = state.epoch(epoch)
         folder.append_records([record])
@@ -227,11 +228,8 @@ class _State:
         tensors = pack(net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer)
         return tensors, {"epochs_done": epochs_done, "best": json.dumps(self.best), "warmed_up": self.warmed_up}
 
-    def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:
+    def resume(self, tensors: dict[str, Tensor], meta: dict) -> int:
         """Restore a checkpoint and return the number of epochs done."""
-        if saved is None:
-            return 0
-        tensors, meta = saved
         unpack(tensors, net=self.net, weight=self.weight_optimizer, architecture=self.architecture_optimizer)
         self.best = json.loads(meta["best"])
         self.warmed_up = meta.get("warmed_up", meta["epochs_done"] >= self.config.warmup_epochs)  # older: epochs alone

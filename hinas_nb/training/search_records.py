@@ -14,37 +14,29 @@ from hinas_nb.speed import cost, latency
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """Holds the record of one epoch. Losses are means over its steps; entropies in nats; PSNR in dB on V.
-
-    op_margin: mean over the decoded edges of best minus second best operation weight; op_margin_min the smallest.
-    input_margin_min: the narrowest choice of a node's inputs. width_margin: log-probability, best to second path.
-    latency_ms: what the decoded cells and moves take by the table of latencies, where there is one.
-    receptive_radius: how many pixels the decoded network sees to each side; searched_share: of its multiply-adds, those
-    of cells and moves, which the search decides (stem and head are fixed), both at the published base width.
-    op_weights: `[layer][edge][operation]`; width_weights: per layer `[from, to, share]`.
-    """
+    """Holds the record of one epoch. Losses are means over its steps; what is decoded has the published base width."""
 
     epoch: int
     step: int
     weight_loss: float
     architecture_loss: float | None
-    validation_psnr: float | None
+    validation_psnr: float | None  # dB
     validation_ssim: float | None
     best: bool
-    op_entropy: float
+    op_entropy: float  # nats, as the next
     width_entropy: float
-    op_margin: float
+    op_margin: float  # best minus second best operation weight, mean over the decoded edges
     op_margin_min: float
-    input_margin_min: float | None
-    width_margin: float | None
+    input_margin_min: float | None  # the narrowest choice of a node's inputs
+    width_margin: float | None  # log-probability, best to second path
     operation_counts: dict[str, int]
     skip_count: int
-    latency_ms: float | None
-    receptive_radius: int
-    searched_share: float
+    latency_ms: float | None  # of the decoded cells and moves, by the table of latencies if there is one
+    receptive_radius: int  # pixels that the decoded network sees to each side
+    searched_share: float  # of its multiply-adds, those of cells and moves; stem and head are fixed
     genotype: str
-    op_weights: list
-    width_weights: list
+    op_weights: list  # [layer][edge][operation]
+    width_weights: list  # per layer [from, to, share]
     seconds: float
     peak_memory_mib: float
 
@@ -79,7 +71,6 @@ def decoded_now(net: Supernet, latencies: latency.Table | None) -> dict:
 
 
 def mean(values) -> float:
-    """Return the mean of some numbers."""
     return sum(values) / len(values)
 
 

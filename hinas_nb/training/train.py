@@ -56,7 +56,8 @@ def train(
     """
     folder = folder or Nowhere()
     state = _State(config, genotype, images, validation, torch.device(device), teacher)
-    first = state.resume(folder.load_checkpoint())
+    saved = folder.load_checkpoint()
+    first = state.resume(*saved) if saved else 0
     while first < config.steps:
         last = min(first + config.validate_every, config.steps)
         record = state.interval(first, last)
@@ -155,11 +156,8 @@ class _State:
         tensors = pack(net=self.net, optimizer=self.optimizer, best=self.best)
         return tensors, {"steps_done": steps_done, "best_score": self.best_score}
 
-    def resume(self, saved: tuple[dict[str, Tensor], dict] | None) -> int:
+    def resume(self, tensors: dict[str, Tensor], meta: dict) -> int:
         """Restore a checkpoint and return the number of steps done."""
-        if saved is None:
-            return 0
-        tensors, meta = saved
         unpack(tensors, net=self.net, optimizer=self.optimizer, best=self.best)
         self.best_score = meta["best_score"]
         return meta["steps_done"]

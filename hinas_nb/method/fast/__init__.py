@@ -16,18 +16,3 @@ from hinas_nb.method.fast.layers import (
 )
 from hinas_nb.method.fast.ssim import check_shapes, gaussian_window, mean_ssim, ssim_map
 from hinas_nb.method.fast.supercell import SuperCell
-
-__all__ = [
-    "ActivatedBatchNorm2d",
-    "BatchNorm2d",
-    "DeformableConv2d",
-    "DepthwiseConv2d",
-    "DilatedConv2d",
-    "SuperCell",
-    "check_shapes",
-    "gaussian_window",
-    "mean_ssim",
-    "repetition",
-    "ssim_map",
-    "stock",
-]

@@ -127,13 +127,8 @@ class Norm(nn.Module):
         self.register_buffer("mean", torch.zeros(edges, width))
         self.register_buffer("var", torch.ones(edges, width))
 
-    def statistics(self, raw: Pixels, chosen: list[int]) -> tuple[Tensor, Tensor]:
-        """Return mean and 1 / standard deviation per channel, see `_statistics`."""
-        mean, inverse = _statistics([raw], [self], chosen)
-        return mean[0], inverse[0]
 
-
-def _statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tuple[Tensor, Tensor]:
+def statistics(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> tuple[Tensor, Tensor]:
     """Return mean and 1 / standard deviation per norm and channel: in training the batch's, else the running ones.
 
     In training the running ones are moved towards the batch's. Raises ValueError for a single value a channel.
@@ -162,7 +157,7 @@ def _remember(norms: list[Norm], mean: Tensor, var: Tensor, chosen: list[int]) -
 
 def centre(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> Float[Tensor, "norms channels"]:
     """Subtract the means from raw outputs in place, and return their 1 / standard deviations."""
-    mean, inverse = _statistics(raws, norms, chosen)
+    mean, inverse = statistics(raws, norms, chosen)
     kernels.subtract(raws, mean)
     return inverse
 
@@ -170,10 +165,7 @@ def centre(raws: list[Pixels], norms: list[Norm], chosen: list[int]) -> Float[Te
 class Branch(nn.Module):
     """A candidate on several edges that read the same feature, both passes written by hand."""
 
-    @property
-    def norms(self) -> list[Norm]:
-        """Return the batch norms, in order."""
-        raise NotImplementedError
+    norms: list[Norm]  # in order
 
     def kernels(self) -> tuple[Tensor, ...]:
         """Return the stacked kernels, in order and by name."""
@@ -201,10 +193,7 @@ class Convolution(Branch):
         self.kind = KINDS[name]
         self.weight = _drawn_kernels(edges, width, width, self.kind.kernel)
         self.norm = Norm(edges, width)
-
-    @property
-    def norms(self) -> list[Norm]:
-        return [self.norm]
+        self.norms = [self.norm]
 
     def kernels(self) -> DenseKernels:
         return DenseKernels(self.weight)
@@ -256,10 +245,7 @@ class Separable(Branch):
         self.pointwise = nn.ParameterList(_drawn_kernels(edges, width, width, 1) for _ in range(2))
         self.middle = Norm(edges, width)
         self.norm = Norm(edges, width)
-
-    @property
-    def norms(self) -> list[Norm]:
-        return [self.middle, self.norm]
+        self.norms = [self.middle, self.norm]
 
     def kernels(self) -> SeparableKernels:
         return SeparableKernels(self.depthwise[0], self.pointwise[0], self.depthwise[1], self.pointwise[1])
@@ -336,10 +322,7 @@ def _half_backward(
     pointwise: Tensor,
     wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Return the gradients of `_half` by its feature, by depthwise and by pointwise, those that are wanted.
-
-    feature: computes it again; the gradient by itself needs its shape only.
-    """
+    """Return the wanted gradients of `_half`, by its feature (computed again by `feature`), depthwise and pointwise."""
     flat, by_pointwise = depthwise.flatten(0, 1), None
     by_inner = source.images(kernels.pointwise(gradient, pointwise.flatten(2).transpose(1, 2)))
     given = feature() if any(wanted[1:]) else by_inner

@@ -5,13 +5,15 @@ convolution predicts for every pixel and tap; between pixels the input is interp
 it is zero. The paper dropped it for its time: notebook `14_cell_sharing` measures what it costs.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hinas_nb.method.fast import kernels
+from hinas_nb.method.fast.branches import Norm, statistics
+from hinas_nb.method.fast.kernels import Pixels
+from hinas_nb.method.fast.layers import Normalise
 from hinas_nb.method.genotype import MAX_OFFSET
 
 _TAPS = 9
@@ -32,23 +34,25 @@ class DeformableConv2d(nn.Conv2d):
 
 
 class DeformableBranch(nn.Module):
-    """`def_3` on `edges` edges that read the same feature; the super-cell hands it `norm` and `add`.
+    """`def_3` on `edges` edges that read the same feature."""
 
-    norm: running statistics of every edge. add: (total, raw, scale, norm, chosen) -> total + scale * normalised raw.
-    """
-
-    def __init__(self, edges: int, width: int, norm: nn.Module, add: Callable[..., Tensor]):
+    def __init__(self, edges: int, width: int):
         super().__init__()
         drawn = [nn.Conv2d(width, width, 3, bias=False).weight.detach() for _ in range(edges)]
         self.weight = nn.Parameter(torch.stack(drawn))
         self.offset_weight = nn.Parameter(torch.zeros(edges, 2 * _TAPS, width, 3, 3))
         self.offset_bias = nn.Parameter(torch.zeros(edges, 2 * _TAPS))
-        self.norm, self.add = norm, add
+        self.norm = Norm(edges, width)
 
-    def forward(self, total: Tensor, activated: Tensor, scale: Tensor, chosen: list[int]) -> Tensor:
-        """Add the normalised outputs of the chosen edges, times `scale`, to `total` in place, and return it."""
+    def forward(self, total: Pixels, activated: Tensor, scale: Tensor, chosen: list[int]) -> Pixels:
+        """Return `total` plus the normalised outputs of the chosen edges, times `scale`."""
         raw = self.raw(activated, chosen).contiguous(memory_format=torch.channels_last)
-        return self.add(total, raw, scale, self.norm, chosen)
+        (mean,), (inverse,) = statistics([kernels.pixels(raw.detach())], [self.norm], chosen)
+        if self.training:
+            normalised = Normalise.apply(raw, scale, None, mean, inverse)
+        else:
+            normalised = (raw - mean.view(-1, 1, 1)) * (scale * inverse).view(-1, 1, 1)
+        return total + kernels.pixels(normalised).to(total.dtype)
 
     def raw(self, activated: Tensor, chosen: list[int]) -> Tensor:
         """Return the outputs of the chosen edges before their batch norm, stacked in the channels."""

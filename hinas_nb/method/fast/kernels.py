@@ -127,24 +127,18 @@ def norm_backward(
     scale: _Channels | float,
     mean: _Channels,
     inverse: _Channels,
-    training: bool,
-    wanted: tuple[bool, bool] = (True, True),
-) -> tuple[Pixels | None, _Channels | None, _Channels | None]:
-    """Return the gradients of `shift + scale * (raw - mean) * inverse` by raw, by scale and by shift.
+    want_raw: bool = True,
+) -> tuple[Pixels | None, _Channels, _Channels]:
+    """Return the gradients of `shift + scale * (raw - mean) * inverse` by raw (if wanted), by scale and by shift.
 
-    inverse: 1 / sqrt(variance + epsilon). training: mean and variance are those of `raw`, and follow it.
-    wanted: whether the gradients by raw and by scale are; one that is not wanted, and that by shift, may be None.
+    mean, inverse: of `raw`, 1 / sqrt(variance + epsilon).
     """
-    factor, by_scale, by_shift = scale * inverse, None, None
-    if training or wanted[1]:
-        rows, channels = _wide(_accurate(raw)), raw.shape[1]
-        sums = _row_products(_wide(_accurate(gradient)), rows, *_tiled(rows, torch.stack((mean, inverse))))
-        by_scale, by_shift = (columns.view(-1, channels).sum(0) for columns in sums)
-    if not wanted[0]:
+    factor, channels, rows = scale * inverse, raw.shape[1], _wide(_accurate(raw))
+    sums = _row_products(_wide(_accurate(gradient)), rows, *_tiled(rows, torch.stack((mean, inverse))))
+    by_scale, by_shift = (columns.view(-1, channels).sum(0) for columns in sums)
+    if not want_raw:
         return None, by_scale, by_shift
     rows = _wide(gradient.to(raw.dtype))
-    if not training:
-        return (rows * _tiled(rows, factor[None])[0]).view(raw.shape), by_scale, by_shift
     share = factor / -len(raw)
     slope = share * inverse * by_scale
     base = torch.addcmul(share * by_shift, slope, mean, value=-1)

@@ -22,7 +22,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if self.training and _is_fast_for(input):
-            return _Normalise.apply(input, self.weight, self.bias, *self.moments(input))
+            return Normalise.apply(input, self.weight, self.bias, *self.moments(input))
         if self.training and not self.remembers:
             return F.batch_norm(input, None, None, self.weight, self.bias, True, eps=self.eps)
         return super().forward(input)
@@ -110,7 +110,7 @@ def repetition(module: nn.Module):
             norm.remembers = True
 
 
-class _Normalise(torch.autograd.Function):
+class Normalise(torch.autograd.Function):
     """(images - mean) * inverse * weight + bias, for the mean and inverse deviation of these images."""
 
     @staticmethod
@@ -127,7 +127,7 @@ class _Normalise(torch.autograd.Function):
         want_images, want_weight, want_bias, *_ = ctx.needs_input_grad
         gradient, scale = kernels.pixels(gradient), 1.0 if weight is None else weight
         found, by_weight, by_bias = kernels.norm_backward(
-            gradient, kernels.pixels(images), scale, mean, inverse, True, (want_images, want_weight)
+            gradient, kernels.pixels(images), scale, mean, inverse, want_images
         )
         by_images = kernels.images(found, images) if want_images else None
         return by_images, by_weight if want_weight else None, by_bias if want_bias else None, None, None
@@ -150,7 +150,7 @@ class _NormaliseAndActivate(torch.autograd.Function):
         normalised, gradient = kernels.pixels(F.leaky_relu(result, 1 / ctx.slope)), kernels.pixels(gradient)
         gradient = torch.ops.aten.leaky_relu_backward.default(gradient, normalised, ctx.slope, False)
         zeros, ones = torch.zeros_like(inverse), torch.ones_like(inverse)
-        found, *_ = kernels.norm_backward(gradient, normalised, inverse, zeros, ones, True)
+        found, *_ = kernels.norm_backward(gradient, normalised, inverse, zeros, ones)
         return kernels.images(found, result), None, None, None
 
 

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hinas_nb.method.fast import kernels
-from hinas_nb.method.fast.branches import Branch, Convolution, FirstHalf, Norm, Separable, Source, centre
+from hinas_nb.method.fast.branches import Branch, Convolution, FirstHalf, Separable, Source, centre
 from hinas_nb.method.fast.deformable import DeformableBranch
 from hinas_nb.method.fast.kernels import Pixels
 from hinas_nb.method.genotype import KINDS, OPERATIONS, SLOPE, edges
+
+_Feature = Float[Tensor, "batch width height width_px"]
 
 
 class SuperCell(nn.Module):
@@ -40,10 +42,7 @@ class SuperCell(nn.Module):
         )
 
     def forward(
-        self,
-        previous: Float[Tensor, "batch width height width_px"],
-        before: Float[Tensor, "batch width height width_px"],
-        weights: Float[Tensor, "edges operations"],
+        self, previous: _Feature, before: _Feature, weights: Float[Tensor, "edges operations"]
     ) -> Float[Tensor, "batch nodes*width height width_px"]:
         """Return the nodes, stacked in the channels, for softmaxed or one-hot alphas.
 
@@ -190,35 +189,9 @@ class _Send(torch.autograd.Function):
         return by_sent if want_pending else None, by_feature, by_weights, None, None, None, None, *by_stacks
 
 
-class _AddNormalised(torch.autograd.Function):
-    """total + scale * batch_norm(raw), written to `total`; kept for the backward pass is `raw` alone."""
-
-    @staticmethod
-    def forward(ctx, total, raw, scale, norm, chosen):
-        matrix = kernels.pixels(raw)
-        mean, inverse = norm.statistics(matrix, chosen)
-        factor = scale * inverse
-        kernels.add_scaled(total, [matrix], factor[None])
-        kernels.subtract([total], (factor * mean)[None])
-        ctx.mark_dirty(total)
-        ctx.training = norm.training
-        ctx.save_for_backward(raw, scale, mean, inverse)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        gradient = gradient.contiguous()
-        raw, scale, mean, inverse = ctx.saved_tensors
-        by_raw, by_scale, _ = kernels.norm_backward(
-            gradient, kernels.pixels(raw), scale, mean, inverse, ctx.training, ctx.needs_input_grad[1:3]
-        )
-        return gradient, None if by_raw is None else kernels.images(by_raw, raw), by_scale, None, None
-
-
 def _branch(name: str, edges: int, width: int) -> nn.Module:
     if KINDS[name].deformable:
-        return DeformableBranch(edges, width, Norm(edges, width), _AddNormalised.apply)
+        return DeformableBranch(edges, width)
     return (Separable if KINDS[name].separable else Convolution)(name, edges, width)
 
 
