@@ -1,8 +1,10 @@
 """The user's own pictures: kept whole (depth, alpha, size), restored by the right network, or refused."""
 
 import json
+import os
 import re
 import warnings
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -26,7 +28,8 @@ RANDOM = np.random.default_rng(0)
 
 
 def restored(source, target, task, results, weights=None, **asked):
-    return restore.restore_file(source, target, networks.Request(task, weights=weights, results=results, **asked))
+    with mock.patch.dict(os.environ, HINAS_RESULTS=str(results)):
+        return restore.restore_file(source, target, networks.Request(task, weights=weights, **asked))
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +221,7 @@ def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, u
 # --- the network
 
 
-def test_the_best_fitting_run_is_chosen(tmp_path):
+def test_the_best_fitting_run_is_chosen(tmp_path, monkeypatch):
     def run(name, profile, sigma=50.0, psnr=20.0, task="denoise", scale=None):
         return TrainedRun(tmp_path / name, profile, task, None if sigma is None else (sigma, sigma), scale, psnr)
 
@@ -244,9 +247,10 @@ def test_the_best_fitting_run_is_chosen(tmp_path):
         ("sr", 2, "sr at scale 2", " -p task=sr -p scale=2"),
         ("denoise", 3, "denoising", ""),
     ):
+        monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
         line = f"no network for {what} is shipped with this version, nor is there a finished training Run in {tmp_path}"
         with pytest.raises(RestoreError, match=re.escape(f"{line}; make one: hinas-nb run 05{chosen} --profile lap")):
-            networks.best(known, task, 50, scale, tmp_path)
+            networks.best(known, task, 50, scale)
     with pytest.raises(RestoreError) as error:
         networks.named(known, "z")
     assert str(error.value) == "run must begin the hash of one finished training Run (a b c d e f), got 'z'"

@@ -37,7 +37,7 @@ class Request:
     """Says what is to be done to pictures, and by which network; what does not fit together is refused.
 
     weights: a weights file, or for engine onnx one of `export.to_onnx`; run: the start of a training Run's hash;
-    neither: see above. results: where Runs are looked for, None: the collection's.
+    neither: see above.
     sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
     engine: "onnx" is ONNX Runtime, on the CPU; "auto" takes it for large pictures, where it is installed.
     force: restore even where the noise lies far from what the network was trained for.
@@ -49,7 +49,6 @@ class Request:
     scale: int | None = None
     weights: Path | None = None
     run: str | None = None
-    results: Path | None = None
     engine: str = "auto"
     device: str = "auto"
     force: bool = False
@@ -99,9 +98,8 @@ class Request:
         if self.run is None and shipped(self.task, self.scale).is_file():
             tell(f"network: {shipped(self.task, self.scale).stem}, shipped with hinas_nb {__version__}")
             return shipped(self.task, self.scale)
-        results = self.results or locations.results()
-        known = trained_runs(results, tell)
-        chosen = best(known, self.task, sigma, self.scale, results) if self.run is None else named(known, self.run)
+        known = trained_runs(locations.results(), tell)
+        chosen = best(known, self.task, sigma, self.scale) if self.run is None else named(known, self.run)
         tell(f"network: Run {chosen}")
         return chosen.path / WEIGHTS
 
@@ -181,22 +179,18 @@ def named(known: list[TrainedRun], run: str) -> TrainedRun:
     return fits[0]
 
 
-def best(
-    known: list[TrainedRun], task: str, sigma: float | None, scale: int | None, results: Path = Path("results")
-) -> TrainedRun:
+def best(known: list[TrainedRun], task: str, sigma: float | None, scale: int | None) -> TrainedRun:
     """Return the Run trained near this noise, and among those with the largest budget, the nearest, the best scored.
 
-    sigma: grey levels (0-255), denoise only. results: where the Runs were looked for, for the error.
-    Raises RestoreError.
+    sigma: grey levels (0-255), denoise only. Raises RestoreError.
     """
     fits = [one for one in known if one.task == task and one.scale == scale and not one.other]
     if not fits:
         what = f"sr at scale {scale}" if task == "sr" else "denoising"
         chosen = f" -p task=sr -p scale={scale}" if task == "sr" else ""
-        raise RestoreError(
-            f"no network for {what} is shipped with this version, nor is there a finished training Run in {results}; "
-            f"make one: hinas-nb run 05{chosen} --profile laptop"
-        )
+        absent = f"nor is there a finished training Run in {locations.results()}"
+        made = f"make one: hinas-nb run 05{chosen} --profile laptop"
+        raise RestoreError(f"no network for {what} is shipped with this version, {absent}; {made}")
 
     def merit(one: TrainedRun) -> tuple:
         far = sigma is not None and _is_far(one.sigmas, sigma)
