@@ -231,6 +231,15 @@ def test_trade_off_joins_the_front_and_marks_the_doubted():
     assert "timed on a part of the image" not in said
 
 
+def test_a_misprint_does_not_squeeze_the_others():
+    table = random_points(6)
+    table.loc[table["doubt"].ne(""), "y"] = 2.5
+    axes = figures.trade_off_plot(table, {"one": "s", "other": "s"}).axes[0]
+    heights = {mark.get_gid().removeprefix("mark "): mark.get_offsets()[0, 1] for mark in axes.collections}
+    sound = [height for name, height in heights.items() if "Method 3" not in name]
+    assert heights["Method 3 (2.5)"] == pytest.approx(min(sound) - (max(sound) - min(sound)) / 4)
+
+
 def test_lines_of_equal_speed_have_it(known):
     table = trade_off.rates(known, "denoise")
     figure = figures.rate_plot(table, "seconds", (HINAS,))

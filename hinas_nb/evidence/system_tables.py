@@ -130,7 +130,7 @@ def speeds_printed(table: pd.DataFrame, whole: str) -> pd.DataFrame:
         count = row["multiply-adds"]
         lines.append({
             "scale": f"x{row['scale']:g}", "system": _shown(row["network"], task),
-            f"multiply-adds, {whole} (G)": "" if math.isnan(count) else f"{count / 1e9:,.3g}",
+            f"multiply-adds, {whole} (G)": "" if math.isnan(count) else f"{float(f'{count / 1e9:.3g}'):,g}",
             "published (s)": "" if math.isnan(row["published"]) else f"{row['published']:g}",
             "published, times HiNAS": "" if math.isnan(row["published"]) else short(row["published times"]),
             f"measured, {whole} (s)": interval if timed else "not timed here",

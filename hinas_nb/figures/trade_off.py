@@ -29,15 +29,16 @@ def trade_off_plot(
 ) -> Picture:
     """Draw a row of panels per `panel`, a column per `metric`; cost on a logarithmic axis, the Pareto front joined.
 
-    points: of `trade_off.points`. Marker size and colour are parameters; a square has none, a hollow one is doubted,
-    `*` behind a name: timed on a part. costs: the words of the cost axis by panel. ours: networks that stand out.
+    points: of `trade_off.points`. Marker size and colour are parameters; a square has none, a hollow one is doubted
+    (far below the others it stands at their edge, its value behind its name), `*` behind a name: timed on a part.
+    costs: the words of the cost axis by panel. ours: networks that stand out.
     """
     panels, metrics = (points[name].unique() for name in ("panel", "metric"))
     figure = Picture(5.2 * len(metrics) + 0.3, 3.5 * len(panels) + 0.7, title)
     grid = figure.subplots(len(panels), len(metrics), squeeze=False).flat
     drawn = []
     for axes, (panel, metric) in zip(grid, itertools.product(panels, metrics)):
-        own = points[(points["panel"] == panel) & (points["metric"] == metric)]
+        own = _brought_near(points[(points["panel"] == panel) & (points["metric"] == metric)])
         axes.set(title=panel, xlabel=costs[panel], ylabel=METRICS[metric].header, xscale="log")
         if own.empty:
             axes.set_axis_off()
@@ -101,6 +102,15 @@ def front_plot(table: pd.DataFrame, title: str | None = None, score: str = "PSNR
     axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].with_unit(score))
     figure.legend_below(4)
     return figure
+
+
+def _brought_near(own: pd.DataFrame) -> pd.DataFrame:
+    """Return the points; doubted ones that would squeeze all others come nearer, with their value in the name."""
+    doubted = own["doubt"].ne("")
+    low, high = own["y"][~doubted].agg(["min", "max"])
+    far = doubted & own["y"].lt(low - (high - low))
+    names = own["network"] + np.where(far, own["y"].map(" ({:g})".format), "")
+    return own.assign(network=names, y=own["y"].mask(far, low - (high - low) / 4))
 
 
 def _draw_networks(axes, own: pd.DataFrame, ours: Sequence[str]) -> list[tuple]:
