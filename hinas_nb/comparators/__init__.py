@@ -160,8 +160,7 @@ def build(
     """Return a comparator; a network has its first weights, drawn from torch's global generator.
 
     scale: 2, 3 or 4 (sr only); sigma: grey levels (0-255), for the training-free ones, which need it.
-    width: channels of its hidden layers (networks only), None: as published.
-    Raises ValueError.
+    width: channels of its hidden layers (networks only), None: as published. Raises ValueError.
     """
     check(name, task, width, scale)
     entry = TABLE[name]

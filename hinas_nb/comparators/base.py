@@ -16,10 +16,9 @@ class Restorer(ImageNetwork):
 
     `scoring.evaluate.infer` applies it to large images in tiles. One that is published for luminance works on Y and
     leaves the chroma to bicubic. scale: None where the network denoises.
-    halo: receptive-field radius in input pixels, the up-sampled skip included; None where it is unbounded or
-        depends on the position, so that an image is never cut into tiles.
     """
 
+    #: Receptive-field radius in input pixels, the skip included; None where unbounded or by position: never in tiles.
     halo: int | None = None
     name, width = "", None  # as `comparators.build` was asked for it
 

@@ -86,8 +86,7 @@ def divide(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Imag
     """Divide training images at random into W (weights), A (architecture) and V (validation), section 3.3.
 
     fraction: V's share, at least one image; 0 leaves V empty (where another split serves as V). The rest is
-        halved, W getting the odd one.
-    Raises DataError if a part would be empty.
+        halved, W getting the odd one. Raises DataError if a part would be empty.
     """
     if not 0 <= fraction < 1:
         raise DataError(f"fraction of images for V must be in [0, 1), got {fraction}")

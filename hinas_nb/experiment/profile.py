@@ -156,8 +156,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None) -> Profi
 
     A relative `folder:PATH` begins where the file lies, one of the overrides in the working folder.
     overrides: single fields, `{"train.steps": 2000}` for both tasks or `{"sr.train.steps": 2000}` for one;
-        `{"seeds": [0]}`.
-    Raises ConfigError, OSError.
+        `{"seeds": [0]}`. Raises ConfigError, OSError.
     """
     name = str(name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else locations.home() / "params" / f"{name}.yaml"

@@ -62,10 +62,6 @@ def edges(nodes: int) -> list[tuple[int, int]]:
     return [(node, source) for node in range(nodes) for source in range(2 + node)]
 
 
-class GenotypeError(ValueError):
-    """A genotype that no network can be built from; the text names the place, the rule and the value."""
-
-
 @dataclass(frozen=True)
 class Genotype:
     """An architecture: the width level and the cell of every layer.
@@ -81,10 +77,10 @@ class Genotype:
     def __post_init__(self):
         object.__setattr__(self, "levels", _checked_levels(self.levels))
         if not isinstance(self.cells, (list, tuple)) or len(self.cells) != len(self.levels):
-            raise GenotypeError(f"cells must hold one cell per level ({len(self.levels)}), got {_count(self.cells)}")
+            raise ValueError(f"cells must hold one cell per level ({len(self.levels)}), got {_count(self.cells)}")
         cells = tuple(_checked_cell(cell, layer) for layer, cell in enumerate(self.cells, 1))
         if len({len(cell) for cell in cells}) > 1:
-            raise GenotypeError(f"cells must have equal node counts, got {[len(cell) for cell in cells]}")
+            raise ValueError(f"cells must have equal node counts, got {[len(cell) for cell in cells]}")
         object.__setattr__(self, "cells", cells)
 
     @property
@@ -99,21 +95,21 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str, task: str | None = None) -> "Genotype":
-        """Read what `to_json` wrote; one that was searched for another task is refused. Raises GenotypeError."""
+        """Read what `to_json` wrote; one that was searched for another task is refused. Raises ValueError."""
         try:
             content = json.loads(text)
         except (json.JSONDecodeError, TypeError, RecursionError) as error:
             reason = str(error).splitlines()[0]
-            raise GenotypeError(f"genotype must be JSON, got {str(text)[:40]!r} ({reason})") from None
+            raise ValueError(f"genotype must be JSON, got {str(text)[:40]!r} ({reason})") from None
         if not isinstance(content, dict) or not {"version", "levels", "cells"} <= set(content):
-            raise GenotypeError(f"genotype must have version, levels and cells, got {str(content)[:60]}")
+            raise ValueError(f"genotype must have version, levels and cells, got {str(content)[:60]}")
         unknown = set(content) - {"version", "levels", "cells", "task"}
         if unknown:
-            raise GenotypeError(f"genotype has version, levels, cells and task only, got {sorted(unknown)}")
+            raise ValueError(f"genotype has version, levels, cells and task only, got {sorted(unknown)}")
         if type(content["version"]) is not int or content["version"] != 1:
-            raise GenotypeError(f"genotype version must be 1, got {content['version']!r}")
+            raise ValueError(f"genotype version must be 1, got {content['version']!r}")
         if task and content.get("task", task) != task:
-            raise GenotypeError(f"genotype must be of task {task}, got one of task {content['task']}")
+            raise ValueError(f"genotype must be of task {task}, got one of task {content['task']}")
         return cls(content["levels"], content["cells"])
 
 
@@ -151,10 +147,10 @@ def perturb(genotype: Genotype, kind: str, changes: int, generator: torch.Genera
     """Apply R1 or R2 of section 4.2.4: `changes` per cell, drawn at random (all there are, if a cell has fewer).
 
     R1 gives an edge another convolution, `conv_5` included; skips stay. R2 gives an edge another source.
-    Raises GenotypeError for another kind.
+    Raises ValueError for another kind.
     """
     if kind not in ("R1", "R2"):
-        raise GenotypeError(f"kind must be R1 or R2, got {kind!r}")
+        raise ValueError(f"kind must be R1 or R2, got {kind!r}")
     choices = _other_convolutions if kind == "R1" else _other_sources
     cells = []
     for cell in genotype.cells:
@@ -221,11 +217,11 @@ def width_paths(layers: int, level_count: int = 3) -> list[tuple[int, ...]]:
 
 def _checked_levels(levels) -> tuple[int, ...]:
     if not isinstance(levels, (list, tuple)) or not levels:
-        raise GenotypeError(f"levels must be a list with one level per layer, got {levels!r}")
+        raise ValueError(f"levels must be a list with one level per layer, got {levels!r}")
     previous = 0
     for layer, level in enumerate(levels, 1):
         if not isinstance(level, int) or isinstance(level, bool) or level < 0 or abs(level - previous) > 1:
-            raise GenotypeError(
+            raise ValueError(
                 f"level of layer {layer} must be within 1 of the one before ({previous}) and >= 0, got {level!r}"
             )
         previous = level
@@ -234,25 +230,25 @@ def _checked_levels(levels) -> tuple[int, ...]:
 
 def _checked_cell(cell, layer: int) -> CellPlan:
     if not isinstance(cell, (list, tuple)) or not cell:
-        raise GenotypeError(f"cell of layer {layer} must be a list of nodes, got {cell!r}")
+        raise ValueError(f"cell of layer {layer} must be a list of nodes, got {cell!r}")
     return tuple(_checked_node(node, layer, index) for index, node in enumerate(cell))
 
 
 def _checked_node(node, layer: int, index: int) -> _Node:
     place = f"layer {layer}, node {index}"
     if not isinstance(node, (list, tuple)) or len(node) != INPUTS_PER_NODE:
-        raise GenotypeError(f"{place} must hold {INPUTS_PER_NODE} inputs, got {_count(node)}")
+        raise ValueError(f"{place} must hold {INPUTS_PER_NODE} inputs, got {_count(node)}")
     for edge in node:
         if not isinstance(edge, (list, tuple)) or len(edge) != 2:
-            raise GenotypeError(f"{place}: an input must be [operation, source], got {edge!r}")
+            raise ValueError(f"{place}: an input must be [operation, source], got {edge!r}")
         operation, source = edge
         if operation not in _DECODED_OPERATIONS:
-            raise GenotypeError(f"{place}: operation must be one of {' '.join(_DECODED_OPERATIONS)}, got {operation!r}")
+            raise ValueError(f"{place}: operation must be one of {' '.join(_DECODED_OPERATIONS)}, got {operation!r}")
         if not isinstance(source, int) or isinstance(source, bool) or not 0 <= source < 2 + index:
-            raise GenotypeError(f"{place}: source must be in [0, {2 + index}), got {source!r}")
+            raise ValueError(f"{place}: source must be in [0, {2 + index}), got {source!r}")
     (first, a), (second, b) = node
     if a == b:
-        raise GenotypeError(f"{place}: the two sources must differ, got {a} twice")
+        raise ValueError(f"{place}: the two sources must differ, got {a} twice")
     return ((first, a), (second, b)) if a < b else ((second, b), (first, a))
 
 

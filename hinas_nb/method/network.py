@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from hinas_nb.method.genotype import KINDS, CellPlan, Genotype, GenotypeError, widths
+from hinas_nb.method.genotype import KINDS, CellPlan, Genotype, widths
 from hinas_nb.method.operations import activation, conv_norm, operation, pointwise, separable
 
 STEM, HEAD, LOW_LEVEL = 64, 128, 48  # channels, as released
@@ -97,8 +97,7 @@ class DerivedNetwork(ImageNetwork):
     fold: denoising only; so many x so many pixels enter as the channels of one, and the output is unfolded again:
         everything between costs fold^2 times less. None: none, as published.
     noise_map: denoising only.
-    norms: off, convolutions have biases and no batch norms follow them, which trains faster.
-    Raises GenotypeError or ValueError.
+    norms: off, convolutions have biases and no batch norms follow them, which trains faster. Raises ValueError.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class DerivedNetwork(ImageNetwork):
         if fold not in (None, 2, 4):
             raise ValueError(f"fold must be 2, 4 or None, got {fold!r}")
         if max(genotype.levels) >= len(width_factors):
-            raise GenotypeError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
+            raise ValueError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
         if base_width is not None and (not isinstance(base_width, int) or base_width < 1):
             raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual

@@ -27,10 +27,6 @@ GRID = 4
 PIXEL_BUDGET = 2**19
 
 
-class EvaluateError(ValueError):
-    """A restoration that does not fit its image; the text is one line."""
-
-
 @dataclass(frozen=True)
 class Score:
     """One image: psnr in dB, size in scored-image pixels, seconds in the restoration alone."""
@@ -59,8 +55,7 @@ def evaluate(restore: Restore, images: ImageSet, protocol: Protocol) -> Iterator
 
     restore: takes (1, channel, height, width) float32 on the CPU and returns the restored image, on any
     device: one grey channel for denoising, three channels and scale times the size for sr.
-    images: as their files have them; `ImageSet.colour()` would hide which files are single-channel.
-    Raises EvaluateError.
+    images: as their files have them; `ImageSet.colour()` would hide which files are single-channel. Raises ValueError.
     """
     for name, image in zip(images.names, images.images):
         degraded, clean = protocol.pair(image, name)
@@ -86,7 +81,7 @@ def infer(network, image: Float[Tensor, "batch channel height width"], sigma: fl
     """Return what a network makes of an image of any size, see `restore`, on the image's device.
 
     network: a `DerivedNetwork`, a comparator's `Restorer` or an `export.Session`.
-    sigma: grey levels (0-255), for a network with a noise map. Raises EvaluateError.
+    sigma: grey levels (0-255), for a network with a noise map. Raises ValueError.
     """
     return restore(lambda piece: run(network, piece, sigma), image, network.halo)
 
@@ -94,7 +89,7 @@ def infer(network, image: Float[Tensor, "batch channel height width"], sigma: fl
 def run(network, image: Float[Tensor, "batch channel height width"], sigma: float | None = None) -> Tensor:
     """Return what a network makes of a whole image, or of a piece with its halo, as `infer` does."""
     if network.noise_map and sigma is None:
-        raise EvaluateError("sigma must be told to a network with a noise map, got None")
+        raise ValueError("sigma must be told to a network with a noise map, got None")
     degraded = with_noise_map(image, sigma) if network.noise_map else image
     weight = next(network.parameters(), image) if isinstance(network, nn.Module) else image
     return network(degraded.to(weight)).to(image.device)
@@ -126,12 +121,11 @@ def tiles(
     halo: the network's receptive-field radius in input pixels, its up-sampled skip included; None, where
         it is unbounded or unknown, always takes the whole image. The network pads at the image's own edges
         and only there, as it would on the whole image.
-    tile: side of a tile without halo, in input pixels; None: as large as `PIXEL_BUDGET` allows.
-    Raises EvaluateError.
+    tile: side of a tile without halo, in input pixels; None: as large as `PIXEL_BUDGET` allows. Raises ValueError.
     """
     height, width = degraded.shape[-2:]
     if tile is not None and (tile < 1 or halo is None):
-        raise EvaluateError(f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}")
+        raise ValueError(f"tile must be at least 1 pixel and needs a known halo, got {tile} and halo {halo}")
     if halo is None or (tile is None and height * width <= PIXEL_BUDGET):
         output = network(degraded)
         yield Tile(slice(None), slice(None), output, (output.shape[-2], output.shape[-1]), 1.0)
@@ -173,16 +167,16 @@ def _timed(restore: Restore, degraded: Tensor, clean: Tensor, name: str) -> tupl
     seconds = time.perf_counter() - started
     if output.shape[-2:] != clean.shape[-2:] or output.shape[:2] != (1, degraded.shape[1]):
         wanted = (1, degraded.shape[1], *clean.shape[-2:])
-        raise EvaluateError(f"restoration of {name} must be of shape {wanted}, got {tuple(output.shape)}")
+        raise ValueError(f"restoration of {name} must be of shape {wanted}, got {tuple(output.shape)}")
     if not output.isfinite().all():
-        raise EvaluateError(f"restoration of {name} must be finite, got NaN or infinite values: the network is damaged")
+        raise ValueError(f"restoration of {name} must be finite, got NaN or infinite values: the network is damaged")
     return output, seconds
 
 
 def _scale(piece: Tensor, output: Tensor) -> int:
     scale = output.shape[-2] // piece.shape[-2]
     if output.shape[-2:] != (piece.shape[-2] * scale, piece.shape[-1] * scale):
-        raise EvaluateError(
+        raise ValueError(
             f"a network's output must be a multiple of its input {tuple(piece.shape[-2:])}, "
             f"got {tuple(output.shape[-2:])}"
         )

@@ -22,14 +22,10 @@ _Estimate = Float[Tensor, "batch channel height width"]
 _Truth = Float[Tensor, "batch truth_channel height width"]
 
 
-class MetricError(ValueError):
-    """Images that cannot be compared; the text is one line."""
-
-
 def psnr(estimate: _Estimate, truth: _Truth, protocol: Protocol) -> Float[Tensor, " batch"]:
     """Return PSNR per image, in dB for a peak of 1 (255 grey levels); inf where the scored values are identical.
 
-    estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises MetricError.
+    estimate: any floats, clipped here; truth: on 0-1, 1 or 3 channels. Raises ValueError.
     """
     estimate, truth = _scored(estimate, truth, protocol)
     return -10 * torch.log10((estimate - truth).square().mean(dim=(1, 2, 3)))
@@ -48,7 +44,7 @@ def ssim(estimate: _Estimate, truth: _Truth, protocol: Protocol) -> Float[Tensor
         window = gaussian_window(truth)
     padding = len(window) // 2 if protocol.ssim == "zero-padded" else 0
     if min(truth.shape[-2:]) + 2 * padding < len(window):
-        raise MetricError(f"images must be at least {len(window)} pixels wide and high inside the border for "
+        raise ValueError(f"images must be at least {len(window)} pixels wide and high inside the border for "
                           f"SSIM, got {tuple(truth.shape[-2:])}")  # fmt: skip
     values = ssim_map(estimate, truth, window, padding, sample=protocol.ssim == "uniform")
     return values.sum(dim=(1, 2, 3)) / values[0].numel()  # a mean on GPUs multiplies by 1 / n: ones may give less
@@ -59,19 +55,19 @@ def _scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor
     for image in (estimate, truth):
         if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim != 4:
             got = f"{getattr(image, 'dtype', type(image).__name__)} {tuple(getattr(image, 'shape', ()))}"
-            raise MetricError(f"images must be floats in [0, 1], (batch, channel, height, width), got {got}")
+            raise ValueError(f"images must be floats in [0, 1], (batch, channel, height, width), got {got}")
     if not {estimate.shape[1], truth.shape[1]} <= {1, 3}:
-        raise MetricError(f"images must have 1 or 3 channels, got {estimate.shape[1]} and {truth.shape[1]}")
+        raise ValueError(f"images must have 1 or 3 channels, got {estimate.shape[1]} and {truth.shape[1]}")
     if truth.numel() and (truth.min() < -_TOLERANCE or truth.max() > 1 + _TOLERANCE):
-        raise MetricError(f"truth must be in [0, 1], got [{truth.min():g}, {truth.max():g}]")
+        raise ValueError(f"truth must be in [0, 1], got [{truth.min():g}, {truth.max():g}]")
     if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
-        raise MetricError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
+        raise ValueError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
     if protocol.task == "denoise" and not estimate.shape[1] == truth.shape[1] == 1:
-        raise MetricError(f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}")
+        raise ValueError(f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}")
     colour = "grey" if truth.shape[1] == 1 else protocol.colour
     border, (height, width) = protocol.scored_border, truth.shape[-2:]
     if min(height, width) <= 2 * border:
-        raise MetricError(f"images must be larger than two borders of {border} px, got {(height, width)}")
+        raise ValueError(f"images must be larger than two borders of {border} px, got {(height, width)}")
     inside = (..., slice(border, height - border), slice(border, width - border))
     return tuple(_channel(image, colour, protocol.round_output)[inside] for image in (estimate, truth))
 

@@ -25,19 +25,15 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TEXTS = {MARK, "task", "licence"}  # entries kept as they are; the others are JSON
 
 
-class ExportError(ValueError):
-    """Tells of a package that is missing, or of a file that export did not write; the text is one line."""
-
-
 def to_onnx(network: DerivedNetwork, path: Path) -> None:
-    """Write a file that infers as the network does, to 1e-5, for any batch and size. Raises ExportError, StoreError."""
+    """Write a file that infers as the network does, to 1e-5, for any batch and size. Raises ValueError, StoreError."""
     if path.suffix != ".onnx" or path.is_dir() or not path.absolute().parent.is_dir():
-        raise ExportError(f"output must be a .onnx file in an existing folder, got {path}")
+        raise ValueError(f"output must be a .onnx file in an existing folder, got {path}")
     files.write_atomic(path, _model(network))
 
 
 def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
-    """Return ONNX Runtime, on the CPU, with a file of `to_onnx` or a network. Raises ExportError, StoreError."""
+    """Return ONNX Runtime, on the CPU, with a file of `to_onnx` or a network. Raises ValueError, StoreError."""
     _require("onnxruntime")
     import onnxruntime
 
@@ -52,7 +48,7 @@ def session(source: Path | DerivedNetwork, threads: int = 1) -> "Session":
         return Session(engine, {key: value if key in TEXTS else json.loads(value) for key, value in entries.items()})
     except Exception as error:  # ONNX Runtime's have no base class of their own
         reason = f"no {MARK} metadata" if isinstance(error, KeyError) else " ".join(str(error).split())[:80]
-        raise ExportError(f"{source} must be a file that hinas-nb export wrote, got: {reason}") from None
+        raise ValueError(f"{source} must be a file that hinas-nb export wrote, got: {reason}") from None
 
 
 class Session:
@@ -70,10 +66,10 @@ class Session:
     def __call__(
         self, image: Float[Tensor, "batch channel height width"]
     ) -> Float[Tensor, "batch channel height_out width_out"]:
-        """Return the restored image, not clipped, on the device the image came from. Raises ExportError."""
+        """Return the restored image, not clipped, on the device the image came from. Raises ValueError."""
         if image.dim() != 4 or image.shape[1] != self.channels:
             rule = f"(batch, {self.channels}, height, width) for {self.task}"
-            raise ExportError(f"image must be of shape {rule}, got {tuple(image.shape)}")
+            raise ValueError(f"image must be of shape {rule}, got {tuple(image.shape)}")
         given = np.ascontiguousarray(image.detach().cpu().float().numpy())
         return torch.from_numpy(self.engine.run(None, {"degraded": given})[0]).to(image.device)
 
@@ -110,10 +106,10 @@ def is_installed() -> bool:
 
 
 def _require(*packages: str) -> None:
-    """Raise ExportError for a package of the extra that is not installed."""
+    """Raise ValueError for a package of the extra that is not installed."""
     for name in packages:
         if find_spec(name) is None:
-            raise ExportError(f"{name} is not installed: pip install 'hinas_nb[export]'")
+            raise ValueError(f"{name} is not installed: pip install 'hinas_nb[export]'")
 
 
 @contextmanager

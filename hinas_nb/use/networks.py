@@ -70,7 +70,7 @@ class Request:
     def network(self, sigma: float | None, size: int, tell: Callable[[str], None], threads: int):
         """Return the network for a picture of that noise and size (pixels times channels), as an engine runs it.
 
-        tell: told which it is. threads: of ONNX Runtime. Raises RestoreError, ExportError, ValueError for a file that
+        tell: told which it is. threads: of ONNX Runtime. Raises RestoreError, ValueError, also for a file that
         is damaged or of another network, StoreError.
         """
         weights = self._chosen(sigma, tell)

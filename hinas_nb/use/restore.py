@@ -88,7 +88,7 @@ def restore_file(
 
     compare: where the pair, before (for "sr" enlarged bicubically) and after, is written side by side.
     threads: of ONNX Runtime, None: as many as torch has.
-    Raises RestoreError, PictureError, ExportError, FileContentError, OSError.
+    Raises RestoreError, PictureError, ValueError, FileContentError, OSError.
     """
     targets = [path for path in (target, compare) if path is not None]
     _check_places(source, targets)
