@@ -199,10 +199,14 @@ def _restore_folder(options, request) -> int:
     with _bar() as show:
         for item, said, error in folders.restore_folder(todo, request, options.workers, show):
             if error:
-                failed.append(error)
+                failed.append(error if str(item.source) in error else f"{item.source}: {error}")
             else:
                 _say(f"{item.source.relative_to(options.input.resolve())}: {'; '.join(said)}")
-    counts = {"restored": len(todo) - len(failed), "done before": len(items) - len(todo), "failed": len(failed)}
+    counts = {
+        "restored": len(todo) - len(failed),
+        "done before (another output folder makes them anew)": len(items) - len(todo),
+        "failed": len(failed),
+    }
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "restored")
     _say(said + (f"; {_many(others, 'file')} of other kinds left alone" if others else ""))
     _warn(*(f"failed: {line}" for line in failed))

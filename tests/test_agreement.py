@@ -84,6 +84,17 @@ def test_equal_genotypes_agree_wholly_and_random_ones_by_chance():
     assert table.loc["skips in a genotype", "random"] == pytest.approx(8 / 6, abs=0.1)
 
 
+def test_a_liking_for_an_operation_is_no_agreement_on_where_it_goes():
+    """Dealt anew, an input has the same operation in both by the squares of how often each is used."""
+    names = [name for cell in A.cells for inputs in cell for name, _ in inputs]
+    dealt = stability.against_chance([A, A], SPACE, draws=2000).loc[stability.DEALT]
+    often = sum((names.count(name) / len(names)) ** 2 for name in set(names))
+    assert dealt["found"] == 100 and dealt["random"] == pytest.approx(100 * often, abs=1.5)
+    skips = Genotype(A.levels, [[[("skip", source) for _, source in inputs] for inputs in cell] for cell in A.cells])
+    table = stability.against_chance([skips, skips], SPACE, draws=50)
+    assert table.loc[stability.SHARED, "p"] < 0.05 and table.loc[stability.DEALT, "p"] == 1
+
+
 def test_one_genotype_shares_nothing_but_is_compared():
     table = stability.against_chance([A], SPACE, draws=50)
     assert stability.SHARED not in table.index and table.loc["skips in a genotype", "found"] == 2
@@ -96,17 +107,19 @@ def test_fixed_widths_stay_fixed_by_chance_too():
 
 
 @pytest.mark.parametrize(
-    "margin, seeds, p, begins",
+    "margin, seeds, p, dealt, begins",
     [
-        (0.001, 3, 0.01, "no evidence of a preference: the operation that is kept leads the next by 0.001"),
-        (0.1, 1, None, "undecided whether it is a preference"),
-        (0.1, 2, 0.01, "undecided whether it is a preference"),
-        (0.1, 3, 0.3, "no evidence of a preference"),
-        (0.1, 3, 0.01, "supports a preference"),
+        (0.001, 3, 0.01, 0.01, "no evidence of a preference: the operation that is kept leads the next by 0.001"),
+        (0.1, 1, None, None, "undecided whether it is a preference"),
+        (0.1, 2, 0.01, 0.01, "undecided whether it is a preference"),
+        (0.1, 3, 0.3, 0.3, "no evidence of a preference: "),
+        (0.1, 3, 0.01, 0.3, "no evidence of a preference but for some operations, wherever: "),
+        (0.1, 3, 0.01, 0.01, "supports a preference: "),
     ],
 )
-def test_a_verdict_needs_margins_seeds_and_agreement(margin, seeds, p, begins):
-    chance = pd.DataFrame([{"found": 50.0, "random": 10.0, "p": p}], index=[stability.SHARED])
+def test_a_verdict_needs_margins_seeds_and_agreement(margin, seeds, p, dealt, begins):
+    rows = [{"found": 50.0, "random": 10.0, "p": p}, {"found": 50.0, "random": 40.0, "p": dealt}]
+    chance = pd.DataFrame(rows, index=[stability.SHARED, stability.DEALT])
     inputs = pd.DataFrame({"margin": [margin] * 3})
     assert stability.verdict(inputs, chance, seeds, operations=7).startswith(begins)
 

@@ -34,6 +34,9 @@ def test_a_number_is_found_where_a_value_rounds_to_it(results):
     below = [line for line in lines if line.startswith("  from laptop")]
     assert [line.split()[1].split("/")[-1][0] for line in below] == ["a", "b"], "and what it rests on, all the way"
     assert lines[-1] == "laptop/tables/05__scores.csv: row 'restored', column 'PSNR (dB)': 25.43 [25.1, 25.8]"
+    (results / "laptop" / "answers").mkdir()
+    (results / "laptop" / "answers" / "22.json").write_text('{"answer": "Faster: A 2.43 times; B 3 times."}')
+    assert why("2.43", results) == ["laptop/answers/22.json: A 2.43 times"]
     assert why("25.00", results)[0].endswith("validation_psnr 24.997")
     assert why("161,929", results) == ["laptop/tables/05__scores.csv: row 'restored', column 'parameters': 161929"]
 

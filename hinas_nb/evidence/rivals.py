@@ -123,6 +123,15 @@ def standings(scores: pd.DataFrame, trainings: Mapping[float, Mapping[str, Train
     return pd.concat(found)
 
 
+def with_anchors(scores: pd.DataFrame, anchored: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores and, as a data set of their own, all scores of those images that `anchors` have one of."""
+    if anchored.empty:
+        return scores
+    of_images = scores.merge(anchored[["degradation", "image"]].drop_duplicates())
+    part = pd.concat([of_images, anchored[~anchored["arm"].isin(of_images["arm"])]])
+    return pd.concat([scores, part.assign(data=f"every {FIFTH}th image of " + part["data"])])
+
+
 def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     """Return what `figures.equal_time_plot` takes: each trained network and filter against HiNAS.
 

@@ -9,6 +9,7 @@ from itertools import combinations
 from statistics import mean, median
 
 import pandas as pd
+import torch
 
 from hinas_nb import data
 from hinas_nb.experiment.config import SearchConfig, Space
@@ -27,8 +28,9 @@ _HISTORY = {
 }  # fmt: skip
 _ENDS = {"validation_psnr": "V (dB)"}
 _ENDS |= {name: _HISTORY[name] for name in ("skip_count", "op_margin", "receptive_radius", "searched_share")}
-#: The statistic the verdict is about.
+#: The statistic the verdict is about, and the same beside genotypes that use each operation as often.
 SHARED = "inputs two seeds share, operation included (%)"
+DEALT = "the same, beside each one's own operations dealt anew (%)"
 
 
 def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: int) -> str:
@@ -44,10 +46,19 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     if seeds < ENOUGH_SEEDS:
         others = "no other seed was searched" if seeds == 1 else f"only {seeds} seeds were searched"
         return f"undecided whether it is a preference: {measured}, but {others}"
-    found = chance.loc[SHARED]
-    shared = f"two seeds share {found['found']:.0f} % of their inputs, random genotypes {found['random']:.0f} %"
-    word = "supports" if found["p"] < 0.05 else "no evidence of"
-    return f"{word} a preference: {measured}, and {shared} (p = {found['p']:.2g})"
+    random, dealt = chance.loc[SHARED], chance.loc[DEALT]
+    shared = f"two seeds share {random['found']:.0f} % of their inputs"
+    beside = [
+        f"{kind} {one['random']:.0f} % (p = {one['p']:.2g})"
+        for kind, one in {"random genotypes": random, "their own operations dealt anew": dealt}.items()
+    ]
+    if dealt["p"] < 0.05:
+        word = "supports a preference"
+    elif random["p"] < 0.05:
+        word = "no evidence of a preference but for some operations, wherever"
+    else:
+        word = "no evidence of a preference"
+    return f"{word}: {measured}, and {shared}, {', '.join(beside)}"
 
 
 def picked(records: Sequence[Mapping]) -> Mapping:
@@ -157,14 +168,30 @@ def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500
     """Statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
 
     Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of
-    random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes.
+    random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes; one bias that all
+    searches have, such as for skips, makes them agree as well, so that it also stands beside what they share when each
+    one's operations are dealt anew to its inputs.
     """
-    generator = data.stream(0, "chance")
+    generator, found = data.stream(0, "chance"), pd.Series(_statistics(genotypes))
     drawn = [[random_in(space, generator) for _ in genotypes] for _ in range(draws)]
     random = pd.DataFrame([_statistics(sample) for sample in drawn])
-    table = pd.Series(_statistics(genotypes)).to_frame("found").assign(random=random.mean())
+    if SHARED in found:
+        dealt = [_statistics([_dealt_anew(one, generator) for one in genotypes])[SHARED] for _ in range(draws)]
+        random.insert(1, DEALT, dealt)
+    found = found.reindex(random.columns).fillna(found.get(SHARED))
+    table = found.to_frame("found").assign(random=random.mean())
     table["random 2.5 %"], table["random 97.5 %"] = random.quantile(0.025), random.quantile(0.975)
     return table.assign(p=((random >= table["found"] - 1e-9).sum() + 1) / (draws + 1))
+
+
+def _dealt_anew(genotype: Genotype, generator: torch.Generator) -> Genotype:
+    """Return the genotype with its operations on other inputs; how often each is used and all sources stay."""
+    names = [name for *_, name in sorted(_inputs(genotype))]
+    dealt = iter([names[place] for place in torch.randperm(len(names), generator=generator)])
+    cells = tuple(
+        tuple(tuple((next(dealt), source) for _, source in inputs) for inputs in cell) for cell in genotype.cells
+    )
+    return Genotype(genotype.levels, cells)
 
 
 def _statistics(genotypes: Sequence[Genotype]) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from hinas_nb.running import notes
 from hinas_nb.running.notes import Finished
 
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
+_PRINTED = _NUMBER.pattern.replace("(", "(?:")
 _HASH = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -19,7 +21,8 @@ def why(word: str, results: Path) -> list[str]:
     """Return where a number stands, or what a Run is, what it rests on and what rests on it, a line each.
 
     word: a number as it is printed, such as `25.43` or `161,929`, or six and more digits of a hash. A number is found
-    wherever a value rounds to it: in the summaries of finished Runs and in the tables below a results folder.
+    wherever a value rounds to it: in the summaries of finished Runs, in the answers of notebooks and in the tables
+    below a results folder.
     Raises ValueError where nothing is found.
     """
     kinds = sorted(results.glob("*/runs/*/"))
@@ -34,6 +37,10 @@ def why(word: str, results: Path) -> list[str]:
             hits = [f"{name} {value:g}" for name, value in run.summary.items() if _rounds_to(value, word)]
             if hits:
                 lines += [f"{_named(folder, runs, results)}: {', '.join(hits)}", *_rests_on(folder, runs, results)]
+        for path in sorted(results.glob("*/answers/*.json")):
+            said = json.loads(files.read_bytes(path))["answer"]
+            clauses = [one for one in re.split(r"[;:] ", said) if word in re.findall(_PRINTED, one)]
+            lines += [f"{path.relative_to(results)}: {clause}" for clause in clauses]
         tables = results.glob("*/tables/*.csv")
         for path in sorted(tables, key=lambda one: ("by-image" in one.name, one)):  # what single images score is last
             lines += [f"{path.relative_to(results)}: {hit}" for hit in _in_table(path, word)]
@@ -81,7 +88,7 @@ def _in_table(path: Path, word: str) -> Iterator[str]:
     header, *rows = csv.reader(files.read_bytes(path).decode("utf-8").splitlines())
     for row in rows:
         for column, cell in zip(header, row):
-            if _rounds_to(cell, word) or word in re.findall(_NUMBER.pattern.replace("(", "(?:"), cell):
+            if _rounds_to(cell, word) or word in re.findall(_PRINTED, cell):
                 yield f"row {row[0]!r}, column {column!r}: {cell}"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -67,6 +68,7 @@ def _of_array(image: np.ndarray) -> tuple[Planes, Callable]:
 
 
 def _of_pillow(image: PIL.Image.Image) -> tuple[Planes, Callable]:
+    image = PIL.ImageOps.exif_transpose(image)  # what comes back may be saved without its EXIF
     if image.mode not in MODES:
         rule = f"must be one of {' '.join(MODES)} (see Image.convert)"
         raise RestoreError(f"mode of a Pillow image {rule}, got {image.mode}")
