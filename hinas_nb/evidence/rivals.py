@@ -129,7 +129,7 @@ def with_anchors(scores: pd.DataFrame, anchored: pd.DataFrame) -> pd.DataFrame:
         return scores
     of_images = scores.merge(anchored[["degradation", "image"]].drop_duplicates())
     part = pd.concat([of_images, anchored[~anchored["arm"].isin(of_images["arm"])]])
-    return pd.concat([scores, part.assign(data=f"every {FIFTH}th image of " + part["data"])])
+    return pd.concat([scores, part.assign(data="fifth-of-" + part["data"])])
 
 
 def after_equal_time(scores: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
