@@ -80,6 +80,18 @@ def test_a_label_is_read_back(one):
     assert rivals.parsed(one.label) == one
 
 
+def test_filters_of_few_images_stand_beside_all_on_these():
+    where = {"task": "denoise", "data": "BSDS500", "degradation": 50.0}
+    scores = pd.DataFrame([where | {"arm": arm, "image": image} for arm in (HINAS, "DnCNN") for image in "abc"])
+    anchored = pd.DataFrame([where | {"arm": "WNNM", "image": image} for image in "ac"])
+    both = rivals.with_anchors(scores, anchored)
+    assert both[both["data"] == "BSDS500"].equals(scores)
+    fifth = both[both["data"] == "fifth-of-BSDS500"]
+    images = {arm: set(own["image"]) for arm, own in fifth.groupby("arm")}
+    assert images == dict.fromkeys([HINAS, "DnCNN", "WNNM"], {*"ac"})
+    assert rivals.with_anchors(scores, anchored.iloc[:0]) is scores
+
+
 def test_a_filter_runs_where_its_package_is(monkeypatch):
     monkeypatch.setattr(rivals, "find_spec", lambda name: None)
     assert rivals.filters() == {"Non-local means": "nlm", "Wavelet": "wavelet"}
