@@ -88,7 +88,7 @@ def test_filters_of_few_images_stand_beside_all_on_these():
     assert both[both["data"] == "BSDS500"].equals(scores)
     fifth = both[both["data"] == "fifth-of-BSDS500"]
     images = {arm: set(own["image"]) for arm, own in fifth.groupby("arm")}
-    assert images == dict.fromkeys([HINAS, "DnCNN", "WNNM"], {*"ac"})
+    assert images == {arm: {"a", "c"} for arm in (HINAS, "DnCNN", "WNNM")}
     assert rivals.with_anchors(scores, anchored.iloc[:0]) is scores
 
 
