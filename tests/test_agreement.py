@@ -113,7 +113,7 @@ def test_fixed_widths_stay_fixed_by_chance_too():
         (0.1, 1, None, None, "undecided whether it is a preference"),
         (0.1, 2, 0.01, 0.01, "undecided whether it is a preference"),
         (0.1, 3, 0.3, 0.3, "no evidence of a preference: "),
-        (0.1, 3, 0.01, 0.3, "no evidence of a preference but for some operations, wherever: "),
+        (0.1, 3, 0.01, 0.3, "no evidence of a preference other than for some operations: "),
         (0.1, 3, 0.01, 0.01, "supports a preference: "),
     ],
 )

@@ -110,7 +110,10 @@ def to_image(width: int, scale: int) -> nn.Sequential:
 
 
 def deconv(inputs: int, outputs: int, kernel: int, scale: int, deviation: float) -> nn.ConvTranspose2d:
-    """Return a transposed convolution to `scale` times the size, its kernel centred as far as whole pixels allow."""
+    """Return a transposed convolution to `scale` times the size, its kernel centred as far as whole pixels allow.
+
+    deviation: standard deviation of the first weights.
+    """
     padding = (kernel - scale + 1) // 2
     layer = nn.ConvTranspose2d(inputs, outputs, kernel, scale, padding, output_padding=2 * padding + scale - kernel)
     nn.init.normal_(layer.weight, std=deviation)

@@ -77,7 +77,13 @@ class _NonLocal(nn.Module):
 
 
 def neighbourhoods(
-    height: int, width: int, device: torch.device | str, reach: int, block: int, shifted: bool = False, grid=None
+    height: int,
+    width: int,
+    device: torch.device | str,
+    reach: int,
+    block: int,
+    shifted: bool = False,
+    grid: tuple | None = None,
 ) -> Iterator[tuple[tuple, tuple, Tensor]]:
     """Yield blocks of positions: their index, that of all positions within reach of any, and who reaches whom.
 

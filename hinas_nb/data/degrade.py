@@ -58,14 +58,20 @@ def modcrop(image: Tensor, scale: int) -> Tensor:
 def add_noise(
     clean: Float[Tensor, "*shape"], sigma: float | Tensor, generator: torch.Generator
 ) -> Float[Tensor, "*shape"]:
-    """Add white Gaussian noise of sigma, 0-255 grey levels, to images in [0, 1], neither clipped nor rounded."""
+    """Add white Gaussian noise to images in [0, 1], neither clipped nor rounded.
+
+    sigma: standard deviation in 0-255 grey levels, one for all or a tensor that broadcasts.
+    """
     return clean + torch.randn(clean.shape, generator=generator, dtype=clean.dtype) * (sigma / 255)
 
 
 def with_noise_map(
     images: Float[Tensor, "batch channel height width"], sigma: float | Float[Tensor, " batch"]
 ) -> Float[Tensor, "batch more height width"]:
-    """Add a channel that tells a network the noise, as FFDNet's (Zhang et al. 2018): sigma / 255 at every pixel."""
+    """Add a channel that tells a network the noise, as FFDNet's (Zhang et al. 2018): sigma / 255 at every pixel.
+
+    sigma: standard deviation in 0-255 grey levels, one for all images or one each.
+    """
     told = torch.as_tensor(sigma, dtype=images.dtype, device=images.device).reshape(-1, 1, 1, 1) / 255
     return torch.cat([images, told.expand(len(images), 1, *images.shape[-2:])], dim=1)
 

@@ -141,8 +141,9 @@ def _revisions(text: str) -> dict[str, int]:
 
 
 def _compared(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Yield for every task, data set and degradation each pair that was run there: how an effect of it begins as a row,
-    and its part of the values. Raises ValueError for an arm that has none anywhere.
+    """Yield for every task, data set and degradation each pair that was run there, with its part of the values.
+
+    A pair is how a row of its effect begins. Raises ValueError for an arm that has no values anywhere.
     """
     known = list(values["arm"].unique())
     for arm in itertools.chain(*pairs):

@@ -34,7 +34,7 @@ class Judged(Config):
 
 
 class Claim(Config):
-    """One claim; the comments in `params/claims.yaml` say what the fields mean."""
+    """Holds one claim; the comments in `params/claims.yaml` say what the fields mean."""
 
     claim: str
     place: str
@@ -56,7 +56,7 @@ class Table(Config):
 
 
 class ClaimFile(Config):
-    """The whole file."""
+    """Holds the whole file."""
 
     tables: dict[int, Table]
     claims: dict[str, Claim]

@@ -124,7 +124,10 @@ def standings(scores: pd.DataFrame, trainings: Mapping[float, Mapping[str, Train
 
 
 def with_anchors(scores: pd.DataFrame, anchored: pd.DataFrame) -> pd.DataFrame:
-    """Return the scores and, as a data set of their own, all scores of those images that `anchors` have one of."""
+    """Return the scores and, once more as a data set of their own, all those on the images that the anchors scored.
+
+    anchored: the scores of `anchors`.
+    """
     if anchored.empty:
         return scores
     of_images = scores.merge(anchored[["degradation", "image"]].drop_duplicates())

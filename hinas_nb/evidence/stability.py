@@ -55,7 +55,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     if dealt["p"] < 0.05:
         word = "supports a preference"
     elif random["p"] < 0.05:
-        word = "no evidence of a preference but for some operations, wherever"
+        word = "no evidence of a preference other than for some operations"
     else:
         word = "no evidence of a preference"
     return f"{word}: {measured}, and {shared}, {', '.join(beside)}"
@@ -165,7 +165,7 @@ def decoded_inputs(record: Mapping, operations: Sequence[str]) -> pd.DataFrame:
 
 
 def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500) -> pd.DataFrame:
-    """Statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
+    """Set statistics of the found genotypes beside those of as many random ones, `draws` times (Monte Carlo).
 
     Columns: found, the random ones' mean (`random`) and 2.5 % and 97.5 % quantiles, and p, the share of
     random draws that reach what was found (one-sided, never 0). What seeds share needs two genotypes; one bias that all

@@ -36,7 +36,7 @@ _SUPPORTS, CONTRADICTS, _UNDECIDED, NO_EVIDENCE = VERDICTS = ("supports", "contr
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference treatment - control, in the metric's unit; its fields are the columns of a table of effects.
+    """Holds a difference treatment - control, in the metric's unit; its fields are the columns of a table of effects.
 
     low, high: 95 % interval, NaN where one seed gives none.
     detectable: the smallest true effect beyond the margin that this design finds with probability 0.8, if the

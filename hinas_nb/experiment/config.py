@@ -236,7 +236,7 @@ class Epoch(Config):
 
 
 class Selected(Config):
-    """Stands for the genotype that successive halving keeps for its next round: whose training scored best on V."""
+    """Stands for a genotype that successive halving keeps for its next round: by how its training scored on V."""
 
     trainings: Annotated[tuple[TrainConfig, ...], Field(min_length=1)]
     place: Count = 1  # 1: the best

@@ -86,7 +86,10 @@ def vary(base: RunConfig, changes: dict[str, Any]) -> RunConfig:
 
 
 def run_hash(config: RunConfig, data_hashes: dict[str, str]) -> str:
-    """Return the SHA-256 of all that decides the numbers; data_hashes: of pixels, by `data_key`."""
+    """Return the SHA-256 of all that decides the numbers: kind, revision, settings, pixels and, nested, producers.
+
+    data_hashes: by `data_key`, of this Run's data and of its producers'.
+    """
     producers = [run_hash(producer, data_hashes) for producer in config.producers]
     content = {
         "kind": kind_of(config),

@@ -11,7 +11,7 @@ from hinas_nb.method.genotype import INPUTS_PER_NODE, OPERATIONS, CellPlan, Geno
 
 @dataclass(frozen=True)
 class Decision:
-    """A decoded genotype and how far it was from another one."""
+    """Holds a decoded genotype and how far it was from another one."""
 
     genotype: Genotype
     op_margins: tuple[float, ...]  # per decoded edge, the weight of its operation minus that of the next (not `none`)

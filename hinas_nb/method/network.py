@@ -88,7 +88,7 @@ class ImageNetwork(nn.Module):
 
 
 class DerivedNetwork(ImageNetwork):
-    """The network of a genotype.
+    """Is the network of a genotype.
 
     task: "denoise" (1 channel) or "sr" (3 channels, output `scale` times larger).
     base_width: channels of a node at level 0; 20 for denoising, 16 for super-resolution unless given.

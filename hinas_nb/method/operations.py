@@ -14,7 +14,10 @@ from hinas_nb.method.genotype import KINDS, SLOPE
 
 
 def operation(name: str, width: int, affine: bool = True) -> nn.Module:
-    """Build the operation `name`, which keeps the shape; affine: its batch norms scale and shift (not in supernets)."""
+    """Build the operation `name`, which maps (batch, width, height, width_px) to the same shape.
+
+    affine: whether its batch norms scale and shift; those of the supernet do not.
+    """
     if name == "skip":
         return nn.Identity()
     kind = KINDS[name]

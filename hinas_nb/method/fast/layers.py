@@ -111,7 +111,7 @@ def repetition(module: nn.Module):
 
 
 class Normalise(torch.autograd.Function):
-    """(images - mean) * inverse * weight + bias, for the mean and inverse deviation of these images."""
+    """Computes (images - mean) * inverse * weight + bias, for the mean and inverse deviation of these images."""
 
     @staticmethod
     def forward(ctx, images, weight, bias, mean, inverse):
