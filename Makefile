@@ -15,6 +15,7 @@ PYTEST_FLAGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := .venv/installed
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 NOTEBOOKS = $(wildcard notebooks/*.ipynb)
 STRIP := nbstripout --keep-id --extra-keys "metadata.papermill cell.metadata.papermill"
 PAGE := results/$(PROFILE)/index.html
@@ -36,10 +37,10 @@ reproduce: $(INSTALLED)
 	else echo "Open in a browser: $(CURDIR)/$(PAGE)"; fi
 
 test: $(INSTALLED)
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(PYTEST)
 
 test-numbers: $(INSTALLED)
-	$(ROUNDED) $(BIN)/pytest $(PYTEST_FLAGS) -k "not ($(LONG))" $(NUMBERS:%=tests/test_%.py)
+	$(ROUNDED) $(PYTEST) -k "not ($(LONG))" $(NUMBERS:%=tests/test_%.py)
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter lab $(LAB_FLAGS) notebooks

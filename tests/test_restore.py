@@ -129,7 +129,7 @@ def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoise
         restored(*files_and_task)
     assert re.fullmatch(
         r"noise must be near sigma 50, for which the network was trained, got sigma (19|20)\.\d: it would smooth "
-        r"detail away; --sigma corrects the estimate, --force restores all the same",
+        r"detail away; sigma, given, corrects the estimate; force restores all the same",
         str(error.value),
     )
     assert not (tmp_path / "out.png").exists()

@@ -73,6 +73,14 @@ def test_pictures_without_their_pair_or_of_another_size_are_named_and_the_rest_s
         assert part in said.err
 
 
+def test_where_nothing_could_be_scored_there_is_no_mean(tmp_path, capsys):
+    for name, width in (("ours.png", 30), ("true.png", 29)):
+        save(tmp_path / name, torch.rand(1, 1, 30, width))
+    assert score(tmp_path / "ours.png", tmp_path / "true.png", "--protocol", "denoise-standard") == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2 and said.err.startswith("not scored: ours: estimate must have")
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -18,7 +18,7 @@ from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
 
 #: Trainings that differ in the genotype and the training seed alone, by kind ("found", "random"), number and seed.
-Alike = Mapping[tuple[str, int, int], TrainConfig]
+ShortTrainings = Mapping[tuple[str, int, int], TrainConfig]
 ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
 
 
@@ -37,7 +37,7 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
     return runs
 
 
-def alike(short: TrainConfig, genotypes: Mapping[str, Sequence], seeds: Sequence[int]) -> Alike:
+def short_trainings(short: TrainConfig, genotypes: Mapping[str, Sequence], seeds: Sequence[int]) -> ShortTrainings:
     """Return the same short training of every genotype with every training seed. genotypes: by kind."""
     return {
         (kind, number, seed): short.but(genotype=one, seed=seed)
@@ -47,14 +47,14 @@ def alike(short: TrainConfig, genotypes: Mapping[str, Sequence], seeds: Sequence
     }
 
 
-def tests(budget: Profile, trainings: Alike, sigma: float) -> list[Run]:
+def tests(budget: Profile, trainings: ShortTrainings, sigma: float) -> list[Run]:
     """Return the scoring of every short training at the noise that it is trained for, labelled by its key."""
     rule = protocol.get("denoise-standard", sigma=sigma)
     names = ("kind", "number", "seed")
     return [Run(budget.evaluate(one, protocol=rule), dict(zip(names, key))) for key, one in trainings.items()]
 
 
-def timed(budget: Profile, long: Mapping[str, TrainConfig], short: Alike) -> TimingConfig:
+def timed(budget: Profile, long: Mapping[str, TrainConfig], short: ShortTrainings) -> TimingConfig:
     """Return the timing of an image by every network of the long trainings and by every genotype of the short ones.
 
     The image has the size that the budget times denoisers at.
@@ -73,7 +73,7 @@ def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFra
     return pd.DataFrame(rows, columns=["stage", "Runs", "core hours"])
 
 
-def architectures(trainings: Alike, tests: pd.DataFrame, timing: TimingConfig, store: Store) -> pd.DataFrame:
+def architectures(trainings: ShortTrainings, tests: pd.DataFrame, timing: TimingConfig, store: Store) -> pd.DataFrame:
     """Return a row an architecture: kind, number, V and test (PSNR in dB, mean of the training seeds), ms an image.
 
     tests: their scores, a row an image.

@@ -220,7 +220,7 @@ def doubts(trained: dict, sigma: float | None, force: bool) -> list[str]:
     if not force:
         raise RestoreError(
             f"noise must be near {_shown(known)}, for which the network was trained, got sigma {sigma:.1f}: "
-            f"it would {effect}; --sigma corrects the estimate, --force restores all the same"
+            f"it would {effect}; sigma, given, corrects the estimate; force restores all the same"
         )
     return [f"warning: trained at {_shown(known)}, the picture has {sigma:.1f}: the network may {effect}"]
 

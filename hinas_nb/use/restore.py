@@ -154,7 +154,7 @@ def _restored(
         sigma = estimated_sigma(colour)
         tell(f"noise: sigma {sigma:.1f} grey levels, estimated")
         if sigma < CLEAN:
-            tell(f"returned as it is: noise below sigma {CLEAN:g} is not seen; --sigma restores all the same")
+            tell(f"returned as it is: noise below sigma {CLEAN:g} is not seen; with sigma given it is restored")
             progress(1)
             return planes.clone()
     network = network or request.network(sigma, colour.numel(), tell, threads or torch.get_num_threads())

@@ -59,8 +59,8 @@ def lines(table: pandas.DataFrame) -> list[str]:
     """Return the table for a terminal, the mean over images last."""
     psnr, ssim = METRICS["psnr"], METRICS["ssim"]
     rows = [("image", psnr.header, ssim.header)]
-    means = ("mean", table["psnr"].mean(), table["ssim"].mean())
-    for name, decibels, similarity in [*table.itertuples(index=False), means]:
+    means = [("mean", table["psnr"].mean(), table["ssim"].mean())] if len(table) else []
+    for name, decibels, similarity in [*table.itertuples(index=False), *means]:
         rows.append((files.printable(name), psnr.number(decibels), ssim.number(similarity)))
     wide = max(len(name) for name, *_ in rows)
     return [f"{name:{wide}}  {decibels:>9}  {similarity:>6}" for name, decibels, similarity in rows]
