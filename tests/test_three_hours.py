@@ -9,7 +9,7 @@ from hinas_nb.experiment.profile import load_profile
 from hinas_nb.running.store import Store
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
-CHANCE = pd.DataFrame([{"images": "V", "found - random": 0.5, "low": 0.2, "high": 0.8, "verdict": "supports"}])
+ABOVE = {"kind": "found", "images": "V", "above random": 0.5, "low": 0.2, "high": 0.8, "verdict": "supports"}
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)
 
 
@@ -62,11 +62,11 @@ def test_points_are_medians_of_the_rounds_and_the_answer_says_them(tmp_path):
     ]
     lead = {"control": "DnCNN", "data": "BSDS500", "degradation": 50.0, "difference": 1.0}
     said = three_hours.in_words(
-        pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}]), points, rivals.HINAS, 2.5, CHANCE
+        pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}]), points, rivals.HINAS, 2.5, pd.DataFrame([ABOVE])
     )
     assert "In 2.5 hours of two cores" in said and "DnCNN +1.00 [+0.90, +1.10] dB" in said
     assert "milliseconds an image: 200 (DnCNN 600)." in said
-    assert said.endswith("Found minus random: +0.50 [+0.20, +0.80] dB on V (supports).")
+    assert said.endswith("for a short while? found +0.50 [+0.20, +0.80] dB on V (supports).")
 
 
 def test_chance_is_beaten_only_by_a_whole_interval(tmp_path):
@@ -84,5 +84,6 @@ def test_chance_is_beaten_only_by_a_whole_interval(tmp_path):
     assert table["test"].tolist() == pytest.approx([24.0, 24.1, 24.0, 24.1, 24.2])
     assert table["ms"].tolist() == pytest.approx([100, 200, 300, 400, 500])
     validation, test = three_hours.above_chance(table).to_dict("records")
-    assert validation["found - random"] == pytest.approx(0.95) and validation["verdict"] == "supports"
-    assert test["found - random"] == pytest.approx(-0.05) and test["verdict"] == "undecided"
+    assert validation["above random"] == pytest.approx(0.95) and validation["verdict"] == "supports"
+    assert test["above random"] == pytest.approx(-0.05) and test["verdict"] == "undecided"
+    assert (validation["kind"], test["kind"]) == ("found", "found")

@@ -20,11 +20,16 @@ from hinas_nb.training import benchmark
 
 Trainings = Mapping[tuple[str, int], TrainConfig]  # by kind and number
 RANDOM = "random"
+SMALL = 64 * 64  # pixels: to export a network takes longer than its restoration of so small an image is worth
 
 
 def timed(trainings: Trainings, height: int, width_px: int, rounds: int = 6, threads: int = 1) -> TimingConfig:
-    """Return the timing of a restoration by every network, in turns; by ONNX Runtime where it is installed."""
-    engine = "onnx" if find_spec("onnxruntime") and find_spec("onnxscript") else "eager"
+    """Return the timing of a restoration by every network, in turns; by ONNX Runtime where it is installed.
+
+    Images of a budget that tries everything at a tiny size are restored by torch: see `SMALL`.
+    """
+    exported = height * width_px > SMALL and find_spec("onnxruntime") and find_spec("onnxscript")
+    engine = "onnx" if exported else "eager"
     arms = [
         Arm(
             label=label(*key), subject="restoration", network=one.genotype,

@@ -1,25 +1,50 @@
 """Tell what three hours on two cores buy: the account of the Runs, rounds of the halving, scores, milliseconds.
 
-Notebook `06_best_for_three_hours` searches, chooses by successive halving on V, trains what it kept, and compares it
-with what the same hours make of other networks.
+Notebook `06_best_for_three_hours` searches, chooses by successive halving on V among what was found and random
+architectures, trains what it kept, and compares it with what the same hours make of other networks.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from hinas_nb.evidence import fronts, rivals, stats, timing_runs
-from hinas_nb.experiment.config import Selected, TimingConfig, TrainConfig
+from hinas_nb.experiment.config import OF_A_GENOTYPE, Comparator, SearchConfig, Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
 from hinas_nb.running.store import Store
 from hinas_nb.scoring import protocol
 from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
+from hinas_nb.training.search import candidate
 
-#: Trainings that differ in the genotype and the training seed alone, by kind ("found", "random"), number and seed.
+#: Trainings that differ in the genotype and the training seed alone, by kind ("found", "chosen", ...), number and seed.
 ShortTrainings = Mapping[tuple[str, int, int], TrainConfig]
 ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
+
+
+def pools(training: TrainConfig, searches: Sequence[SearchConfig], drawn: int) -> tuple[tuple[TrainConfig, ...], ...]:
+    """Return for each search the same training of what it found and of so many random genotypes of its space.
+
+    Raises ValueError.
+    """
+    if drawn < 0:
+        raise ValueError(f"drawn must be 0 or more, got {drawn}")
+    genotypes = ((one, *(candidate(one, number) for number in range(drawn))) for one in searches)
+    return tuple(tuple(training.but(genotype=one) for one in pool) for pool in genotypes)
+
+
+def others(budget: Profile, settings: Mapping[str, Any]) -> dict[str, TrainConfig]:
+    """Return the trainings of FFDNet and DnCNN, by title, that take as long as the found network's.
+
+    settings: of the long trainings. Both train at the learning rate of the budget.
+    """
+    best = budget.denoise.best
+    settings = {**best.train, **settings}
+    shared = {name: value for name, value in settings.items() if name not in {*OF_A_GENOTYPE, "lr"}}
+    networks = Comparator(name="ffdnet"), Comparator(name="dncnn")
+    return {rivals.title(one): budget.train_as_long("denoise", one, pace=best.pace, **shared) for one in networks}
 
 
 def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Sequence[float]) -> list[Run]:
@@ -87,17 +112,18 @@ def architectures(trainings: ShortTrainings, tests: pd.DataFrame, timing: Timing
 
 
 def above_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what found architectures score above random ones (dB): Welch's interval over architectures.
+    """Return what each kind of architecture scores above random ones (dB): Welch's interval over architectures.
 
-    table: see `architectures`. Columns: images, found - random, low, high, detectable, verdict (on "better").
+    table: see `architectures`. Columns: kind, images, above random, low, high, detectable, verdict (on "better").
     """
     rows = []
-    for images in ("V", "test"):
-        found, random = (table.loc[table["kind"] == kind, images] for kind in ("found", "random"))
-        effect = stats.unpaired(found, random)
-        ends = effect.difference, effect.low, effect.high, effect.detectable
-        rows.append((images, *ends, stats.verdict(effect, 1)))
-    return pd.DataFrame(rows, columns=["images", "found - random", "low", "high", "detectable", "verdict"])
+    for kind in (name for name in dict.fromkeys(table["kind"]) if name != fronts.RANDOM):
+        for images in ("V", "test"):
+            own, random = (table.loc[table["kind"] == one, images] for one in (kind, fronts.RANDOM))
+            effect = stats.unpaired(own, random)
+            ends = effect.difference, effect.low, effect.high, effect.detectable
+            rows.append((kind, images, *ends, stats.verdict(effect, 1)))
+    return pd.DataFrame(rows, columns=["kind", "images", "above random", "low", "high", "detectable", "verdict"])
 
 
 def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
@@ -131,14 +157,15 @@ def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float, 
         f"{row['control']} {psnr.text(row['difference'], row['images_low'], row['images_high'])} dB"
         for row in first.to_dict("records")
     ]
-    gains = [
-        f"{psnr.text(row['found - random'], row['low'], row['high'])} dB on {row['images']} ({row['verdict']})"
+    above = {
+        (row["kind"], row["images"]): (psnr.text(row["above random"], row["low"], row["high"]), row["verdict"])
         for row in chance.to_dict("records")
-    ]
+    }
+    gains = [f"{kind} {gain} dB on {images} ({verdict})" for (kind, images), (gain, verdict) in above.items()]
     times = points.set_index("kind")["ms"]
     beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
     return (
         f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
         f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside}). "
-        f"Better than chance, all trained alike for a short while? Found minus random: {', '.join(gains)}."
+        f"Better than random ones of its size, all trained alike for a short while? {', '.join(gains)}."
     )

@@ -213,7 +213,7 @@ def precisions(sized: Shapes) -> TimingConfig:
 
 def trained_in(budget: Profile) -> list[Run]:
     """Return short trainings in every precision with every seed, alike in all else; labels precision and seed."""
-    steps = budget.denoise.best.rounds[0] // 2
+    steps = budget.denoise.best.rounds[1] // 2
     short = budget.train("denoise", GENOTYPE, **(budget.denoise.best.train | {"steps": steps, "validate_every": steps}))
     return grid(short, precision=PRECISIONS, seed=budget.seeds)
 

@@ -8,7 +8,7 @@ denoise:              # and sr:
   evaluate: {data: photos}
   headline:           # where one network stands for the method (notebooks 05, 20-23), in addition
     train: {steps: 200}
-  best: {rounds: [40, 80], final: 200}  # notebook 06
+  best: {rounds: [20, 40, 80], final: 200}  # notebook 06
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class Best(Config):
     """Holds how notebook `06_best_for_three_hours` trains: what successive halving chooses, and then for long."""
 
     train: dict[str, Any] = {}  # beyond the settings of the ablations' trainings
-    rounds: tuple[Count, Count] = (10_000, 40_000)  # steps of what every search found, and of the best few
+    rounds: tuple[Count, Count, Count] = (2_500, 10_000, 40_000)  # steps: of a pool, of its best, of the best few
     final: Count = 400_000  # steps
     pace: dict[str, Positive] = {}  # seconds of a training step by network, as below
 
