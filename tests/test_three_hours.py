@@ -21,6 +21,25 @@ def finished(store: Store, config, records=(), threads: int = 1):
     return folder.note()
 
 
+def test_a_pool_is_what_its_search_found_and_random_architectures_of_the_space():
+    searches = [TRAIN.genotype.but(seed=seed) for seed in (0, 1)]
+    first, second = three_hours.pools(TRAIN, searches, 3)
+    assert [pool[0].genotype for pool in (first, second)] == searches
+    drawn = [training.genotype for pool in (first, second) for training in pool[1:]]
+    assert len(set(drawn)) == 6 and all(one.nodes == searches[0].space.nodes for one in drawn)
+    assert {training.but(genotype=searches[0]) for training in (*first, *second)} == {TRAIN}
+    with pytest.raises(ValueError, match="drawn must be 0 or more, got -1"):
+        three_hours.pools(TRAIN, searches, -1)
+
+
+def test_the_others_train_for_as_long_on_the_same_noise():
+    budget = load_profile("laptop")
+    pace, settings = budget.denoise.best.pace, {"sigma_range": (0.0, 75.0), "steps": 18_000}
+    for name, training in three_hours.others(budget, settings).items():
+        assert training.steps * pace[name.lower()] == pytest.approx(18_000 * pace["hinas"], rel=0.02)
+        assert training.sigma_range == (0.0, 75.0) and training.patch == budget.denoise.best.train["patch"]
+
+
 def test_every_network_is_scored_at_every_sigma_under_one_protocol():
     budget = load_profile("laptop")
     runs = three_hours.scores(budget, {rivals.HINAS: budget.train("denoise", budget.search("denoise"))}, [15, 50])
