@@ -157,11 +157,10 @@ def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float, 
         f"{row['control']} {psnr.text(row['difference'], row['images_low'], row['images_high'])} dB"
         for row in first.to_dict("records")
     ]
-    above = {
-        (row["kind"], row["images"]): (psnr.text(row["above random"], row["low"], row["high"]), row["verdict"])
-        for row in chance.to_dict("records")
-    }
-    gains = [f"{kind} {gain} dB on {images} ({verdict})" for (kind, images), (gain, verdict) in above.items()]
+    gains = []
+    for row in chance.to_dict("records"):
+        gain = psnr.text(row["above random"], row["low"], row["high"])
+        gains.append(f"{row['kind']} {gain} dB on {row['images']} ({row['verdict']})")
     times = points.set_index("kind")["ms"]
     beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
     return (
