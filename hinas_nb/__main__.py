@@ -119,6 +119,14 @@ def _why(options) -> None:
     _say(*trace.why(options.word, locations.results()))
 
 
+def _repeat(options) -> int:
+    from hinas_nb.running import repeat
+
+    lines, as_before = repeat.repeat(options.hash, locations.results(), locations.data())
+    _say(*lines)
+    return 0 if as_before else 1
+
+
 def _status(options) -> None:
     from hinas_nb.running import status, store
 
@@ -357,6 +365,8 @@ def _parser() -> argparse.ArgumentParser:
     add("status", _status, "the Runs in the results folder").add_argument("--profile", help="only this one")
     why = add("why", _why, "where a printed number or a Run comes from")
     why.add_argument("word", metavar="NUMBER|HASH", help="25.43, or six and more digits of a Run's hash")
+    again = add("repeat", _repeat, "compute a finished Run once more, and compare")
+    again.add_argument("hash", metavar="HASH", help="the first digits of a finished Run's")
     add("report", _report, "write the page results/PROFILE/index.html").add_argument("--profile", default="smoke")
 
     command = commands.add_parser("data", help="the data sets")

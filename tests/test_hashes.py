@@ -15,31 +15,13 @@ import pytest
 
 from hinas_nb.batch import contract, planning
 from hinas_nb.batch.planning import Job
-from hinas_nb.experiment import config, runs
-from hinas_nb.experiment.runs import REVISIONS, all_data, describe, kind_of, run_hash
-from hinas_nb.method.genotype import Genotype
+from hinas_nb.experiment import runs
+from hinas_nb.experiment.runs import REVISIONS, all_data, config_of, describe, kind_of, run_hash
 from hinas_nb.running.store import Store
-from hinas_nb.scoring.protocol import Protocol
 
 ROOT = Path(__file__).parents[1]
 STORED = sorted((ROOT / "results" / "laptop" / "runs").glob("*/*/run.json"))
 FROZEN = Path(__file__).parent / "data" / "smoke_hashes.json"
-KINDS = {kind.__name__: kind for kind in (*vars(config).values(), Protocol) if isinstance(kind, type)}
-
-
-def rebuilt(value):
-    """Settings from what `run.json` says of them; what it leaves out was off (None or False)."""
-    if isinstance(value, list):
-        return tuple(map(rebuilt, value))
-    if not isinstance(value, dict):
-        return value
-    if "cells" in value:
-        return Genotype(tuple(value["levels"]), value["cells"])
-    named = value["kind"] in KINDS  # a perturbation's own `kind` stands there instead
-    kind = KINDS[value["kind"]] if named else config.Perturbed
-    off = {name: False if field.annotation is bool else None for name, field in kind.model_fields.items()}
-    told = ("kind", "revision") if named else ()  # a comparator's revision stands in its hash alone
-    return kind(**off | {name: rebuilt(item) for name, item in value.items() if name not in told})
 
 
 def test_there_are_stored_runs():
@@ -49,8 +31,7 @@ def test_there_are_stored_runs():
 @pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parents[1].name}-{path.parent.name}")
 def test_a_stored_run_has_the_hash_of_its_settings(path, monkeypatch):
     content = json.loads(path.read_text())
-    (kind,) = (kind for kind, name in runs.RUN_KINDS.items() if name == path.parents[1].name)
-    settings = rebuilt(content["config"] | {"kind": kind.__name__})
+    settings = config_of(path.parents[1].name, content["config"])
     monkeypatch.setattr(runs, "provenance", lambda: content)  # of a timing: the machine that it was made on
     found = set()
     for revisions in itertools.product(*(range(1, last + 1) for last in REVISIONS.values())):

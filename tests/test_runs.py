@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -424,6 +425,20 @@ def test_damaged_tables_of_finished_runs_are_one_line(store, small):
         rewrite("records.jsonl", content)
         with pytest.raises(ValueError, match=f"records.jsonl {line}.*delete {folder.path}"):
             collect([Run(SEARCH)], store)
+
+
+def test_trainings_on_different_processors_are_told(store):
+    runs = [Run(SEARCH), Run(SEARCH.but(seed=1))]
+    for run in runs:
+        folder = store.folder(run.config)
+        folder.begin("cpu", 1)
+        folder.append_records([{"epoch": 1}])
+        folder.finish({})
+    with warnings.catch_warnings(action="error"):
+        collect(runs, store)
+    rewritten(folder.path, machine={"processor": "Another CPU"})
+    with pytest.warns(UserWarning, match="on different processors: .*1 on Another CPU"):
+        collect(runs, store)
 
 
 def test_a_damaged_run_fails_alone(store, small):

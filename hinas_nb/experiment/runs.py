@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from hinas_nb.experiment import config as configs
 from hinas_nb.experiment.config import (
     Comparator,
     EvaluateConfig,
@@ -23,6 +24,7 @@ from hinas_nb.experiment.config import (
     TrainConfig,
     lineage,
 )
+from hinas_nb.method.genotype import Genotype
 from hinas_nb.provenance import provenance
 from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.settings import Config, ConfigError
@@ -110,6 +112,31 @@ def canonical(value):
     if isinstance(value, (list, tuple)):
         return [canonical(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def config_of(kind: str, settings: dict[str, Any]) -> RunConfig:
+    """Return the config of a kind of Run whose `identity` these settings are, as `run.json` holds them.
+
+    Raises ConfigError.
+    """
+    (found,) = (config for config, name in RUN_KINDS.items() if name == kind)
+    return _restored(settings | {"kind": found.__name__})
+
+
+def _restored(value: Any) -> Any:
+    """Return settings from what `identity` says of them: what it leaves out was off (None or False)."""
+    if isinstance(value, list):
+        return tuple(map(_restored, value))
+    if not isinstance(value, dict):
+        return value
+    if "cells" in value:
+        return Genotype(tuple(value["levels"]), value["cells"])
+    known = {kind.__name__: kind for kind in (*vars(configs).values(), Protocol) if isinstance(kind, type)}
+    named = value.get("kind") in known  # a perturbation's own `kind` stands there instead
+    kind = known[value["kind"]] if named else Perturbed
+    off = {name: False if field.annotation is bool else None for name, field in kind.model_fields.items()}
+    told = ("kind", "revision") if named else ()  # a comparator's revision stands in its hash alone
+    return kind(**off | {name: _restored(item) for name, item in value.items() if name not in told})
 
 
 def revisions(config: RunConfig) -> dict[str, int]:

@@ -126,8 +126,7 @@ def _seconds(own: _Scored) -> float:
 
 def _machine(own: _Scored) -> str:
     note = own.note
-    where = note.machine.get("processor", "") if note.device == "cpu" else note.device
-    return f"{note.threads} thread{'' if note.threads == 1 else 's'}, {where}"
+    return f"{note.threads} thread{'' if note.threads == 1 else 's'}, {note.processor}"
 
 
 def _licence(settings: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def why(word: str, results: Path) -> list[str]:
 def _told(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:
     run = runs[folder]
     numbers = ", ".join(f"{name} {value:g}" for name, value in run.summary.items() if isinstance(value, (int, float)))
-    made = f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.machine.get('processor', run.device)}"
+    made = f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.processor}"
     above = [other for other, one in runs.items() if _settings(run) in _parts(one.config)]
     uses = [f"  used by {_named(other, runs, results)}" for other in above]
     said = [_named(folder, runs, results), f"  {numbers}", f"  {made}, commit {run.commit}"]

@@ -4,6 +4,7 @@ scores = collect(grid(base, residual=[False, True], seed=[0, 1, 2]), store)
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from io import StringIO
 
@@ -11,7 +12,7 @@ import numpy
 import pandas
 
 from hinas_nb import files
-from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.config import EvaluateConfig, SearchConfig, TrainConfig, lineage
 from hinas_nb.experiment.runs import Run
 from hinas_nb.running.pool import execute
 from hinas_nb.running.store import RunFolder, Store
@@ -23,12 +24,14 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
     Columns: the labels, then for evaluations image, psnr (dB) and ssim, a row per image; for searches and
     trainings the plain values of their records, a row per epoch or interval; then hash (16 digits).
     An image that a Run restores exactly has an infinite PSNR, which no mean or difference survives: it is left out
-    of all Runs on its data set, and a warning names it.
+    of all Runs on its data set, and a warning names it. Another one says so where networks were trained on processors
+    of different kinds, which round differently.
     Raises ValueError where Runs failed, and where no image is left.
     """
     failures = execute(runs, store, workers=workers, **how)
     if failures:
         raise ValueError(f"{len(failures)} Runs failed of those needed for {len(runs)}; the first: {failures[0]}")
+    _say_where(runs, store)
     tables = _without_exact(runs, [_table(run, store.folder(run.config)) for run in runs])
     return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
 
@@ -52,6 +55,16 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
     for position, (name, label) in enumerate(run.labels.items()):
         table.insert(position, name, [label] * len(table))
     return table.assign(hash=folder.hash[:16])
+
+
+def _say_where(runs: Sequence[Run], store: Store) -> None:
+    """Warn where searches and trainings behind these Runs were computed on different processors."""
+    learned = {one for run in runs for one in lineage(run.config) if isinstance(one, SearchConfig | TrainConfig)}
+    notes = [note for one in learned if (note := store.folder(one).finished())]  # producers may have been left out
+    counts = Counter(note.processor for note in notes)
+    if len(counts) > 1:
+        told = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
+        warnings.warn(f"searches and trainings on different processors: {told}", stacklevel=3)
 
 
 def _without_exact(runs: Sequence[Run], tables: list[pandas.DataFrame]) -> list[pandas.DataFrame]:

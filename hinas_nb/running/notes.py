@@ -69,6 +69,11 @@ class Start(_Note):
     versions: dict[str, str]
     machine: dict[str, Any]
 
+    @property
+    def processor(self) -> str:
+        """Return what computes it: the name of the CPU, or of another device."""
+        return self.machine.get("processor", self.device) if self.device == "cpu" else self.device
+
 
 class Finished(Start, Cost):
     """Holds `run.json`: the whole Run, with the sums (`files`, by path) of what lies beside it."""

@@ -1,0 +1,98 @@
+"""`hinas-nb repeat` computes a finished Run once more, apart from the first, and says how far the numbers lie apart.
+
+On the same kind of processor, with the same packages and threads, every bit is the same. Elsewhere sums are taken in
+another order: an evaluation moves in the last digits, while a search or a training, whose steps build on each other,
+ends a little away, as with another seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+
+from hinas_nb import files
+from hinas_nb.experiment.config import lineage
+from hinas_nb.experiment.runs import Run, config_of, kind_of
+from hinas_nb.running import notes, pool
+from hinas_nb.running.compute import COSTS
+from hinas_nb.running.notes import Finished
+from hinas_nb.running.store import RunFolder, Store
+from hinas_nb.settings import shown
+
+APART = "repeated"  # folder beside `runs`
+
+
+def repeat(word: str, results: Path, data_root: Path | None = None) -> tuple[list[str], bool]:
+    """Compute the finished Run whose hash begins with `word` again, in `results/<profile>/repeated/<hash>`.
+
+    What it rests on is taken as it lies beside it. Interrupted, or called again, it goes on from there.
+    Returns lines that compare both, and whether what must be equal is equal.
+    Raises ValueError for a Run that is not there or cannot be repeated, OSError.
+    """
+    first, run = _named(word, results)
+    store = Store(first.parents[1], data_root)
+    config = _config(run, first, store)
+    again = Store(store.root.parent / APART / first.name, data_root)  # a store of its own, with what it rests on
+    *producers, _ = lineage(config)
+    for producer in producers:
+        _lend(store.folder(producer), again.folder(producer))
+    failures = pool.execute([Run(config)], again, threads=run.threads, device=run.device)
+    if failures:
+        raise ValueError(str(failures[0]))
+    return _compared(store.folder(config), again.folder(config))
+
+
+def _named(word: str, results: Path) -> tuple[Path, Finished]:
+    """Return the folder and note of the one finished Run whose hash begins so. Raises ValueError."""
+    runs = sorted(results.glob(f"*/runs/*/*/{notes.DONE}"))
+    found = [(path.parent, notes.finished(path.parent)) for path in runs if path.parent.name.startswith(word[:16])]
+    if len(found) != 1 or not (found[0][1] and found[0][1].hash.startswith(word)):
+        raise ValueError(f"hash must begin that of one finished Run in {results}, got {shown(word)}")
+    return found[0]
+
+
+def _config(run: Finished, folder: Path, store: Store):
+    kind = folder.parent.name
+    if kind in pool.ALONE:
+        raise ValueError(f"a Run is repeated for its numbers, got a {kind}, whose seconds are never equal")
+    config = config_of(kind, run.config)
+    if store.folder(config).path != folder:
+        because = run.outdated or "its data or what decides its hash has changed"
+        raise ValueError(f"{folder} must be a Run that this code still makes, got one of before ({because})")
+    return config
+
+
+def _lend(producer: RunFolder, place: RunFolder) -> None:
+    """Let a producer that is finished be found in the other store too."""
+    files.make_folder(place.path.parent)
+    if producer.done and not place.path.exists():
+        place.path.symlink_to(producer.path, target_is_directory=True)
+
+
+def _compared(first: RunFolder, again: RunFolder) -> tuple[list[str], bool]:
+    one, other = first.note(), again.note()
+    lines = [f"{kind_of(first.config)} {first.hash[:16]} ({one.what})"]
+    lines += [f"  {name}: {_made(run)}" for name, run in (("stored", one), ("repeated", other))]
+    for name, value in one.summary.items():
+        if isinstance(value, Real) and not isinstance(value, bool):
+            repeated = other.summary[name]
+            lines.append(f"  {name}: {value:g} stored, {repeated:g} repeated, {repeated - value:+.2g}")
+    equal, records = _equal(first.records(), again.records())
+    same = one.machine == other.machine and one.versions == other.versions
+    lines.append(f"  {records}; {'same' if same else 'another'} processor or packages")
+    return lines, equal or not same
+
+
+def _made(run: Finished) -> str:
+    return f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.processor}, torch {run.versions['torch']}"
+
+
+def _equal(first: Sequence[Mapping], again: Sequence[Mapping]) -> tuple[bool, str]:
+    differ = [number for number, (a, b) in enumerate(zip(first, again, strict=True), 1) if _free(a) != _free(b)]
+    if not differ:
+        return True, f"all {len(first)} records are equal to the last bit"
+    return False, f"records differ from number {differ[0]} of {len(first)} on"
+
+
+def _free(record: Mapping) -> dict:
+    """Return a record without what it cost."""
+    return {name: value for name, value in record.items() if name not in COSTS}
