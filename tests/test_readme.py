@@ -21,7 +21,10 @@ TEXT = (ROOT / "README.md").read_text()
 README = " ".join(TEXT.split())
 FOUND = re.search(r"## What was found so far (.*?) ## ", README)[1]
 #: What is no finding: notebooks, the level of intervals, the paper's sections, the setting.
-SETTINGS = r"DnCNN-35|\(`\d\d`(, `\d\d`)?\)|notebook `\d\d`|\b95 %|section \d\.\d|sigma 50|BSDS500|revision 1|bfloat16|!\[.*?\]\(.*?\)"
+SETTINGS = (
+    r"DnCNN-35|\(`\d\d`(, `\d\d`)?\)|notebook `\d\d`|\b95 %|section \d\.\d|"
+    r"sigma 50|BSDS500|revision 1|bfloat16|!\[.*?\]\(.*?\)"
+)
 
 
 def table(name: str, **where: str) -> list[dict]:
