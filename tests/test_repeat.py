@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from made_up_runs import Here, execute_here, rewritten
 
 from hinas_nb.data import write_image
-from hinas_nb.experiment.config import EvaluateConfig, TrainConfig
+from hinas_nb.experiment.config import EvaluateConfig, SearchConfig, TrainConfig
 from hinas_nb.experiment.runs import Run
-from hinas_nb.method.genotype import Genotype
+from hinas_nb.method.genotype import Genotype, random_in
 from hinas_nb.running import pool
 from hinas_nb.running.repeat import repeat
 from hinas_nb.running.store import Store
@@ -65,7 +66,7 @@ def test_it_is_computed_once(stored, tmp_path, evaluation):
     assert repeat(stored.folder(evaluation).hash, tmp_path)[0] == first and made.stat().st_mtime_ns == before
 
 
-def test_other_numbers_are_told_and_excused_by_another_processor_alone(stored, tmp_path, evaluation):
+def test_other_numbers_are_told_and_excused_on_another_processor_where_they_are_near(stored, tmp_path, evaluation):
     folder = stored.folder(evaluation)
     rows = [row | {"psnr": row["psnr"] + 1} for row in folder.records()]
     (folder.path / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -74,9 +75,28 @@ def test_other_numbers_are_told_and_excused_by_another_processor_alone(stored, t
     lines, as_before = repeat(folder.hash, tmp_path)
     assert not as_before and "records differ from number 1 of 3" in lines[-1]
     assert any(line.startswith("  psnr: ") and line.endswith("+0.5") for line in lines)
-    rewritten(folder.path, summary=summary, machine={"processor": "another"})
-    lines, as_before = repeat(folder.hash, tmp_path)
-    assert as_before and lines[-1].endswith("another processor or packages") and "another" in lines[1]
+    for moved, excused in ((2e-3, False), (5e-4, True)):
+        rewritten(folder.path, summary=summary | {"psnr": summary["psnr"] - moved}, machine={"processor": "A CPU"})
+        lines, as_before = repeat(folder.hash, tmp_path)
+        assert as_before == excused and lines[-1].endswith("another processor or packages") and "A CPU" in lines[1]
+
+
+def test_searches_are_compared_by_what_they_found(stored, tmp_path):
+    search = SearchConfig(data="photos", split="train", validation="validation")
+    first, other = stored.folder(search), Store(tmp_path / "smoke" / "repeated" / stored.folder(search).path.name)
+    found = random_in(search.space, torch.Generator().manual_seed(0))
+    cell, *cells = found.cells
+    (operation, source), other_input = cell[0]
+    node = (("skip" if operation == "dil_5" else "dil_5", source), other_input)
+    changed = Genotype(found.levels, ((node, *cell[1:]), *cells))
+    for folder, genotype in ((first, found), (other.folder(search), changed)):
+        with folder.lock():
+            folder.begin("cpu", 1)
+            folder.write_text("genotype.json", genotype.to_json())
+            folder.append_records([{"epoch": 1}])
+            folder.finish({"validation_psnr": 20.0})
+    lines, as_before = repeat(first.hash, tmp_path)
+    assert as_before and "  genotype: 23 of 24 inputs and 3 of 3 width levels are the same" in lines
 
 
 @pytest.mark.parametrize("word", ["", "zebra", "*", "../..", "0" * 64])

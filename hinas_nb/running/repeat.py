@@ -6,12 +6,12 @@ ends a little away, as with another seed.
 """
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 
 from hinas_nb import files
 from hinas_nb.experiment.config import lineage
 from hinas_nb.experiment.runs import Run, config_of, kind_of
+from hinas_nb.method.genotype import Genotype
 from hinas_nb.running import notes, pool
 from hinas_nb.running.compute import COSTS
 from hinas_nb.running.notes import Finished
@@ -19,6 +19,8 @@ from hinas_nb.running.store import RunFolder, Store
 from hinas_nb.settings import shown
 
 APART = "repeated"  # folder beside `runs`
+#: By how much what an evaluation found may move on another processor or with other packages (dB, unitless).
+_NEAR = {"evaluate": {"psnr": 1e-3, "ssim": 1e-5}}
 
 
 def repeat(word: str, results: Path, data_root: Path | None = None) -> tuple[list[str], bool]:
@@ -70,27 +72,39 @@ def _lend(producer: RunFolder, place: RunFolder) -> None:
 
 def _compared(first: RunFolder, again: RunFolder) -> tuple[list[str], bool]:
     one, other = first.note(), again.note()
-    lines = [f"{kind_of(first.config)} {first.hash[:16]} ({one.what})"]
+    kind = kind_of(first.config)
+    lines = [f"{kind} {first.hash[:16]} ({one.what})"]
     lines += [f"  {name}: {_made(run)}" for name, run in (("stored", one), ("repeated", other))]
-    for name, value in one.summary.items():
-        if isinstance(value, Real) and not isinstance(value, bool):
-            repeated = other.summary[name]
-            lines.append(f"  {name}: {value:g} stored, {repeated:g} repeated, {repeated - value:+.2g}")
-    equal, records = _equal(first.records(), again.records())
-    same = one.machine == other.machine and one.versions == other.versions
-    lines.append(f"  {records}; {'same' if same else 'another'} processor or packages")
-    return lines, equal or not same
+    moved = {name: other.summary[name] - value for name, value in one.summary.items() if isinstance(value, float)}
+    for name, change in moved.items():
+        lines.append(f"  {name}: {one.summary[name]:g} stored, {other.summary[name]:g} repeated, {change:+.2g}")
+    if kind == "search":
+        lines.append(f"  genotype: {_genotypes(first, again)}")
+    equal, records = _records(first.records(), again.records())
+    alike = one.machine == other.machine and one.versions == other.versions
+    lines.append(f"  {records}; {'same' if alike else 'another'} processor or packages")
+    near = all(abs(moved[name]) <= most for name, most in _NEAR.get(kind, {}).items())
+    return lines, equal or (near and not alike)
 
 
 def _made(run: Finished) -> str:
     return f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.processor}, torch {run.versions['torch']}"
 
 
-def _equal(first: Sequence[Mapping], again: Sequence[Mapping]) -> tuple[bool, str]:
+def _records(first: Sequence[Mapping], again: Sequence[Mapping]) -> tuple[bool, str]:
     differ = [number for number, (a, b) in enumerate(zip(first, again, strict=True), 1) if _free(a) != _free(b)]
     if not differ:
         return True, f"all {len(first)} records are equal to the last bit"
     return False, f"records differ from number {differ[0]} of {len(first)} on"
+
+
+def _genotypes(first: RunFolder, again: RunFolder) -> str:
+    """Return in words how many inputs (operation and source) and width levels two searches share."""
+    one, other = (Genotype.from_json(run.read_text("genotype.json")) for run in (first, again))
+    nodes = [pair for cells in zip(one.cells, other.cells) for pair in zip(*cells)]
+    inputs, count = sum(len(set(a) & set(b)) for a, b in nodes), sum(len(a) for a, _ in nodes)
+    levels = sum(a == b for a, b in zip(one.levels, other.levels))
+    return f"{inputs} of {count} inputs and {levels} of {len(one.levels)} width levels are the same"
 
 
 def _free(record: Mapping) -> dict:
