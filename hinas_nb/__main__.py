@@ -122,7 +122,7 @@ def _why(options) -> None:
 def _repeat(options) -> int:
     from hinas_nb.running import repeat
 
-    lines, as_before = repeat.repeat(options.hash, locations.results(), locations.data())
+    lines, as_before = repeat.repeat(options.hash, locations.results(), locations.data(), _say)
     _say(*lines)
     return 0 if as_before else 1
 

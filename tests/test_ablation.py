@@ -176,7 +176,7 @@ def test_images_are_the_papers_and_the_extremes():
     gains = pd.Series({"a": 0.1, "b": -0.2, "c": 0.3})
     shown = ablation.chosen_images(["a", "b", "c", "d"], ["d", "c", "x"], gains)
     assert shown == {
-        "d": "shown in the paper", "c": "shown in the paper, the largest gain", "b": "the smallest gain"
+        "d": "shown in the paper", "c": "shown in the paper, the highest change", "b": "the lowest change"
     }  # fmt: skip
 
 
@@ -193,8 +193,8 @@ def test_panels_name_their_images_and_gains(tmp_path, monkeypatch):
     shown = list(alike.panels(shelf, runs, Store(tmp_path), gains, 7, ["chelsea", "101027"], 128))
     assert [title for *_, title in shown] == [
         "chelsea (photos, sigma 50): shown in the paper, not among those scored",
-        "coffee (photos, sigma 50): the smallest gain, LWAS -0.50 dB",
-        "camera (photos, sigma 50): the largest gain, LWAS +0.25 dB",
+        "coffee (photos, sigma 50): the lowest change, LWAS -0.50 dB",
+        "camera (photos, sigma 50): the highest change, LWAS +0.25 dB",
     ]
     columns, name, _ = shown[0]
     assert [arm for arm, _ in columns] == ["basic", "LWAS"] and name == "panel-denoise-photos-chelsea"

@@ -48,10 +48,7 @@ def test_the_same_machine_comes_to_the_same_bits(stored, tmp_path, evaluation, k
     folder = stored.folder(evaluation if kind == "evaluate" else evaluation.model)
     lines, as_before = repeat(folder.hash[:10], tmp_path)
     assert as_before and lines[0].startswith(f"{folder.path.parent.name} {folder.hash[:16]}")
-    assert (
-        lines[-1].strip()
-        == f"all {len(folder.records())} records are equal to the last bit; same processor or packages"
-    )
+    assert lines[-1] == "  as it must be: all records are equal to the last bit"
     again = tmp_path / "smoke" / "repeated" / folder.path.name / folder.path.parent.name / folder.path.name
     assert (again / "run.json").is_file() and again.resolve() == again, "computed, not linked"
     repeat(stored.folder(evaluation.model).hash, tmp_path)
@@ -59,11 +56,14 @@ def test_the_same_machine_comes_to_the_same_bits(stored, tmp_path, evaluation, k
 
 
 def test_it_is_computed_once(stored, tmp_path, evaluation):
-    first, _ = repeat(stored.folder(evaluation).hash, tmp_path)
+    said = []
+    first, _ = repeat(stored.folder(evaluation).hash, tmp_path, say=said.append)
+    assert len(said) == 1 and said[0].startswith("computing once more what took 0.0 min on 1 thread of ")
     name = stored.folder(evaluation).path.name
     made = tmp_path / "smoke" / "repeated" / name / "evaluate" / name / "run.json"
     before = made.stat().st_mtime_ns
-    assert repeat(stored.folder(evaluation).hash, tmp_path)[0] == first and made.stat().st_mtime_ns == before
+    assert repeat(stored.folder(evaluation).hash, tmp_path, say=said.append)[0] == first and len(said) == 1
+    assert made.stat().st_mtime_ns == before
 
 
 def test_other_numbers_are_told_and_excused_on_another_processor_where_they_are_near(stored, tmp_path, evaluation):
@@ -73,12 +73,13 @@ def test_other_numbers_are_told_and_excused_on_another_processor_where_they_are_
     summary = json.loads((folder.path / "run.json").read_text())["summary"]
     rewritten(folder.path, summary=summary | {"psnr": summary["psnr"] - 0.5})
     lines, as_before = repeat(folder.hash, tmp_path)
-    assert not as_before and "records differ from number 1 of 3" in lines[-1]
-    assert any(line.startswith("  psnr: ") and line.endswith("+0.5") for line in lines)
+    assert not as_before and lines[-1].startswith("  NOT as it must be: records differ from number 1 on")
+    assert any(line.startswith("  psnr: ") and line.endswith("+0.5 dB") for line in lines)
     for moved, excused in ((2e-3, False), (5e-4, True)):
         rewritten(folder.path, summary=summary | {"psnr": summary["psnr"] - moved}, machine={"processor": "A CPU"})
         lines, as_before = repeat(folder.hash, tmp_path)
-        assert as_before == excused and lines[-1].endswith("another processor or packages") and "A CPU" in lines[1]
+        assert as_before == excused and "with another machine means may move by" in lines[-1] and "A CPU" in lines[1]
+        assert lines[-1].startswith("  as it must be" if excused else "  NOT as it must be")
 
 
 def test_searches_are_compared_by_what_they_found(stored, tmp_path):

@@ -44,7 +44,7 @@ def test_steps_are_compared_within_their_phase():
     assert table["times faster"].to_dict() == {
         ("plain", "W"): 1, ("ours", "W"): 2, ("plain", "A"): 1, ("ours", "A"): 3
     }  # fmt: skip
-    assert timing_runs.ratio_in_words(table.loc[("ours", "A")]) == "3x [3, 3]"
+    assert timing_runs.ratio_in_words(table.loc[("ours", "A")]) == "3.00x [3.00, 3.00]"
 
 
 def test_speed_is_told_as_a_share_of_the_matrix_product():

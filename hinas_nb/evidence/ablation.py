@@ -213,12 +213,12 @@ def evaluations(runs: Sequence[Run], **labels) -> dict[str, EvaluateConfig]:
 
 
 def chosen_images(names: Sequence[str], wanted: Sequence[str], gains: pd.Series) -> dict[str, str]:
-    """Return the images to show and why: those of the paper that the set has, then the smallest and the largest gain.
+    """Return the images to show and why: those of the paper that the set has, then the lowest and the highest change.
 
     gains: by image. None of them is chosen by eye.
     """
     shown = {name: "shown in the paper" for name in wanted if name in names}
-    for name, why in ((gains.idxmin(), "the smallest gain"), (gains.idxmax(), "the largest gain")):
+    for name, why in ((gains.idxmin(), "the lowest change"), (gains.idxmax(), "the highest change")):
         shown[name] = f"{shown[name]}, {why}" if name in shown else why
     return shown
 

@@ -328,10 +328,10 @@ def projection(
 
 
 def ratio_in_words(row: Mapping) -> str:
-    """Return `3.1x [2.9, 3.3]`: how many times faster, with its interval; the baseline itself has none."""
+    """Return `3.10x [2.90, 3.30]`: how many times faster, with its interval; the baseline itself has none."""
     if row["low"] == row["high"] == 1:
         return "baseline"
-    return f"{row['times faster']:.2g}x [{row['low']:.2g}, {row['high']:.2g}]"
+    return f"{row['times faster']:.2f}x [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _step(label: str, sized: Shapes, phase: str, how: Mapping) -> Arm:

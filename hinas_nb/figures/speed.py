@@ -32,7 +32,7 @@ def cost_bars(
     rows = -(-len(sizes) // columns)
     figure = Picture(4.6 * columns + 0.4, rows * (0.34 * sizes.max() + 0.85) + 0.3, title)
     for axes, panel, own in figure.panels(table, "panel", rows):
-        colours = [ACCENT if way == ours else SERIES[0] if way.startswith(ours) else MUTED for way in own["way"]]
+        colours = [ACCENT if way.startswith(ours) else MUTED for way in own["way"]]
         y = range(len(own))
         axes.barh(y, own[value], height=0.62, color=colours, gid=f"bars {panel}")
         ends = own[value]
@@ -58,9 +58,9 @@ def part_bars(table: pd.DataFrame, label: str = "seconds", title: str | None = N
         stacked = own.pivot_table(index="way", columns="part", values="value", sort=False)[table["part"].unique()]
         stacked.plot.barh(stacked=True, width=0.62, color=SERIES, ax=axes, legend=False)
         least, y = own.groupby("way", sort=False)["least"].first(), np.arange(len(stacked))
-        axes.vlines(least, y - 0.4, y + 0.4, color=INK, lw=1.5, label="at peak")
+        axes.vlines(least, y - 0.4, y + 0.4, color=INK, lw=1.5, label="all needed convolutions at peak")
         name_rows(axes, stacked.index)
-        axes.set(title=panel, xlabel=label, ylabel="")
+        axes.set(title=panel, xlabel=label, ylabel="", xlim=(0, 1.05 * axes.dataLim.xmax))
     figure.legend_below(4)
     return figure
 

@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from hinas_nb import files
 from hinas_nb.running import notes
 from hinas_nb.running.notes import Finished
+from hinas_nb.settings import shown
+from hinas_nb.use import networks
 
 _NUMBER = re.compile(r"[+-]?\d[\d,]*(\.\d+)?")
 _PRINTED = _NUMBER.pattern.replace("(", "(?:")
@@ -21,10 +24,12 @@ def why(word: str, results: Path) -> list[str]:
     """Return where a number stands, or what a Run is, what it rests on and what rests on it, a line each.
 
     word: a number as it is printed, such as `25.43` or `161,929`, or six and more digits of a hash. A number is found
-    wherever a value rounds to it: in the summaries of finished Runs, in the answers of notebooks and in the tables
-    below a results folder.
+    in the answers of notebooks, in the cards of the networks that are installed along, and wherever a value rounds to
+    it: in the summaries of finished Runs and in the tables below a results folder.
     Raises ValueError where nothing is found.
     """
+    if not (_HASH.fullmatch(word) or _NUMBER.fullmatch(word)):
+        raise ValueError(f"word must be a number, or six and more digits of a Run's hash, got {shown(word)}")
     kinds = sorted(results.glob("*/runs/*/"))
     runs = dict(itertools.chain(*(notes.all_finished(kind.parent, kind.name) for kind in kinds)))
     lines = []
@@ -33,20 +38,31 @@ def why(word: str, results: Path) -> list[str]:
             if folder.name.startswith(word):
                 lines += _told(folder, runs, results)
     if _NUMBER.fullmatch(word):
+        lines += _in_texts(word, results)
         for folder, run in runs.items():
             hits = [f"{name} {value:g}" for name, value in run.summary.items() if _rounds_to(value, word)]
             if hits:
                 lines += [f"{_named(folder, runs, results)}: {', '.join(hits)}", *_rests_on(folder, runs, results)]
-        for path in sorted(results.glob("*/answers/*.json")):
-            said = json.loads(files.read_bytes(path))["answer"]
-            clauses = [one for one in re.split(r"[;:] ", said) if word in re.findall(_PRINTED, one)]
-            lines += [f"{path.relative_to(results)}: {clause}" for clause in clauses]
         tables = results.glob("*/tables/*.csv")
         for path in sorted(tables, key=lambda one: ("by-image" in one.name, one)):  # what single images score is last
             lines += [f"{path.relative_to(results)}: {hit}" for hit in _in_table(path, word)]
     if not lines:
-        raise ValueError(f"word must be a number or a Run's hash that {results} holds, got {word!r}")
+        raise ValueError(f"no answer, card, Run or table in {results} holds {word}: it must be as it is printed")
     return lines
+
+
+def _in_texts(word: str, results: Path) -> Iterator[str]:
+    """Yield the clauses of answers, and the lines of model cards, that hold the number, with a plus or without."""
+    for path in sorted(results.glob("*/answers/*.json")):
+        said = re.split(r"[;:] ", json.loads(files.read_bytes(path))["answer"])
+        yield from (f"{path.relative_to(results)}: {clause}" for clause in said if _holds(clause, word))
+    for path in sorted(networks.SHIPPED.glob("*.md")):
+        rows = files.read_bytes(path).decode("utf-8").splitlines()
+        yield from (f"card {path.name}: {row.strip('| ').replace(' | ', ', ')}" for row in rows if _holds(row, word))
+
+
+def _holds(text: str, word: str) -> bool:
+    return word.lstrip("+") in (number.lstrip("+") for number in re.findall(_PRINTED, text))
 
 
 def _told(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:
@@ -84,12 +100,13 @@ def _parts(value: Any) -> list[dict]:
 
 
 def _in_table(path: Path, word: str) -> Iterator[str]:
-    """Yield every cell of a table that holds the number: its row's first cell, its column and what stands there."""
+    """Yield every cell of a table that holds the number: the words of its row, its column and what stands there."""
     header, *rows = csv.reader(files.read_bytes(path).decode("utf-8").splitlines())
     for row in rows:
+        words = [cell for cell in row if cell and not _NUMBER.match(cell)] or row[:1]
         for column, cell in zip(header, row):
-            if _rounds_to(cell, word) or word in re.findall(_PRINTED, cell):
-                yield f"row {row[0]!r}, column {column!r}: {cell}"
+            if _rounds_to(cell, word) or _holds(cell, word):
+                yield f"row {shorten(', '.join(words), 80, placeholder=' ...')!r}, column {column!r}: {cell}"
 
 
 def _rounds_to(value: Any, word: str) -> bool:

@@ -5,7 +5,7 @@ another order: an evaluation moves in the last digits, while a search or a train
 ends a little away, as with another seed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hinas_nb import files
@@ -23,10 +23,13 @@ APART = "repeated"  # folder beside `runs`
 _NEAR = {"evaluate": {"psnr": 1e-3, "ssim": 1e-5}}
 
 
-def repeat(word: str, results: Path, data_root: Path | None = None) -> tuple[list[str], bool]:
+def repeat(
+    word: str, results: Path, data_root: Path | None = None, say: Callable[[str], None] = lambda line: None
+) -> tuple[list[str], bool]:
     """Compute the finished Run whose hash begins with `word` again, in `results/<profile>/repeated/<hash>`.
 
     What it rests on is taken as it lies beside it. Interrupted, or called again, it goes on from there.
+    say: is told beforehand what is computed and how long that took.
     Returns lines that compare both, and whether what must be equal is equal.
     Raises ValueError for a Run that is not there or cannot be repeated, OSError.
     """
@@ -37,6 +40,8 @@ def repeat(word: str, results: Path, data_root: Path | None = None) -> tuple[lis
     *producers, _ = lineage(config)
     for producer in producers:
         _lend(store.folder(producer), again.folder(producer))
+    if not again.folder(config).done:
+        say(f"computing once more what took {_made(run)}; interrupted, the same command goes on")
     failures = pool.execute([Run(config)], again, threads=run.threads, device=run.device)
     if failures:
         raise ValueError(str(failures[0]))
@@ -46,10 +51,12 @@ def repeat(word: str, results: Path, data_root: Path | None = None) -> tuple[lis
 def _named(word: str, results: Path) -> tuple[Path, Finished]:
     """Return the folder and note of the one finished Run whose hash begins so. Raises ValueError."""
     runs = sorted(results.glob(f"*/runs/*/*/{notes.DONE}"))
-    found = [(path.parent, notes.finished(path.parent)) for path in runs if path.parent.name.startswith(word[:16])]
-    if len(found) != 1 or not (found[0][1] and found[0][1].hash.startswith(word)):
-        raise ValueError(f"hash must begin that of one finished Run in {results}, got {shown(word)}")
-    return found[0]
+    found = [path.parent for path in runs if path.parent.name.startswith(word[:16])]
+    run = notes.finished(found[0]) if len(found) == 1 else None
+    if run is None or not run.hash.startswith(word):
+        raise ValueError(f"hash must begin that of one finished Run in {results}, got {shown(word)}, "
+                         f"which begins {len(found) if len(word) <= 16 else 'none'}")  # fmt: skip
+    return found[0], run
 
 
 def _config(run: Finished, folder: Path, store: Store):
@@ -77,25 +84,35 @@ def _compared(first: RunFolder, again: RunFolder) -> tuple[list[str], bool]:
     lines += [f"  {name}: {_made(run)}" for name, run in (("stored", one), ("repeated", other))]
     moved = {name: other.summary[name] - value for name, value in one.summary.items() if isinstance(value, float)}
     for name, change in moved.items():
-        lines.append(f"  {name}: {one.summary[name]:g} stored, {other.summary[name]:g} repeated, {change:+.2g}")
+        unit = " dB" if name.endswith("psnr") else ""
+        lines.append(f"  {name}: {one.summary[name]:g} stored, {other.summary[name]:g} repeated, {change:+.2g}{unit}")
     if kind == "search":
         lines.append(f"  genotype: {_genotypes(first, again)}")
-    equal, records = _records(first.records(), again.records())
-    alike = one.machine == other.machine and one.versions == other.versions
-    lines.append(f"  {records}; {'same' if alike else 'another'} processor or packages")
+    changed = "another machine" if one.machine != other.machine else "other packages"
+    elsewhere = (one.machine, one.versions) != (other.machine, other.versions)
+    differ = _first_difference(first.records(), again.records())
     near = all(abs(moved[name]) <= most for name, most in _NEAR.get(kind, {}).items())
-    return lines, equal or (near and not alike)
+    as_before = differ is None or (elsewhere and near)
+    if differ is None:
+        verdict = "all records are equal to the last bit"
+    elif not elsewhere:
+        verdict = f"records differ from number {differ} on, on the same machine with the same packages"
+    elif kind in _NEAR:
+        verdict = f"with {changed} means may move by 0.001 dB and 0.00001 SSIM"
+    else:
+        verdict = f"with {changed} searches and trainings go ways of their own: records differ from number {differ} on"
+    return [*lines, f"  {'as it must be' if as_before else 'NOT as it must be'}: {verdict}"], as_before
 
 
 def _made(run: Finished) -> str:
-    return f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.processor}, torch {run.versions['torch']}"
+    threads = f"{run.threads} thread{'' if run.threads == 1 else 's'}"
+    return f"{run.seconds / 60:.1f} min on {threads} of {run.processor}, torch {run.versions['torch']}"
 
 
-def _records(first: Sequence[Mapping], again: Sequence[Mapping]) -> tuple[bool, str]:
-    differ = [number for number, (a, b) in enumerate(zip(first, again, strict=True), 1) if _free(a) != _free(b)]
-    if not differ:
-        return True, f"all {len(first)} records are equal to the last bit"
-    return False, f"records differ from number {differ[0]} of {len(first)} on"
+def _first_difference(first: Sequence[Mapping], again: Sequence[Mapping]) -> int | None:
+    """Return the number of the first record that differs in more than what it cost, from 1 on; None: none does."""
+    pairs = enumerate(zip(first, again, strict=True), 1)
+    return next((number for number, (a, b) in pairs if _free(a) != _free(b)), None)
 
 
 def _genotypes(first: RunFolder, again: RunFolder) -> str:
