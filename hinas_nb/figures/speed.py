@@ -60,7 +60,8 @@ def part_bars(table: pd.DataFrame, label: str = "seconds", title: str | None = N
         least, y = own.groupby("way", sort=False)["least"].first(), np.arange(len(stacked))
         axes.vlines(least, y - 0.4, y + 0.4, color=INK, lw=1.5, label="all needed convolutions at peak")
         name_rows(axes, stacked.index)
-        axes.set(title=panel, xlabel=label, ylabel="", xlim=(0, 1.05 * axes.dataLim.xmax))
+        axes.set(title=panel, xlabel=label, ylabel="")
+    figure.axes[0].set_xlim(0, 1.05 * max(axes.dataLim.xmax for axes in figure.axes))
     figure.legend_below(4)
     return figure
 
