@@ -78,7 +78,11 @@ def test_other_numbers_are_told_and_excused_on_another_processor_where_they_are_
     for moved, excused in ((2e-3, False), (5e-4, True)):
         rewritten(folder.path, summary=summary | {"psnr": summary["psnr"] - moved}, machine={"processor": "A CPU"})
         lines, as_before = repeat(folder.hash, tmp_path)
-        assert as_before == excused and "with another machine means may move by" in lines[-1] and "A CPU" in lines[1]
+        assert (
+            as_before == excused
+            and "with another machine means may move, psnr by 0.001 and ssim by 0.00001" in lines[-1]
+            and "A CPU" in lines[1]
+        )
         assert lines[-1].startswith("  as it must be" if excused else "  NOT as it must be")
 
 

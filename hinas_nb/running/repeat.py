@@ -88,20 +88,30 @@ def _compared(first: RunFolder, again: RunFolder) -> tuple[list[str], bool]:
         lines.append(f"  {name}: {one.summary[name]:g} stored, {other.summary[name]:g} repeated, {change:+.2g}{unit}")
     if kind == "search":
         lines.append(f"  genotype: {_genotypes(first, again)}")
-    changed = "another machine" if one.machine != other.machine else "other packages"
-    elsewhere = (one.machine, one.versions) != (other.machine, other.versions)
-    differ = _first_difference(first.records(), again.records())
-    near = all(abs(moved[name]) <= most for name, most in _NEAR.get(kind, {}).items())
-    as_before = differ is None or (elsewhere and near)
-    if differ is None:
-        verdict = "all records are equal to the last bit"
-    elif not elsewhere:
-        verdict = f"records differ from number {differ} on, on the same machine with the same packages"
-    elif kind in _NEAR:
-        verdict = f"with {changed} means may move by 0.001 dB and 0.00001 SSIM"
-    else:
-        verdict = f"with {changed} searches and trainings go ways of their own: records differ from number {differ} on"
+    as_before, verdict = _verdict(
+        kind, moved, _changed(one, other), _first_difference(first.records(), again.records())
+    )
     return [*lines, f"  {'as it must be' if as_before else 'NOT as it must be'}: {verdict}"], as_before
+
+
+def _verdict(kind: str, moved: Mapping[str, float], changed: str, differ: int | None) -> tuple[bool, str]:
+    """Return whether all is as it must be, and why. changed: see `_changed`; differ: see `_first_difference`."""
+    if differ is None:
+        return True, "all records are equal to the last bit"
+    if not changed:
+        return False, f"records differ from number {differ} on, on the same machine with the same packages"
+    if kind in _NEAR:
+        near = all(abs(moved[name]) <= most for name, most in _NEAR[kind].items())
+        limits = " and ".join(f"{name} by {most:f}".rstrip("0") for name, most in _NEAR[kind].items())
+        return near, f"with {changed} means may move, {limits}"
+    return True, f"with {changed} searches and trainings go ways of their own: records differ from number {differ} on"
+
+
+def _changed(one: Finished, other: Finished) -> str:
+    """Return in words what the second was computed with that the first was not; empty for nothing."""
+    if one.machine != other.machine:
+        return "another machine"
+    return "" if one.versions == other.versions else "other packages"
 
 
 def _made(run: Finished) -> str:
