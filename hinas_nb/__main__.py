@@ -120,7 +120,7 @@ def _why(options) -> None:
 
 
 def _repeat(options) -> int:
-    from hinas_nb.running import repeat
+    from hinas_nb.reporting import repeat
 
     lines, as_before = repeat.repeat(options.hash, locations.results(), locations.data(), _say)
     _say(*lines)

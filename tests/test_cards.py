@@ -64,7 +64,7 @@ def test_the_card_is_computed_from_the_runs_of_this_network(results, tmp_path, c
     assert "- Gains least on c of BSDS500 test, sigma 50: +11.30 dB." in text
     assert (
         "25.00 to 25.00 s per megapixel of output" in text
-        and "them; 1 thread, " in text
+        and "them; 1 thread of " in text
         and "2.0 hours on cpu with 1 thread" in text
     )
     assert "non-commercial research" in text and "Run `ab" in text

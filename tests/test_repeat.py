@@ -11,8 +11,8 @@ from hinas_nb.data import write_image
 from hinas_nb.experiment.config import EvaluateConfig, SearchConfig, TrainConfig
 from hinas_nb.experiment.runs import Run
 from hinas_nb.method.genotype import Genotype, random_in
+from hinas_nb.reporting.repeat import repeat
 from hinas_nb.running import pool
-from hinas_nb.running.repeat import repeat
 from hinas_nb.running.store import Store
 from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import ConfigError
@@ -101,7 +101,7 @@ def test_searches_are_compared_by_what_they_found(stored, tmp_path):
             folder.append_records([{"epoch": 1}])
             folder.finish({"validation_psnr": 20.0})
     lines, as_before = repeat(first.hash, tmp_path)
-    assert as_before and "  genotype: 23 of 24 inputs and 3 of 3 width levels are the same" in lines
+    assert as_before and "  inputs and width levels of the genotype that differ: 1" in lines
 
 
 @pytest.mark.parametrize("word", ["", "zebra", "*", "../..", "0" * 64])

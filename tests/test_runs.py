@@ -439,6 +439,12 @@ def test_trainings_on_different_processors_are_told(store):
     rewritten(folder.path, machine={"processor": "Another CPU"})
     with pytest.warns(UserWarning, match="on different processors: .*1 on Another CPU"):
         collect(runs, store)
+    other = store.folder(EVALUATE)
+    other.begin("cpu", 1)
+    other.write_text("scores.csv", "image,psnr,ssim\na,20,0.5\n")
+    other.finish({})
+    (store.folder(SEARCH).path / "run.json").write_text("damaged")
+    assert len(collect([Run(EVALUATE)], store)) == 1, "a producer that nothing needs any more holds nothing up"
 
 
 def test_a_damaged_run_fails_alone(store, small):

@@ -60,7 +60,7 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
         halo=net.halo,
         rows=rows,
         seconds=[_seconds(own) for own, _ in scores],
-        machines=" and ".join(sorted({_machine(own) for own, _ in scores})),
+        machines=" and ".join(sorted({own.note.where for own, _ in scores})),
         worst=gains.nsmallest(WORST, "gain").to_dict("records"),
         lost=[row for row in rows if row["mean"] < 0],
     )
@@ -122,11 +122,6 @@ def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:
 def _seconds(own: _Scored) -> float:
     """Return seconds per megapixel of the restored image, the median over images."""
     return float((own.table["seconds"] / (own.table["height"] * own.table["width"] / 1e6)).median())
-
-
-def _machine(own: _Scored) -> str:
-    note = own.note
-    return f"{note.threads} thread{'' if note.threads == 1 else 's'}, {note.processor}"
 
 
 def _licence(settings: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ def _holds(text: str, word: str) -> bool:
 def _told(folder: Path, runs: Mapping[Path, Finished], results: Path) -> list[str]:
     run = runs[folder]
     numbers = ", ".join(f"{name} {value:g}" for name, value in run.summary.items() if isinstance(value, (int, float)))
-    made = f"{run.seconds / 60:.1f} min on {run.threads} threads of {run.processor}"
+    made = f"{run.seconds / 60:.1f} min on {run.where}"
     above = [other for other, one in runs.items() if _settings(run) in _parts(one.config)]
     uses = [f"  used by {_named(other, runs, results)}" for other in above]
     said = [_named(folder, runs, results), f"  {numbers}", f"  {made}, commit {run.commit}"]

@@ -31,7 +31,7 @@ def collect(runs: Sequence[Run], store: Store, workers: int = 1, **how) -> panda
     failures = execute(runs, store, workers=workers, **how)
     if failures:
         raise ValueError(f"{len(failures)} Runs failed of those needed for {len(runs)}; the first: {failures[0]}")
-    _say_where(runs, store)
+    _warn_of_processors(runs, store)
     tables = _without_exact(runs, [_table(run, store.folder(run.config)) for run in runs])
     return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
 
@@ -57,11 +57,11 @@ def _table(run: Run, folder: RunFolder) -> pandas.DataFrame:
     return table.assign(hash=folder.hash[:16])
 
 
-def _say_where(runs: Sequence[Run], store: Store) -> None:
+def _warn_of_processors(runs: Sequence[Run], store: Store) -> None:
     """Warn where searches and trainings behind these Runs were computed on different processors."""
     learned = {one for run in runs for one in lineage(run.config) if isinstance(one, SearchConfig | TrainConfig)}
-    notes = [note for one in learned if (note := store.folder(one).finished())]  # producers may have been left out
-    counts = Counter(note.processor for note in notes)
+    folders = [folder for folder in map(store.folder, learned) if folder.done]  # producers may have been left out
+    counts = Counter(folder.note().processor for folder in folders)
     if len(counts) > 1:
         told = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
         warnings.warn(f"searches and trainings on different processors: {told}", stacklevel=3)

@@ -74,6 +74,11 @@ class Start(_Note):
         """Return what computes it: the name of the CPU, or of another device."""
         return self.machine.get("processor", self.device) if self.device == "cpu" else self.device
 
+    @property
+    def where(self) -> str:
+        """Return in words what computes it, such as `2 threads of AMD EPYC`."""
+        return f"{self.threads} thread{'' if self.threads == 1 else 's'} of {self.processor}"
+
 
 class Finished(Start, Cost):
     """Holds `run.json`: the whole Run, with the sums (`files`, by path) of what lies beside it."""

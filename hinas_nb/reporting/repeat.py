@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hinas_nb import files
+from hinas_nb.evidence import stability
 from hinas_nb.experiment.config import lineage
 from hinas_nb.experiment.runs import Run, config_of, kind_of
 from hinas_nb.method.genotype import Genotype
@@ -50,13 +51,13 @@ def repeat(
 
 def _named(word: str, results: Path) -> tuple[Path, Finished]:
     """Return the folder and note of the one finished Run whose hash begins so. Raises ValueError."""
-    runs = sorted(results.glob(f"*/runs/*/*/{notes.DONE}"))
-    found = [path.parent for path in runs if path.parent.name.startswith(word[:16])]
-    run = notes.finished(found[0]) if len(found) == 1 else None
-    if run is None or not run.hash.startswith(word):
-        raise ValueError(f"hash must begin that of one finished Run in {results}, got {shown(word)}, "
-                         f"which begins {len(found) if len(word) <= 16 else 'none'}")  # fmt: skip
-    return found[0], run
+    folders = [path.parent for path in sorted(results.glob(f"*/runs/*/*/{notes.DONE}"))]
+    folders = [folder for folder in folders if folder.name.startswith(word[:16])]
+    found = [(folder, run) for folder in folders if (run := notes.finished(folder)) and run.hash.startswith(word)]
+    if len(found) != 1:
+        rule = f"hash must begin that of one finished Run in {results}"
+        raise ValueError(f"{rule}, got {shown(word)}, which begins {len(found)}")
+    return found[0]
 
 
 def _config(run: Finished, folder: Path, store: Store):
@@ -87,7 +88,8 @@ def _compared(first: RunFolder, again: RunFolder) -> tuple[list[str], bool]:
         unit = " dB" if name.endswith("psnr") else ""
         lines.append(f"  {name}: {one.summary[name]:g} stored, {other.summary[name]:g} repeated, {change:+.2g}{unit}")
     if kind == "search":
-        lines.append(f"  genotype: {_genotypes(first, again)}")
+        found = (Genotype.from_json(run.read_text("genotype.json")) for run in (first, again))
+        lines.append(f"  inputs and width levels of the genotype that differ: {stability.count_changes(*found)}")
     as_before, verdict = _verdict(
         kind, moved, _changed(one, other), _first_difference(first.records(), again.records())
     )
@@ -115,25 +117,16 @@ def _changed(one: Finished, other: Finished) -> str:
 
 
 def _made(run: Finished) -> str:
-    threads = f"{run.threads} thread{'' if run.threads == 1 else 's'}"
-    return f"{run.seconds / 60:.1f} min on {threads} of {run.processor}, torch {run.versions['torch']}"
+    """Return in words what a Run took, and where."""
+    return f"{run.seconds / 60:.1f} min on {run.where}, torch {run.versions['torch']}"
 
 
 def _first_difference(first: Sequence[Mapping], again: Sequence[Mapping]) -> int | None:
     """Return the number of the first record that differs in more than what it cost, from 1 on; None: none does."""
     pairs = enumerate(zip(first, again, strict=True), 1)
-    return next((number for number, (a, b) in pairs if _free(a) != _free(b)), None)
+    return next((number for number, (a, b) in pairs if _without_cost(a) != _without_cost(b)), None)
 
 
-def _genotypes(first: RunFolder, again: RunFolder) -> str:
-    """Return in words how many inputs (operation and source) and width levels two searches share."""
-    one, other = (Genotype.from_json(run.read_text("genotype.json")) for run in (first, again))
-    nodes = [pair for cells in zip(one.cells, other.cells) for pair in zip(*cells)]
-    inputs, count = sum(len(set(a) & set(b)) for a, b in nodes), sum(len(a) for a, _ in nodes)
-    levels = sum(a == b for a, b in zip(one.levels, other.levels))
-    return f"{inputs} of {count} inputs and {levels} of {len(one.levels)} width levels are the same"
-
-
-def _free(record: Mapping) -> dict:
+def _without_cost(record: Mapping) -> dict:
     """Return a record without what it cost."""
     return {name: value for name, value in record.items() if name not in COSTS}
