@@ -1,8 +1,10 @@
 """Small synthetic photographs: smooth shapes with some texture, different for each seed."""
 
+from dataclasses import dataclass
+
 import torch
 
-from hinas_nb.data import ImageSet
+from hinas_nb.data import ImageSet, Pairs
 from hinas_nb.data.degrade import stream
 
 
@@ -17,3 +19,21 @@ def image_set(count: int, seed: int = 0, size: tuple[int, int] = (48, 48), chann
         texture = 20 * torch.rand(channels, *size, generator=generator)
         images.append((shape + texture).to(torch.uint8))
     return ImageSet("pictures", "all", tuple(f"picture{index}" for index in range(count)), tuple(images))
+
+
+@dataclass(frozen=True)
+class DoublePairs:
+    """The same batches in float64, for golden numbers that hold on every processor.
+
+    Adam's first steps follow the signs of gradients, and in float32 the sign of a tiny one depends on the processor.
+    """
+
+    pairs: Pairs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.pairs.steps_per_epoch
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        degraded, clean = self.pairs.batch(step)
+        return degraded.double(), clean.double()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from pictures_for_tests import image_set
+from pictures_for_tests import DoublePairs, image_set
 
 from hinas_nb.experiment.config import SearchConfig, Space
 from hinas_nb.method.decode import decode
@@ -50,10 +50,12 @@ def run(tmp_path, **changes):
 
 def test_golden_steps():
     search_state = state()
-    search_state.net.train()
+    search_state.net.double().train()
+    search_state.weight_pairs = DoublePairs(search_state.weight_pairs)
+    search_state.architecture_pairs = DoublePairs(search_state.architecture_pairs)
     pairs = [(search_state.architecture_step(step), search_state.weight_step(step)) for step in range(3)]
-    assert [a for a, _ in pairs] == pytest.approx(GOLDEN_ARCHITECTURE, rel=1e-4)
-    assert [w for _, w in pairs] == pytest.approx(GOLDEN_WEIGHT, rel=1e-4)
+    assert [a for a, _ in pairs] == pytest.approx(GOLDEN_ARCHITECTURE, rel=1e-6)
+    assert [w for _, w in pairs] == pytest.approx(GOLDEN_WEIGHT, rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["weight", "architecture"])

@@ -5,7 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from pictures_for_tests import image_set
+from pictures_for_tests import DoublePairs, image_set
 
 from hinas_nb import comparators
 from hinas_nb.experiment.config import Comparator, TrainConfig
@@ -43,8 +43,9 @@ def run(tmp_path, **changes):
 
 def test_golden_steps():
     training = state()
-    training.net.train()
-    assert [training._step(step) for step in range(3)] == pytest.approx(GOLDEN, rel=1e-4)
+    training.net.double().train()
+    training.pairs = DoublePairs(training.pairs)
+    assert [training._step(step) for step in range(3)] == pytest.approx(GOLDEN, rel=1e-6)
 
 
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler")
