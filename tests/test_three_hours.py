@@ -9,8 +9,8 @@ from hinas_nb.experiment.profile import load_profile
 from hinas_nb.running.store import Store
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
-ABOVE = {"kind": "found", "images": "V", "above random": 0.5, "low": 0.2, "high": 0.8, "verdict": "supports"}
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)
+ROUNDS = (1_000, 2_000, 3_000)  # steps of a halving
 
 
 def finished(store: Store, config, records=(), threads: int = 1):
@@ -23,13 +23,31 @@ def finished(store: Store, config, records=(), threads: int = 1):
 
 def test_a_pool_is_what_its_search_found_and_random_architectures_of_the_space():
     searches = [TRAIN.genotype.but(seed=seed) for seed in (0, 1)]
-    first, second = three_hours.pools(TRAIN, searches, 3)
+    first, second = three_hours.halving(TRAIN, searches, ROUNDS, drawn=3, finalists=1).pools
     assert [pool[0].genotype for pool in (first, second)] == searches
     drawn = [training.genotype for pool in (first, second) for training in pool[1:]]
     assert len(set(drawn)) == 6 and all(one.nodes == searches[0].space.nodes for one in drawn)
-    assert {training.but(genotype=searches[0]) for training in (*first, *second)} == {TRAIN}
-    with pytest.raises(ValueError, match="drawn must be 0 or more, got -1"):
-        three_hours.pools(TRAIN, searches, -1)
+    assert {training.but(genotype=searches[0]) for training in (*first, *second)} == {TRAIN.but(steps=1_000)}
+
+
+def test_rounds_of_a_halving_grow_longer_and_fewer():
+    searches = [TRAIN.genotype.but(seed=seed) for seed in (0, 1, 2)]
+    halving = three_hours.halving(TRAIN, searches, ROUNDS, drawn=1, finalists=2)
+    assert [one.steps for one in halving.first] == [2_000] * 3 and [one.steps for one in halving.second] == [3_000] * 2
+    assert tuple(one.genotype for one in halving.first) == halving.chosen
+    assert [one.genotype.place for one in halving.second] == [1, 2]
+    assert all(one.genotype.trainings == halving.first for one in halving.second)
+    assert halving.kept.trainings == halving.second and halving.kept.place == 1
+
+
+@pytest.mark.parametrize(
+    ("drawn", "finalists", "said"),
+    [(-1, 1, "drawn must be 0 or more, got -1"), (1, 0, r"finalists must be in \[1, 1\] \(searches\), got 0"),
+     (1, 2, r"finalists must be in \[1, 1\] \(searches\), got 2")],
+)  # fmt: skip
+def test_a_halving_that_cannot_be_is_refused(drawn, finalists, said):
+    with pytest.raises(ValueError, match=said):
+        three_hours.halving(TRAIN, [TRAIN.genotype], ROUNDS, drawn, finalists)
 
 
 def test_the_others_train_for_as_long_on_the_same_noise():
@@ -80,29 +98,7 @@ def test_points_are_medians_of_the_rounds_and_the_answer_says_them(tmp_path):
         {"kind": "DnCNN", "ms": pytest.approx(600), "psnr": 24.0},
     ]
     lead = {"control": "DnCNN", "data": "BSDS500", "degradation": 50.0, "difference": 1.0}
-    said = three_hours.in_words(
-        pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}]), points, rivals.HINAS, 2.5, pd.DataFrame([ABOVE])
-    )
+    shown = pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}])
+    said = three_hours.in_words(shown, points, rivals.HINAS, 2.5)
     assert "In 2.5 hours of two cores" in said and "DnCNN +1.00 [+0.90, +1.10] dB" in said
-    assert "milliseconds an image: 200 (DnCNN 600)." in said
-    assert said.endswith("for a short while? found +0.50 [+0.20, +0.80] dB on V (supports).")
-
-
-def test_chance_is_beaten_only_by_a_whole_interval(tmp_path):
-    store, keys = Store(tmp_path), [("found", 0), ("found", 1), ("random", 0), ("random", 1), ("random", 2)]
-    trainings = {(*key, seed): TRAIN.but(seed=10 * number + seed) for number, key in enumerate(keys) for seed in (0, 1)}
-    for (kind, number, seed), config in trainings.items():
-        finished(store, config, [{"validation_psnr": 25.0 + (kind == "found") + 0.1 * number + 0.2 * seed}])
-    rows = [{"kind": k, "number": n, "seed": s, "psnr": 24.0 + 0.1 * n} for k, n, s in trainings for _ in range(3)]
-    timing = fronts.timed({key: TRAIN for key in keys}, 32, 32)
-    seconds = {fronts.label(*key): 0.1 * (1 + place) for place, key in enumerate(keys)}
-    peaks = dict.fromkeys(seconds, 1.0)
-    finished(store, timing, [{"seconds_by_arm": seconds, "peak_mib_by_arm": peaks}])
-    table = three_hours.architectures(trainings, pd.DataFrame(rows), timing, store)
-    assert table["V"].tolist() == pytest.approx([26.1, 26.2, 25.1, 25.2, 25.3])  # mean of both training seeds
-    assert table["test"].tolist() == pytest.approx([24.0, 24.1, 24.0, 24.1, 24.2])
-    assert table["ms"].tolist() == pytest.approx([100, 200, 300, 400, 500])
-    validation, test = three_hours.above_chance(table).to_dict("records")
-    assert validation["above random"] == pytest.approx(0.95) and validation["verdict"] == "supports"
-    assert test["above random"] == pytest.approx(-0.05) and test["verdict"] == "undecided"
-    assert (validation["kind"], test["kind"]) == ("found", "found")
+    assert said.endswith("milliseconds an image: 200 (DnCNN 600).")

@@ -5,11 +5,11 @@ architectures, trains what it kept, and compares it with what the same hours mak
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hinas_nb.evidence import fronts, rivals, stats, timing_runs
+from hinas_nb.evidence import fronts, rivals
 from hinas_nb.experiment.config import OF_A_GENOTYPE, Comparator, SearchConfig, Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
@@ -19,20 +19,44 @@ from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
 from hinas_nb.training.search import candidate
 
-#: Trainings that differ in the genotype and the training seed alone, by kind ("found", "chosen", ...), number and seed.
-ShortTrainings = Mapping[tuple[str, int, int], TrainConfig]
 ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
 
 
-def pools(training: TrainConfig, searches: Sequence[SearchConfig], drawn: int) -> tuple[tuple[TrainConfig, ...], ...]:
-    """Return for each search the same training of what it found and of so many random genotypes of its space.
+class Halving(NamedTuple):
+    """Holds the trainings of a successive halving, all judged on V: rounds that are fewer and longer each time."""
 
-    Raises ValueError.
+    pools: tuple[tuple[TrainConfig, ...], ...]  # of each search: what it found, then random genotypes of its space
+    first: tuple[TrainConfig, ...]  # of the best of each pool
+    second: tuple[TrainConfig, ...]  # of the best of the first round
+
+    @property
+    def chosen(self) -> tuple[Selected, ...]:
+        """Return the best genotype of each pool."""
+        return tuple(Selected(trainings=pool) for pool in self.pools)
+
+    @property
+    def kept(self) -> Selected:
+        """Return the best genotype of the second round."""
+        return Selected(trainings=self.second)
+
+
+def halving(
+    training: TrainConfig, searches: Sequence[SearchConfig], steps: Sequence[int], drawn: int, finalists: int
+) -> Halving:
+    """Return the same training in three lengths, for ever fewer genotypes: of every pool its best, then the best few.
+
+    steps: of a pool, the first and the second round. drawn: random genotypes of a pool. Raises ValueError.
     """
     if drawn < 0:
         raise ValueError(f"drawn must be 0 or more, got {drawn}")
+    if not 1 <= finalists <= len(searches):
+        raise ValueError(f"finalists must be in [1, {len(searches)}] (searches), got {finalists}")
+    short, longer, longest = (training.but(steps=count) for count in steps)
     genotypes = ((one, *(candidate(one, number) for number in range(drawn))) for one in searches)
-    return tuple(tuple(training.but(genotype=one) for one in pool) for pool in genotypes)
+    pools = tuple(tuple(short.but(genotype=one) for one in pool) for pool in genotypes)
+    first = tuple(longer.but(genotype=Selected(trainings=pool)) for pool in pools)
+    places = range(1, finalists + 1)
+    return Halving(pools, first, tuple(longest.but(genotype=Selected(trainings=first, place=at)) for at in places))
 
 
 def others(budget: Profile, settings: Mapping[str, Any]) -> dict[str, TrainConfig]:
@@ -62,33 +86,6 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
     return runs
 
 
-def short_trainings(short: TrainConfig, genotypes: Mapping[str, Sequence], seeds: Sequence[int]) -> ShortTrainings:
-    """Return the same short training of every genotype with every training seed. genotypes: by kind."""
-    return {
-        (kind, number, seed): short.but(genotype=one, seed=seed)
-        for kind, some in genotypes.items()
-        for number, one in enumerate(some)
-        for seed in seeds
-    }
-
-
-def tests(budget: Profile, trainings: ShortTrainings, sigma: float) -> list[Run]:
-    """Return the scoring of every short training at the noise that it is trained for, labelled by its key."""
-    rule = protocol.get("denoise-standard", sigma=sigma)
-    names = ("kind", "number", "seed")
-    return [Run(budget.evaluate(one, protocol=rule), dict(zip(names, key))) for key, one in trainings.items()]
-
-
-def timed(budget: Profile, long: Mapping[str, TrainConfig], short: ShortTrainings) -> TimingConfig:
-    """Return the timing of an image by every network of the long trainings and by every genotype of the short ones.
-
-    The image has the size that the budget times denoisers at.
-    """
-    each = {key[:2]: one.but(genotype=Selected(trainings=(one,))) for key, one in short.items()}
-    image = timing_runs.shapes(budget.search("denoise").space.base_width).image
-    return fronts.timed({(title, 0): one for title, one in long.items()} | each, *image)
-
-
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
     """Return what every stage took: its Runs, and hours of one core (seconds of a Run times its threads)."""
     rows = []
@@ -96,34 +93,6 @@ def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFra
         notes = [store.folder(config).note() for config in configs]
         rows.append((stage, len(notes), sum(one.seconds * one.threads for one in notes) / 3600))
     return pd.DataFrame(rows, columns=["stage", "Runs", "core hours"])
-
-
-def architectures(trainings: ShortTrainings, tests: pd.DataFrame, timing: TimingConfig, store: Store) -> pd.DataFrame:
-    """Return a row an architecture: kind, number, V and test (PSNR in dB, mean of the training seeds), ms an image.
-
-    tests: their scores, a row an image.
-    """
-    best = {key: fronts.best_psnr(one, store) for key, one in trainings.items()}
-    table = pd.Series(best, name="V").rename_axis(["kind", "number", "seed"]).to_frame()
-    table["test"] = tests.groupby(["kind", "number", "seed"])["psnr"].mean()
-    table = table.groupby(["kind", "number"], sort=False).mean().reset_index()
-    seconds = benchmark.table(store.folder(timing).records()).set_index("arm")["seconds"]
-    return table.assign(ms=[1000 * seconds[fronts.label(*key)] for key in zip(table["kind"], table["number"])])
-
-
-def above_chance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what each kind of architecture scores above random ones (dB): Welch's interval over architectures.
-
-    table: see `architectures`. Columns: kind, images, above random, low, high, detectable, verdict (on "better").
-    """
-    rows = []
-    for kind in (name for name in dict.fromkeys(table["kind"]) if name != fronts.RANDOM):
-        for images in ("V", "test"):
-            own, random = (table.loc[table["kind"] == one, images] for one in (kind, fronts.RANDOM))
-            effect = stats.unpaired(own, random)
-            ends = effect.difference, effect.low, effect.high, effect.detectable
-            rows.append((kind, images, *ends, stats.verdict(effect, 1)))
-    return pd.DataFrame(rows, columns=["kind", "images", "above random", "low", "high", "detectable", "verdict"])
 
 
 def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
@@ -147,24 +116,16 @@ def points(timing: TimingConfig, psnr: Mapping[str, float], store: Store) -> pd.
     return pd.DataFrame(rows)
 
 
-def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float, chance: pd.DataFrame) -> str:
-    """Return the answer: what the found network scores above each other one, its milliseconds, and what chance finds.
-
-    chance: see `above_chance`.
-    """
+def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float) -> str:
+    """Return the answer: what the found network scores above each other one, and its milliseconds."""
     first, psnr = lead[lead["data"] == lead["data"].iloc[0]], METRICS["psnr"]
     clauses = [
         f"{row['control']} {psnr.text(row['difference'], row['images_low'], row['images_high'])} dB"
         for row in first.to_dict("records")
     ]
-    gains = []
-    for row in chance.to_dict("records"):
-        gain = psnr.text(row["above random"], row["low"], row["high"])
-        gains.append(f"{row['kind']} {gain} dB on {row['images']} ({row['verdict']})")
     times = points.set_index("kind")["ms"]
     beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
     return (
         f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
-        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside}). "
-        f"Better than random ones of its size, all trained alike for a short while? {', '.join(gains)}."
+        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside})."
     )
