@@ -95,16 +95,15 @@ def execute(
     with closing(_Progress(len(waiting), progress)) as shown:
         for wave, own in _waves(waiting):
             work = Work(store, device, own or threads)
-            with closing(_engine("local" if own else engine, work, min(workers, len(wave)))) as pool:
+            with closing(_engine("local" if own else engine, work, 1 if own else min(workers, len(wave)))) as pool:
                 _schedule(wave, pool, store, failed, shown)
     return failures + list(failed.values())
 
 
 def _waves(waiting: dict[str, RunConfig]) -> Iterator[tuple[dict[str, RunConfig], int | None]]:
-    """Yield what is computed side by side, and by itself, with the threads that it asks for, what must be alone."""
-    for alone, wave in itertools.groupby(waiting.items(), lambda item: kind_of(item[1]) in ALONE and item[0]):
-        configs = dict(wave)
-        yield configs, configs[alone].threads if alone else None
+    """Yield what is computed side by side, and one after another, with the threads it asks for, what must be alone."""
+    for own, wave in itertools.groupby(waiting.items(), lambda item: kind_of(item[1]) in ALONE and item[1].threads):
+        yield dict(wave), own or None
 
 
 def _engine(name: str, work: Work, size: int):

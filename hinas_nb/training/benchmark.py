@@ -8,6 +8,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,11 +31,14 @@ from hinas_nb.method.supernet import Supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.scoring import evaluate
 from hinas_nb.speed import cost, export, profiling
-from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+from hinas_nb.subprocesses import ALLOCATOR, caller_left_out, keep_memory
 from hinas_nb.training.hardware import autocast, compiled
 
+#: Where it is safe, processes are forks of one that has imported all this; elsewhere each imports it for seconds.
+_CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+_CONTEXT.set_forkserver_preload([__name__])
 #: Read by the libraries below torch when a process starts.
-_LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -177,10 +181,9 @@ def _told(net, image: Tensor) -> Tensor:
 @contextmanager
 def _process(arm: Arm, threads: int, device: str):
     """Start a process that waits for its turn; yields a function that calls it: seconds, peak MiB and parts if told."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
-    with _environment(ALLOCATOR if arm.allocator else dict.fromkeys(ALLOCATOR), threads), caller_left_out():
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
+    with _environment(), caller_left_out():
         process.start()
     theirs.close()
 
@@ -206,6 +209,8 @@ def _process(arm: Arm, threads: int, device: str):
 
 def _serve(connection, arm: Arm, threads: int, device: str) -> None:
     torch.set_num_threads(threads)
+    if arm.allocator:
+        keep_memory()
     try:
         call = _prepared(arm, device)
         gc.collect()
@@ -231,8 +236,9 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
 
 
 @contextmanager
-def _environment(values: dict[str, str | None], threads: int):
-    values = values | dict.fromkeys(_LIBRARY_THREADS, str(threads))
+def _environment():
+    """Start what follows with the allocator of the system, and no threads of libraries: a fork would lose them."""
+    values = dict.fromkeys(ALLOCATOR) | dict.fromkeys(_LIBRARY_THREADS, "1")
     before = {name: os.environ.get(name) for name in values}
     _set(values)
     try:
