@@ -33,7 +33,7 @@ def test_pools_hold_what_was_found_and_all_random_ones_by_number():
 
 
 def test_every_architecture_is_trained_alike_with_every_seed():
-    alike = chance.like(TRAIN, HALVING.kept, 2)
+    alike = chance.like(TRAIN, [HALVING.kept], 2)
     trials = chance.seeded({"found": [TRAIN], "random": alike}, (3, 4))
     assert list(trials) == [(*key, seed) for key in (("found", 0), ("random", 0), ("random", 1)) for seed in (3, 4)]
     assert all(
@@ -50,16 +50,24 @@ def test_an_architecture_is_the_mean_of_its_training_seeds(tmp_path):
     assert table["ms"].tolist() == pytest.approx([100, 200, 300, 400, 500])
 
 
-def test_chance_is_beaten_only_by_a_whole_interval(tmp_path):
+def test_random_ones_are_drawn_for_every_size():
+    found = [TRAIN.but(genotype=one) for one in SEARCHES]
+    sizes = [HALVING.kept, chance.median(found)]
+    drawn = [(one.genotype.found, one.genotype.seed) for one in chance.like(TRAIN, sizes, 2)]
+    assert drawn == [(size, number) for size in sizes for number in (0, 1)]
+
+
+@pytest.mark.parametrize(("count", "place"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3)])
+def test_the_median_is_in_the_middle_or_the_lower_of_two(count, place):
+    median = chance.median([TRAIN.but(seed=seed) for seed in range(count)])
+    assert median.place == place and len(median.trainings) == count
+
+
+def test_chance_is_beaten_only_by_a_whole_interval_at_equal_latency(tmp_path):
+    # On V all differences between the found (100 and 200 ms) and random ones of their latency are 1 dB; on the test
+    # images there are none.
     table = chance.above(scored(tmp_path, [100, 200, 100, 200, 400]))
-    assert table["kind"].eq("found").all() and len(table) == 4
-    above = table.set_index(["images", "latency"])
-    raw, matched = above.loc["V", "as it is"], above.loc["V", chance.MATCHED]
-    assert raw["above random"] == pytest.approx(0.95) and raw["verdict"] == "supports"
-    # All differences between the found (100 and 200 ms) and the first two random ones are 1 dB.
-    assert matched["above random"] == pytest.approx(1.0) and matched["verdict"] == "supports"
-    test = above.loc["test"]
-    assert test["above random"].tolist() == pytest.approx([-0.05, 0.0], abs=1e-9)
-    assert chance.in_words(table[:1]).startswith("found +0.95 [+") and chance.in_words(table[:1]).endswith(
-        "on V (supports)"
-    )
+    assert table["kind"].tolist() == ["found", "found"] and table["images"].tolist() == ["V", "test"]
+    assert table["above random"].tolist() == pytest.approx([1, 0], abs=1e-9)
+    assert table["verdict"][0] == "supports" and chance.in_words(table[:1]).startswith("found +1.00 [+")
+    assert chance.in_words(table[:1]).endswith("dB on V (supports)")

@@ -5,10 +5,9 @@ Notebook `17_better_than_chance` compares what searches found and what was chose
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
-from hinas_nb.evidence import fronts, stats
+from hinas_nb.evidence import fronts
 from hinas_nb.experiment.config import Drawn, Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run
@@ -20,12 +19,16 @@ from hinas_nb.training import benchmark
 #: Trainings that differ in the genotype and the training seed alone, by kind ("found", "chosen", ...), number and seed.
 Trainings = Mapping[tuple[str, int, int], TrainConfig]
 _KEY = ["kind", "number", "seed"]
-MATCHED = "matched"  # of latencies, see `above`
 
 
-def like(training: TrainConfig, kept: Selected, count: int) -> list[TrainConfig]:
-    """Return the training of so many random genotypes with as many multiply-adds as the kept one."""
-    return [training.but(genotype=Drawn(found=kept, seed=number)) for number in range(count)]
+def like(training: TrainConfig, sizes: Sequence[Selected], count: int) -> list[TrainConfig]:
+    """Return the training of so many random genotypes for each of these, with as many multiply-adds."""
+    return [training.but(genotype=Drawn(found=one, seed=number)) for one in sizes for number in range(count)]
+
+
+def median(trainings: Sequence[TrainConfig]) -> Selected:
+    """Return the genotype that scores in the middle of these on V, the lower of two."""
+    return Selected(trainings=tuple(trainings), place=len(trainings) // 2 + 1)
 
 
 def pooled(pools: Sequence[Sequence[TrainConfig]]) -> dict[tuple[str, int], TrainConfig]:
@@ -71,26 +74,17 @@ def architectures(trainings: Trainings, tests: pd.DataFrame, timing: TimingConfi
 
 
 def above(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what each kind of architecture scores above random ones (dB): 95 % intervals over architectures.
+    """Return what each kind of architecture scores above random ones of its latency (dB), with the 95 % interval.
 
-    table: see `architectures`. latency: "as it is" (Welch), or "matched" (analysis of covariance, see `fronts.beyond`).
-    Columns: kind, images, latency, above random, low, high, detectable, verdict (on "better").
+    table: see `architectures`. Intervals are over architectures, see `fronts.beyond`. Columns: kind, images, above
+    random, low, high, detectable, verdict (on "better").
     """
     rows = []
-    random = table["kind"] == fronts.RANDOM
-    for kind in dict.fromkeys(table["kind"][~random]):
-        own = table["kind"] == kind
-        for images in ("V", "test"):
-            scores, ms = table[images], np.log(table["ms"])
-            effects = {
-                "as it is": stats.unpaired(scores[own], scores[random]),
-                MATCHED: stats.adjusted(scores[own], scores[random], ms[own], ms[random]),
-            }
-            for latency, effect in effects.items():
-                ends = effect.difference, effect.low, effect.high, effect.detectable
-                rows.append((kind, images, latency, *ends, stats.verdict(effect, 1)))
-    names = ["kind", "images", "latency", "above random", "low", "high", "detectable", "verdict"]
-    return pd.DataFrame(rows, columns=names)
+    for images in ("V", "test"):
+        excess = fronts.beyond(table.assign(psnr=table[images])).rename(columns={"excess": "above random"})
+        excess.insert(1, "images", images)
+        rows.append(excess.drop(columns="networks"))
+    return pd.concat(rows, ignore_index=True)
 
 
 def in_words(table: pd.DataFrame) -> str:
