@@ -92,10 +92,13 @@ def test_points_are_medians_of_the_rounds_and_the_answer_says_them(tmp_path):
     seconds = [{f"{rivals.HINAS} 0": one, "DnCNN 0": 3 * one} for one in (0.1, 0.2, 0.9)]
     peaks = dict.fromkeys(seconds[0], 1.0)
     finished(store, timing, [{"seconds_by_arm": one, "peak_mib_by_arm": peaks} for one in seconds])
-    points = three_hours.points(timing, {rivals.HINAS: 25.0, "DnCNN": 24.0, "BM3D": 25.6}, store)
+    trainings = {rivals.HINAS: TRAIN, "DnCNN": dncnn}
+    minutes = [finished(store, one).seconds / 60 for one in trainings.values()]
+    points = three_hours.points(trainings, timing, {rivals.HINAS: 25.0, "DnCNN": 24.0, "BM3D": 25.6}, store)
+    took = [{"steps": TRAIN.steps, "minutes": pytest.approx(one)} for one in minutes]
     assert points.to_dict("records") == [
-        {"kind": rivals.HINAS, "ms": pytest.approx(200), "psnr": 25.0},
-        {"kind": "DnCNN", "ms": pytest.approx(600), "psnr": 24.0},
+        {"kind": rivals.HINAS, "ms": pytest.approx(200), "psnr": 25.0} | took[0],
+        {"kind": "DnCNN", "ms": pytest.approx(600), "psnr": 24.0} | took[1],
     ]
     lead = {"control": "DnCNN", "data": "BSDS500", "degradation": 50.0, "difference": 1.0}
     shown = pd.DataFrame([lead | {"images_low": 0.9, "images_high": 1.1}])

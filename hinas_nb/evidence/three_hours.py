@@ -105,14 +105,19 @@ def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataF
     return pd.DataFrame(rows, columns=["round", "number", "steps", "PSNR on V (dB)"])
 
 
-def points(timing: TimingConfig, psnr: Mapping[str, float], store: Store) -> pd.DataFrame:
-    """Return milliseconds an image (median of the rounds) and PSNR (dB) by network, as `figures.front_plot` takes it.
+def points(
+    trainings: Mapping[str, TrainConfig], timing: TimingConfig, psnr: Mapping[str, float], store: Store
+) -> pd.DataFrame:
+    """Return a row a network: its title (kind), ms (median of the rounds), psnr, and the training's steps and minutes.
 
-    psnr: by title of a network. kind: that title.
+    psnr: in dB, by title. `figures.front_plot` takes the table.
     """
     seconds = benchmark.table(store.folder(timing).records()).set_index("arm")["seconds"]
-    titles = [title for title in psnr if fronts.label(title, 0) in seconds]
-    rows = [{"kind": one, "ms": 1000 * seconds[fronts.label(one, 0)], "psnr": psnr[one]} for one in titles]
+    rows = []
+    for title, training in trainings.items():
+        took = store.folder(training).note().seconds / 60
+        row = {"kind": title, "ms": 1000 * seconds[fronts.label(title, 0)], "psnr": psnr[title]}
+        rows.append(row | {"steps": training.steps, "minutes": took})
     return pd.DataFrame(rows)
 
 
