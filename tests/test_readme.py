@@ -149,6 +149,26 @@ def of_the_searches() -> list[str]:
     ]
 
 
+def of_chance() -> list[str]:
+    """What is said of found and chosen architectures beside random ones of their latency."""
+    above = {(row["kind"], row["images"]): row for row in table("17_better_than_chance__above-chance")}
+    each = table("17_better_than_chance__architectures")
+    means = {kind: np.mean([float(row["test"]) for row in each if row["kind"] == kind]) for kind in ("found", "chosen")}
+    ms = {kind: np.median([float(row["ms"]) for row in each if row["kind"] == kind]) for kind in means}
+    pools = re.search(r"what was found: (.*? dB) beside (\d+) random", answer("17_better_than_chance"))
+    random = [row for row in each if row["kind"] == "random"]
+    return [
+        f"beside {len(random)} random architectures of their latency, after "
+        f"{load_profile('laptop').denoise.best.rounds[1]:,} steps with three training seeds each, "
+        f"{interval(above['found', 'V'], 'above random')} dB on V and "
+        f"{interval(above['found', 'test'], 'above random')} dB on every fifth test image",
+        f"after {load_profile('laptop').denoise.best.rounds[0]} steps, beside {pools[2]} random ones, {pools[1]}",
+        f"{interval(above['chosen', 'V'], 'above random')} and {interval(above['chosen', 'test'], 'above random')} dB",
+        f"they score {means['chosen']:.2f} dB where found ones score {means['found']:.2f} dB on the test images, and "
+        f"take {ms['chosen']:.0f} ms an image where those take {ms['found']:.0f}",
+    ]
+
+
 def chance_of(name: str, statistic: str) -> dict:
     (row,) = table(f"{name}__chance", statistic=statistic)
     return row
@@ -258,6 +278,7 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
         *of_the_shipped_denoiser(),
         *of_equal_time(),
         *of_the_searches(),
+        *of_chance(),
         *of_the_loss(),
         *of_before(),
         *of_speed(),
