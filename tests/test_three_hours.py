@@ -34,7 +34,7 @@ def test_rounds_of_a_halving_grow_longer_and_fewer():
     searches = [TRAIN.genotype.but(seed=seed) for seed in (0, 1, 2)]
     halving = three_hours.halving(TRAIN, searches, ROUNDS, drawn=1, finalists=2)
     assert [one.steps for one in halving.first] == [2_000] * 3 and [one.steps for one in halving.second] == [3_000] * 2
-    assert tuple(one.genotype for one in halving.first) == halving.chosen
+    assert tuple(one.genotype.trainings for one in halving.first) == halving.pools
     assert [one.genotype.place for one in halving.second] == [1, 2]
     assert all(one.genotype.trainings == halving.first for one in halving.second)
     assert halving.kept.trainings == halving.second and halving.kept.place == 1

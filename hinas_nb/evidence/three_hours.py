@@ -30,11 +30,6 @@ class Halving(NamedTuple):
     second: tuple[TrainConfig, ...]  # of the best of the first round
 
     @property
-    def chosen(self) -> tuple[Selected, ...]:
-        """Return the best genotype of each pool."""
-        return tuple(Selected(trainings=pool) for pool in self.pools)
-
-    @property
     def kept(self) -> Selected:
         """Return the best genotype of the second round."""
         return Selected(trainings=self.second)

@@ -52,7 +52,7 @@ class Headline(Config):
 
 
 class Best(Config):
-    """Holds how notebook `06_best_for_three_hours` trains: what successive halving chooses, and then for long."""
+    """Holds how notebooks 06 and 17 train: what successive halving chooses, and then (06) for long."""
 
     train: dict[str, Any] = {}  # beyond the settings of the ablations' trainings
     rounds: tuple[Count, Count, Count] = (2_500, 10_000, 40_000)  # steps: of a pool, of its best, of the best few
