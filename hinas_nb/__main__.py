@@ -316,8 +316,7 @@ def _complain(line: str) -> int:
 
 _PROTOCOLS = ["denoise-standard", "denoise-released", "sr-standard", "sr-released"]
 _PICTURES = "PNG, JPEG, TIFF, WebP, BMP, GIF or PPM, grey or colour; of a folder all that is not yet done"
-_NETWORK = """. The network is the one that --weights or --run names; else the one shipped for the task and scale,
-whatever lies in the results folder; where none is shipped, the finished training of the largest budget there."""
+_NETWORK = ". The network is the one that --weights or --run names; else the one shipped for the task and scale."
 
 
 class _Parser(argparse.ArgumentParser):

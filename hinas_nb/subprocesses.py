@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import types
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 from hinas_nb import locations
@@ -24,7 +24,8 @@ ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str
 
 _MALLOPT = {-3: 2**30, -1: 2**31 - 1, -8: 1}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD; M_ARENA_MAX: also in threads
 
-_LIBRARIES = ("OMP", "MKL", "OPENBLAS")  # whose threads are fixed
+#: Say how many threads the libraries below torch start; read when they are loaded.
+LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _PREFIX = "hinas-nb-"  # of our folders among the temporary ones
 
 
@@ -63,12 +64,23 @@ def isolate(folder: Path, threads: int) -> None:
         "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "IPYTHONDIR": str(folder / "ipython"),
-    } | {f"{library}_NUM_THREADS": str(threads) for library in _LIBRARIES}
+    } | dict.fromkeys(LIBRARY_THREADS, str(threads))
     for name in ("PYTHONSTARTUP", "MPLBACKEND"):
         os.environ.pop(name, None)
     with open(folder / "said", "ab") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
+
+
+@contextlib.contextmanager
+def environment(values: Mapping[str, str | None]) -> Generator[None]:
+    """Let processes that are started here find these variables; None takes one away."""
+    before = {name: os.environ.get(name) for name in values}
+    _set_variables(values)
+    try:
+        yield
+    finally:
+        _set_variables(before)
 
 
 @contextlib.contextmanager
@@ -84,6 +96,13 @@ def caller_left_out():
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
 
 
 @contextlib.contextmanager

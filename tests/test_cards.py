@@ -85,7 +85,7 @@ def test_without_any_score_of_the_input_the_card_names_no_least_gain(results, tm
 def test_what_is_published_is_what_is_restored_with(results, tmp_path):
     said = []
     noisy = np.random.default_rng(0).integers(0, 256, (20, 20), np.uint8)
-    with pytest.raises(networks.RestoreError, match="is shipped"):
+    with pytest.raises(networks.RestoreError, match="is not shipped"):
         hinas_nb.restore(noisy, sigma=50)
     assert __main__.main(["--results", str(results), "publish", "ab"]) == 0
     hinas_nb.restore(noisy, sigma=50, tell=said.append)

@@ -64,8 +64,7 @@ def code(*arguments: str) -> int:
         ("restore in.png out.png --task sr", "task sr needs --scale (2, 3 or 4), --weights or --run"),
         (
             "restore in.png out.png --sigma 50",
-            "no network for denoising is shipped with this version, nor is there a finished training Run in "
-            "{tmp}/results; make one: hinas-nb run 05 --profile laptop",
+            f"denoise is not shipped with hinas_nb {__version__}, name a network by weights or run",
         ),
     ],
 )

@@ -143,7 +143,7 @@ def test_a_clean_picture_is_returned_as_it_is_by_whatever_network(dtype):
         (np.zeros((4, 4)), {"task": "blur"}, "task must be one of denoise sr, got 'blur'"),
         (np.zeros((4, 4)), {"sigma": 300}, "sigma must be in [0, 255] and belongs to task denoise, got 300 for "),
         (np.zeros((4, 4)), {"task": "sr"}, "task sr needs --scale (2, 3 or 4), --weights or --run"),
-        (np.zeros((4, 4)), {"task": "sr", "scale": 3}, "no network for sr at scale 3 is shipped with this version"),
+        (np.zeros((4, 4)), {"task": "sr", "scale": 3}, "sr_x3 is not shipped with hinas_nb"),
         (np.zeros((4, 4)), {"sigma": 90}, "noise must be near sigma 25, for which the network was trained, got "),
     ],
 )

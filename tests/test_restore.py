@@ -221,39 +221,13 @@ def test_an_output_too_large_for_its_kind_is_refused_before_the_work(tmp_path, u
 # --- the network
 
 
-def test_the_best_fitting_run_is_chosen(tmp_path, monkeypatch):
-    def run(name, profile, sigma=50.0, psnr=20.0, task="denoise", scale=None):
-        return TrainedRun(tmp_path / name, profile, task, None if sigma is None else (sigma, sigma), scale, psnr)
-
-    known = [
-        run("a", "smoke", 30.0),
-        run("b", "laptop", 50.0, 25.0),
-        run("c", "laptop", 50.0, 26.0),
-        run("d", "paper", 70.0),
-        run("e", "mine", 45.0),
-        run("f", "paper", None, task="sr", scale=4),
-    ]
-
-    def chosen(*arguments):
-        return networks.best(known, *arguments).path.name
-
-    assert chosen("denoise", 48, None) == "c"  # the larger budget before the nearer sigma, the better of two
-    assert chosen("denoise", 28, None) == "a"  # but not far away from what it was trained for
-    assert chosen("denoise", 66, None) == "d"
-    assert chosen("denoise", 200, None) == "d"  # all far: the largest budget, with a warning
-    assert chosen("sr", None, 4) == "f"
-    assert networks.named(known, "e").path.name == "e"
-    for task, scale, what, chosen in (
-        ("sr", 2, "sr at scale 2", " -p task=sr -p scale=2"),
-        ("denoise", 3, "denoising", ""),
-    ):
-        monkeypatch.setenv("HINAS_RESULTS", str(tmp_path))
-        line = f"no network for {what} is shipped with this version, nor is there a finished training Run in {tmp_path}"
-        with pytest.raises(RestoreError, match=re.escape(f"{line}; make one: hinas-nb run 05{chosen} --profile lap")):
-            networks.best(known, task, 50, scale)
-    with pytest.raises(RestoreError) as error:
-        networks.named(known, "z")
-    assert str(error.value) == "run must begin the hash of one finished training Run (a b c d e f), got 'z'"
+def test_a_run_is_named_by_the_start_of_its_hash(tmp_path):
+    known = [TrainedRun(tmp_path / name, "laptop", "denoise", (50.0, 50.0), None) for name in ("ab", "ac", "b")]
+    assert networks.named(known, "b").path.name == "b"
+    for start, fits in (("z", "ab ac b"), ("a", "ab ac")):
+        with pytest.raises(RestoreError) as error:
+            networks.named(known, start)
+        assert str(error.value) == f"run must begin the hash of one finished training Run ({fits}), got {start!r}"
 
 
 def test_runs_are_found_in_the_results(tmp_path):
@@ -267,32 +241,28 @@ def test_runs_are_found_in_the_results(tmp_path):
         "0000000000000032 (denoise, sigma 50, smoke budget)",
     ]
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31)
+    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=31, run="000000000000001")
     assert said[0] == "network: Run 000000000000001e (denoise, sigma 30, laptop budget)"
 
 
 @pytest.mark.parametrize(
     ("origin", "other"),
     [
-        (random_genotype(3, 4, data.stream(0, "random")), "a given genotype"),
-        (Perturbed(search=SearchConfig(), kind="R1"), "a perturbed genotype"),
-        (Perturbed(search=SearchConfig(), kind="R2"), "a perturbed genotype"),
-        (Epoch(search=SearchConfig()), "another epoch's genotype"),
-        (Comparator(name="dncnn"), "dncnn"),
+        (SearchConfig(), ""),
+        (random_genotype(3, 4, data.stream(0, "random")), "a given genotype, "),
+        (Perturbed(search=SearchConfig(), kind="R1"), "a perturbed genotype, "),
+        (Perturbed(search=SearchConfig(), kind="R2"), "a perturbed genotype, "),
+        (Epoch(search=SearchConfig()), "another epoch's genotype, "),
+        (Comparator(name="dncnn"), "dncnn, "),
     ],
 )
-def test_only_a_network_that_was_found_is_taken_unasked(tmp_path, origin, other):
-    """However well a random architecture scores: notebooks train them to compare, not to be used."""
-    configs = {"f": TrainConfig(genotype=SearchConfig()), "0": TrainConfig(genotype=origin)}
-    for digit, config in configs.items():
-        folder = tmp_path / "laptop" / "runs" / "train" / (digit * 16)
-        weights(folder / "weights.safetensors", sigma=50)
-        dumped = json.loads(json.dumps(canonical(config.identity())))
-        noted(folder, config=dumped, summary={"validation_psnr": 20.0 if digit == "f" else 30.0})
-    known = networks.trained_runs(tmp_path)
-    assert networks.best(known, "denoise", 50, None).path.name == "f" * 16
-    asked = networks.named(known, "000")
-    assert f"({other}, denoise, sigma 50" in str(asked)
+def test_a_run_says_when_it_is_not_of_what_a_search_found(tmp_path, origin, other):
+    """Notebooks train random architectures and comparators beside it."""
+    folder = tmp_path / "laptop" / "runs" / "train" / "ab"
+    weights(folder / "weights.safetensors", sigma=50)
+    noted(folder, config=json.loads(json.dumps(canonical(TrainConfig(genotype=origin).identity()))), summary={})
+    (found,) = networks.trained_runs(tmp_path)
+    assert str(found).startswith(f"ab ({other}denoise, sigma 50")
 
 
 @pytest.mark.parametrize(
@@ -388,7 +358,7 @@ def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wron
     whole, damaged = (tmp_path / "smoke" / "runs" / "train" / name for name in ("ab", "cd"))
     for folder in (whole, damaged):
         weights(folder / "weights.safetensors")
-        noted(folder, config={"task": "denoise", "sigma": 50}, summary={"validation_psnr": 20.0 + (folder == damaged)})
+        noted(folder, config={"task": "denoise", "sigma": 50}, summary={})
     if wrong == "weights":
         path = damaged / "weights.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
@@ -401,7 +371,7 @@ def test_a_damaged_run_is_left_out_with_a_note_and_blocks_nothing(tmp_path, wron
     (note,) = notes
     assert note.startswith(f"left out: {damaged}") and "delete" in note and "\n" not in note
     pictures.write(tmp_path / "in.png", picture(1, 8))
-    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50)
+    said = restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, sigma=50, run="ab")
     assert note in said and any(line.startswith("network: Run ab ") for line in said)
 
 
@@ -421,18 +391,10 @@ def test_weights_of_a_run_that_are_not_as_it_left_them_are_refused_by_name_too(t
 
 
 def test_a_network_of_an_older_revision_serves_and_says_so(tmp_path):
-    old, new = (tmp_path / "smoke" / "runs" / "train" / name for name in ("ab", "cd"))
-    for folder, revision, psnr in ((old, 1, 30.0), (new, REVISIONS["search"], 20.0)):
-        weights(folder / "weights.safetensors")
-        noted(
-            folder,
-            config={"task": "denoise", "sigma": 50},
-            summary={"validation_psnr": psnr},
-            revisions={"search": revision},
-        )
-    known = networks.trained_runs(tmp_path)
-    assert networks.best(known, "denoise", 50, None).path == new, "their PSNR are not compared"
-    chosen = networks.named(known, "ab")
+    folder = tmp_path / "smoke" / "runs" / "train" / "ab"
+    weights(folder / "weights.safetensors")
+    noted(folder, config={"task": "denoise", "sigma": 50}, summary={}, revisions={"search": 1})
+    chosen = networks.named(networks.trained_runs(tmp_path), "ab")
     assert str(chosen).endswith(f"smoke budget, search revision 1 (now {REVISIONS['search']}))")
 
 
@@ -553,11 +515,3 @@ def test_a_network_for_a_range_of_sigmas_is_told_the_one_it_meets(tmp_path):
     assert Image.open(target).size == (31, 25) and found[10.0] != found[40.0]
     with pytest.raises(RestoreError, match="noise must be near sigma 5 to 50, for which the network was trained, got"):
         restored(tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, tmp_path / "w.safetensors", sigma=90.0)
-
-
-def test_the_network_whose_range_holds_the_noise_is_chosen(tmp_path):
-    wide = TrainedRun(tmp_path / "wide", "laptop", "denoise", (0.0, 55.0), None, 25.0)
-    one = TrainedRun(tmp_path / "one", "laptop", "denoise", (50.0, 50.0), None, 26.0)
-    assert networks.best([wide, one], "denoise", 25.0, None) is wide
-    assert networks.best([wide, one], "denoise", 50.0, None) is one, "both hold it: the better scored"
-    assert "sigma 0 to 55" in str(wide) and "sigma 50," in str(one)

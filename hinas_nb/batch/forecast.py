@@ -12,7 +12,7 @@ from hinas_nb.evidence import paper_effects, power
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import RunConfig
 from hinas_nb.running.pool import missing
-from hinas_nb.running.progress import duration
+from hinas_nb.scoring.units import duration
 
 Known: TypeAlias = dict[str, Estimate]  # by shape
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from hinas_nb.figures.axes import log_ticks, name_rows
 from hinas_nb.figures.style import ACCENT, INK, MUTED, PALE, SERIES, SMALL, Picture, themed
-from hinas_nb.scoring.units import METRICS
+from hinas_nb.scoring.units import METRICS, duration
 
 
 @themed
@@ -33,7 +33,7 @@ def equal_time_plot(table: pd.DataFrame, title: str | None = None) -> Picture:
         axes.margins(x=0.3)
     spent = table["seconds"].fillna(0)
     clock.barh(place, spent, height=0.55, color=colours, gid="seconds")
-    trained = [f"{_duration(seconds)}, {steps:,.0f} steps" for seconds, steps in zip(spent, table["steps"])]
+    trained = [f"{duration(seconds)}, {steps:,.0f} steps" for seconds, steps in zip(spent, table["steps"])]
     _words(clock, spent, np.where(table["seconds"].isna(), "not trained", trained))
     clock.set(xlabel="seconds that the training took", xlim=(0, max(spent.max(), 1) * 1.7))
     for axes in figure.axes:
@@ -78,10 +78,3 @@ def _words(axes, ends: pd.Series, words) -> None:
     for y, (end, text) in enumerate(zip(ends, words)):
         text = axes.annotate(text, (end, y), (6, 0), textcoords="offset points", va="center", fontsize=SMALL, color=INK)
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})
-
-
-def _duration(seconds: float) -> str:
-    for unit, length, limit in (("s", 1, 600), ("min", 60, 36_000)):
-        if seconds < limit:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / 3600:.0f} h"

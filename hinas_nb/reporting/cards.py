@@ -32,7 +32,7 @@ def publish(run: str, results: Path, folder: Path | None = None) -> list[Path]:
     folder: None: that of the package. Raises ValueError, RestoreError, StoreError, FileContentError.
     """
     chosen = networks.named(networks.trained_runs(results), run)
-    target = (folder or networks.SHIPPED) / networks.shipped(chosen.task, chosen.scale).name
+    target = (folder or networks.SHIPPED) / networks.file_name(chosen.task, chosen.scale)
     text = card(chosen, target.stem)
     files.write_atomic(target, (chosen.path / networks.WEIGHTS).read_bytes())
     files.write_atomic(target.with_suffix(".md"), text.encode())

@@ -19,8 +19,8 @@ from hinas_nb import files, locations
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures.style import shown_size
 from hinas_nb.running import notes, status
-from hinas_nb.running.progress import duration
 from hinas_nb.running.store import Store
+from hinas_nb.scoring.units import duration
 from hinas_nb.settings import ConfigError
 
 LONG_TABLE = 20  # rows; a longer one is folded

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 from hinas_nb import files
+from hinas_nb.scoring.units import duration
 
 #: What a record counts, and the setting that says how many there will be; of images nobody knows beforehand.
 COUNTED = {
@@ -29,12 +30,3 @@ def progress(folder: Path) -> str:
         return f"{word} {done:,} of {total:,}, {duration(left)} left"
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
         return ""
-
-
-def duration(seconds: float) -> str:
-    """Write `40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
-    if math.isnan(seconds):
-        return "?"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -11,11 +11,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
-from hinas_nb.subprocesses import ALLOCATOR, caller_left_out
+from hinas_nb.subprocesses import ALLOCATOR, caller_left_out, environment
 
 
 def as_they_end(engine, tasks: Iterable) -> Iterator[tuple[Any, Future]]:
@@ -66,7 +65,7 @@ class _Worker:
     def __init__(self):
         before = set(multiprocessing.active_children())
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _prepare)
-        with _allocator(), caller_left_out():
+        with environment(ALLOCATOR | os.environ), caller_left_out():  # a user may have set the allocator otherwise
             self.pool.submit(os.getpid)  # starts the process
         self._process = next(iter(set(multiprocessing.active_children()) - before), None)
 
@@ -85,15 +84,3 @@ def _follow_parent() -> None:
     """End with the parent: a worker left behind would hold its Run's lock for hours."""
     wait_for([multiprocessing.parent_process().sentinel])
     os._exit(1)
-
-
-@contextmanager
-def _allocator():
-    """Give the processes that are started here our allocator's settings, unless the user has set them."""
-    added = {name: value for name, value in ALLOCATOR.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]

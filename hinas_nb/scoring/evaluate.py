@@ -97,17 +97,22 @@ def run(network, image: Float[Tensor, "batch channel height width"], sigma: floa
 
 def restore(
     network: Restore,
-    degraded: Float[Tensor, "batch channel height width"],
+    degraded: Shaped[Tensor, "batch channel height width"],
     halo: int | None,
     tile: int | None = None,
-) -> Float[Tensor, "batch out_channel out_height out_width"]:
-    """Return `network(degraded)`, computed in tiles where the image is large; see `tiles`."""
-    pieces = tiles(network, degraded, halo, tile)
-    first = next(pieces)
-    if first.done == 1:
-        return first.values
-    whole = first.values.new_empty((*first.values.shape[:2], *first.size))
-    for piece in itertools.chain([first], pieces):
+    progress: Callable[[float], None] = lambda done: None,
+) -> Shaped[Tensor, "batch out_channel out_height out_width"]:
+    """Return `network(degraded)`, computed in tiles where the image is large; see `tiles`.
+
+    progress: told the share of the image that is done, after each tile.
+    """
+    whole = None
+    for piece in tiles(network, degraded, halo, tile):
+        progress(piece.done)
+        if whole is None:
+            if piece.done == 1:
+                return piece.values
+            whole = piece.values.new_empty((*piece.values.shape[:2], *piece.size))
         whole[..., piece.rows, piece.columns] = piece.values
     return whole
 

@@ -52,3 +52,12 @@ METRICS = {
     "last_widest": Metric(title="last layer widest", unit="points above chance", digits=0, kind="share"),
     "collapsed": Metric(title="searches collapsed", unit="points above chance", digits=0, kind="share"),
 }
+
+
+def duration(seconds: float) -> str:
+    """Write `40 s`, `25 min`, `3.5 h`; a question mark for NaN."""
+    if math.isnan(seconds):
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

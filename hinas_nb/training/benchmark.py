@@ -7,7 +7,6 @@ process each lets arms differ in their allocator and tells their peaks of memory
 import gc
 import itertools
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -31,14 +30,14 @@ from hinas_nb.method.supernet import Supernet
 from hinas_nb.provenance import peak_memory_mib, reset_peak_memory
 from hinas_nb.scoring import evaluate
 from hinas_nb.speed import cost, export, profiling
-from hinas_nb.subprocesses import ALLOCATOR, caller_left_out, keep_memory
+from hinas_nb.subprocesses import ALLOCATOR, LIBRARY_THREADS, caller_left_out, environment, keep_memory
 from hinas_nb.training.hardware import autocast, compiled
 
 #: Where it is safe, processes are forks of one that has imported all this; elsewhere each imports it for seconds.
 _CONTEXT = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
 _CONTEXT.set_forkserver_preload([__name__])
-#: Read by the libraries below torch when a process starts.
-_LIBRARY_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+#: They start with the allocator of the system, and without threads of libraries: a fork would lose them.
+_ENVIRONMENT = dict.fromkeys(ALLOCATOR) | dict.fromkeys(LIBRARY_THREADS, "1")
 
 
 @dataclass(frozen=True)
@@ -183,7 +182,7 @@ def _process(arm: Arm, threads: int, device: str):
     """Start a process that waits for its turn; yields a function that calls it: seconds, peak MiB and parts if told."""
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_serve, args=(theirs, arm, threads, device), daemon=True)
-    with _environment(), caller_left_out():
+    with environment(_ENVIRONMENT), caller_left_out():
         process.start()
     theirs.close()
 
@@ -233,27 +232,6 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
         return  # no more turns
     except Exception as error:
         connection.send(error_line(error))
-
-
-@contextmanager
-def _environment():
-    """Start what follows with the allocator of the system, and no threads of libraries: a fork would lose them."""
-    values = dict.fromkeys(ALLOCATOR) | dict.fromkeys(_LIBRARY_THREADS, "1")
-    before = {name: os.environ.get(name) for name in values}
-    _set(values)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(values: dict[str, str | None]) -> None:
-    """Set variables of the environment; None takes one away."""
-    for name, value in values.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
 
 
 def _median_ranks(count: int) -> tuple[int, int]:

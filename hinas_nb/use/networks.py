@@ -1,8 +1,8 @@
 """Choose the network that restores a picture.
 
-It is the one that is named by its weights file or its Run, else the one that is shipped for the task and scale, and
-where none is, the best of the user's own finished trainings. A shipped network lies in `weights/` as
-`denoise.safetensors` or `sr_x2.safetensors` (x3, x4), beside its model card; `reporting.cards` writes both.
+It is the one that is named by its weights file or its Run, else the one that is shipped for the task and scale. A
+shipped network lies in `weights/` as `denoise.safetensors` or `sr_x2.safetensors` (x3, x4), beside its model card;
+`reporting.cards` writes both.
 """
 
 import functools
@@ -24,8 +24,6 @@ WEIGHTS = "weights.safetensors"
 SHIPPED = Path(__file__).with_name("weights")
 _LOADING = threading.Lock()
 LARGE = 2**25  # pixels times channels from which on ONNX Runtime, 1.1 to 1.6 times faster, is worth 15 s of export
-#: Budgets from the best to the least trained; others stand before smoke.
-_PROFILES = {"paper": 0, "laptop": 1, "smoke": 3}
 
 
 class RestoreError(ValueError):
@@ -37,7 +35,7 @@ class Request:
     """Says what is to be done to pictures, and by which network; what does not fit together is refused.
 
     weights: a weights file, or for engine onnx one of `export.to_onnx`; run: the start of a training Run's hash;
-    neither: see above.
+    neither: the one that is shipped.
     sigma: noise in grey levels (0-255), None: estimated (denoise only). scale: 2, 3 or 4 (sr only).
     engine: "onnx" is ONNX Runtime, on the CPU; "auto" takes it for large pictures, where it is installed.
     force: restore even where the noise lies far from what the network was trained for.
@@ -67,13 +65,13 @@ class Request:
         fits = self.scale is None or (self.task == "sr" and self.scale in (2, 3, 4))
         _require(fits, "scale must be 2, 3 or 4 and belongs to task sr", f"{self.scale} for {self.task}")
 
-    def network(self, sigma: float | None, size: int, tell: Callable[[str], None], threads: int):
-        """Return the network for a picture of that noise and size (pixels times channels), as an engine runs it.
+    def network(self, size: int, tell: Callable[[str], None], threads: int):
+        """Return the network for a picture of that size (pixels times channels), as an engine runs it.
 
         tell: told which it is. threads: of ONNX Runtime. Raises RestoreError, ValueError, also for a file that
         is damaged or of another network, StoreError.
         """
-        weights = self._chosen(sigma, tell)
+        weights = self.weights or self._chosen(tell)
         notes.finished(weights.parent)  # refuses weights that are not as their Run left them
         if not weights.is_file():
             raise RestoreError(f"weights must be a safetensors file, got {weights}")
@@ -90,18 +88,16 @@ class Request:
             raise RestoreError(f"{weights} must be of {what}")
         return found
 
-    def _chosen(self, sigma: float | None, tell: Callable[[str], None]) -> Path:
-        if self.weights is not None:
-            return self.weights
-        if self.task == "sr" and self.scale is None and self.run is None:
+    def _chosen(self, tell: Callable[[str], None]) -> Path:
+        if self.run is not None:
+            chosen = named(trained_runs(locations.results(), tell), self.run)
+            tell(f"network: Run {chosen}")
+            return chosen.path / WEIGHTS
+        if self.task == "sr" and self.scale is None:
             raise RestoreError("task sr needs --scale (2, 3 or 4), --weights or --run")
-        if self.run is None and shipped(self.task, self.scale).is_file():
-            tell(f"network: {shipped(self.task, self.scale).stem}, shipped with hinas_nb {__version__}")
-            return shipped(self.task, self.scale)
-        known = trained_runs(locations.results(), tell)
-        chosen = best(known, self.task, sigma, self.scale) if self.run is None else named(known, self.run)
-        tell(f"network: Run {chosen}")
-        return chosen.path / WEIGHTS
+        found = shipped(self.task, self.scale)
+        tell(f"network: {found.stem}, shipped with hinas_nb {__version__}")
+        return found
 
 
 def pretrained(task: str = "denoise", scale: int | None = None) -> torch.nn.Module:
@@ -113,24 +109,29 @@ def pretrained(task: str = "denoise", scale: int | None = None) -> torch.nn.Modu
     """
     request = Request(task, scale=scale)
     _require(task == "denoise" or scale is not None, "scale must be 2, 3 or 4 for task sr", scale)
-    if not shipped(request.task, scale).is_file():
-        raise RestoreError(f"{shipped(task, scale).stem} is not shipped with hinas_nb {__version__}")
-    return network.load(shipped(task, scale)).folded().requires_grad_(False)
+    return network.load(shipped(request.task, scale)).folded().requires_grad_(False)
 
 
 def shipped(task: str, scale: int | None = None) -> Path:
-    """Return where the network for a task is shipped: `denoise.safetensors`, `sr_x4.safetensors`."""
-    return SHIPPED / f"{task if scale is None else f'{task}_x{scale}'}.safetensors"
+    """Return the file of the network that is shipped for a task. Raises RestoreError where none is."""
+    path = SHIPPED / file_name(task, scale)
+    if not path.is_file():
+        raise RestoreError(f"{path.stem} is not shipped with hinas_nb {__version__}, name a network by weights or run")
+    return path
+
+
+def file_name(task: str, scale: int | None = None) -> str:
+    """Return what the network for a task is shipped as: `denoise.safetensors`, `sr_x4.safetensors`."""
+    return f"{task if scale is None else f'{task}_x{scale}'}.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainedRun:
     """Describes a finished training Run.
 
-    sigmas: lowest and highest in grey levels (0-255). psnr: on its validation images, in dB.
+    sigmas: lowest and highest in grey levels (0-255).
     other: what was trained in place of the network that a search found: a comparator, a given or a perturbed genotype.
-    Such a Run is taken only where it is asked for.
-    outdated: former revisions that it rests on, in words; a Run of today's is preferred.
+    outdated: former revisions that it rests on, in words.
     """
 
     path: Path
@@ -138,7 +139,6 @@ class TrainedRun:
     task: str
     sigmas: tuple[float, float] | None
     scale: int | None
-    psnr: float
     other: str = ""
     outdated: str = ""
 
@@ -179,27 +179,6 @@ def named(known: list[TrainedRun], run: str) -> TrainedRun:
     return fits[0]
 
 
-def best(known: list[TrainedRun], task: str, sigma: float | None, scale: int | None) -> TrainedRun:
-    """Return the Run trained near this noise, and among those with the largest budget, the nearest, the best scored.
-
-    sigma: grey levels (0-255), denoise only. Raises RestoreError.
-    """
-    fits = [one for one in known if one.task == task and one.scale == scale and not one.other]
-    if not fits:
-        what = f"sr at scale {scale}" if task == "sr" else "denoising"
-        chosen = f" -p task=sr -p scale={scale}" if task == "sr" else ""
-        absent = f"nor is there a finished training Run in {locations.results()}"
-        made = f"make one: hinas-nb run 05{chosen} --profile laptop"
-        raise RestoreError(f"no network for {what} is shipped with this version, {absent}; {made}")
-
-    def merit(one: TrainedRun) -> tuple:
-        far = sigma is not None and _is_far(one.sigmas, sigma)
-        away = 0.0 if sigma is None else _away(one.sigmas, sigma)
-        return far, _PROFILES.get(one.profile, 2), away, bool(one.outdated), -one.psnr
-
-    return min(fits, key=merit)
-
-
 @functools.lru_cache(maxsize=4)
 def _loaded(weights: Path, changed: int, engine: str, device: str, threads: int):
     """Return the network of a weights file, folded for inference, as an engine runs it; kept for the next picture."""
@@ -237,7 +216,7 @@ def _trained_for(settings: dict) -> tuple[float, float] | None:
 def _is_far(trained: tuple[float, float], sigma: float) -> bool:
     """Tell whether a network trained from one sigma to another is out of place: off by 30 % and by 5 grey levels."""
     nearest = min(max(sigma, trained[0]), trained[1])
-    return _away(trained, sigma) > max(5.0, 0.3 * nearest)
+    return abs(sigma - nearest) > max(5.0, 0.3 * nearest)
 
 
 def _shown(trained: tuple[float, float]) -> str:
@@ -246,13 +225,8 @@ def _shown(trained: tuple[float, float]) -> str:
     return f"sigma {low:g}" if low == high else f"sigma {low:g} to {high:g}"
 
 
-def _away(trained: tuple[float, float], sigma: float) -> float:
-    """Return how many grey levels a sigma lies outside of those that were trained for."""
-    return max(trained[0] - sigma, sigma - trained[1], 0.0)
-
-
 def _trained_run(folder: Path, run: notes.Finished) -> TrainedRun:
-    config, psnr = run.config, run.summary.get("validation_psnr")
+    config = run.config
     try:
         task = config.get("task", "denoise")
         sigmas, scale = (_trained_for(config), None) if task == "denoise" else (None, int(config["scale"]))
@@ -260,7 +234,7 @@ def _trained_run(folder: Path, run: notes.Finished) -> TrainedRun:
             raise ValueError("no sigma")
         other = _in_place_of_the_found(config.get("genotype", {}))
         profile = folder.parents[2].name
-        return TrainedRun(folder, profile, task, sigmas, scale, float(psnr or 0), other, run.outdated)
+        return TrainedRun(folder, profile, task, sigmas, scale, other, run.outdated)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise files.FileContentError(f"{folder / notes.DONE} must be of a training Run; delete {folder}") from None
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,7 @@ def _restored(
             tell(f"returned as it is: noise below sigma {CLEAN:g} is not seen; with sigma given it is restored")
             progress(1)
             return planes.clone()
-    network = network or request.network(sigma, colour.numel(), tell, threads or torch.get_num_threads())
+    network = network or request.network(colour.numel(), tell, threads or torch.get_num_threads())
     if network.task != request.task:
         raise RestoreError(f"network must be one for {request.task}, got one for {network.task}")
     ready(network)
@@ -166,30 +167,16 @@ def _restored(
         tell(line)
     for line in _treatment(request.task, colour.shape[1], alpha is not None):
         tell(line)
-    colour = _in_tiles(network, colour, sigma, progress)
+    tile = None if network.halo is None else max(TILE, network.halo)
+    colour = evaluate.restore(partial(_run, network, sigma=sigma), colour, network.halo, tile, progress)
     if alpha is not None and request.task == "sr":
         alpha = forms.stored(data.bicubic(forms.values(alpha).double(), network.scale), alpha.dtype)
     return colour if alpha is None else torch.cat([colour, alpha], dim=1)
 
 
-def _in_tiles(network, planes: Planes, sigma: float | None, progress: Callable[[float], None]) -> Planes:
-    """Return planes of any depth restored, each tile brought back to their depth at once."""
-
-    def run(piece: Planes) -> Planes:
-        return forms.stored(_run(network, forms.values(piece), sigma), piece.dtype)
-
-    whole = None
-    tile = None if network.halo is None else max(TILE, network.halo)
-    for part in evaluate.tiles(run, planes, network.halo, tile):
-        whole = planes.new_empty((*planes.shape[:2], *part.size)) if whole is None else whole
-        whole[..., part.rows, part.columns] = part.values
-        progress(part.done)
-    return whole
-
-
-def _run(
-    network, image: Float[Tensor, "1 channel height width"], sigma: float | None
-) -> Float[Tensor, "1 channel height_out width_out"]:
+def _run(network, planes: Planes, sigma: float | None) -> Planes:
+    """Return planes of any depth restored, brought back to their depth at once."""
+    image = forms.values(planes)
     if network.task == "denoise":
         restored = torch.cat([evaluate.run(network, plane, sigma) for plane in image.split(1, dim=1)], dim=1)
     else:
@@ -197,7 +184,7 @@ def _run(
         restored = restored.mean(dim=1, keepdim=True) if image.shape[1] == 1 else restored
     if not restored.isfinite().all():
         raise RestoreError("the network must return finite values, got NaN or infinity: its weights are damaged")
-    return restored
+    return forms.stored(restored, planes.dtype)
 
 
 def _side_by_side(before: pictures.Picture, after: pictures.Picture) -> pictures.Picture:
