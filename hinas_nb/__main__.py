@@ -376,14 +376,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("names", nargs="*", help="data sets (else all)")
 
     command = add("restore", _restore, "restore your own picture, or all pictures of a folder", _NETWORK)
-    command.add_argument("input", type=Path, metavar="INPUT", help=_PICTURES)
-    command.add_argument("output", type=Path, metavar="OUTPUT", help="another file, or for a folder another folder")
+    command.add_argument("input", type=_path, metavar="INPUT", help=_PICTURES)
+    command.add_argument("output", type=_path, metavar="OUTPUT", help="another file, or for a folder another folder")
     command.add_argument("--task", choices=["denoise", "sr"], help="remove noise (default), or enlarge (with --scale)")
     command.add_argument("--sigma", type=float, help="noise in grey levels 0-255 (else estimated)")
     command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
-    command.add_argument("--compare", type=Path, metavar="PATH", help="also write before and after side by side here")
+    command.add_argument("--compare", type=_path, metavar="PATH", help="also write before and after side by side here")
     command.add_argument("--workers", type=_at_least_one, default=1, metavar="N", help="pictures of a folder at once")
-    command.add_argument("--weights", type=Path, metavar="FILE", help="a weights.safetensors file")
+    command.add_argument("--weights", type=_path, metavar="FILE", help="a weights.safetensors file")
     command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash")
     said = "auto (default): ONNX Runtime for large pictures, where it is installed"
     command.add_argument("--engine", choices=["auto", "torch", "onnx"], default="auto", help=said)
@@ -392,22 +392,28 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--force", action="store_true", help=far)
 
     command = add("score", _score, "score restored pictures against the true ones")
-    command.add_argument("restored", type=Path, metavar="RESTORED", help="a picture, or a folder of them")
-    command.add_argument("truth", type=Path, metavar="TRUTH", help="likewise; in folders the names must be equal")
+    command.add_argument("restored", type=_path, metavar="RESTORED", help="a picture, or a folder of them")
+    command.add_argument("truth", type=_path, metavar="TRUTH", help="likewise; in folders the names must be equal")
     command.add_argument("--protocol", required=True, choices=_PROTOCOLS, help="what is compared, and how")
     command.add_argument("--scale", type=int, choices=[2, 3, 4], help="how many times larger (sr)")
-    command.add_argument("--csv", type=Path, metavar="FILE", help="also write the table here")
+    command.add_argument("--csv", type=_path, metavar="FILE", help="also write the table here")
 
-    add("start", _start, "lay out notebooks and params in a folder of your own").add_argument("folder", type=Path)
+    add("start", _start, "lay out notebooks and params in a folder of your own").add_argument("folder", type=_path)
 
     command = add("publish", _publish, "make the network of a Run the shipped one, with its model card")
     command.add_argument("run", metavar="HASH", help="a training Run, by the start of its hash")
-    command.add_argument("--to", type=Path, metavar="FOLDER", help="another place than the package's")
+    command.add_argument("--to", type=_path, metavar="FOLDER", help="another place than the package's")
 
     command = add("export", _export, "write a trained network as an ONNX file")
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")
+    command.add_argument("files", nargs="+", type=_path, metavar="FILE", help="[WEIGHTS] OUTPUT.onnx")
     command.add_argument("--run", metavar="HASH", help="a training Run, by the start of its hash, for WEIGHTS")
     return parser
+
+
+def _path(text: str) -> Path:
+    if not text:  # else the working folder
+        raise argparse.ArgumentTypeError("must be a path, got ''")
+    return Path(text)
 
 
 def _at_least_one(text: str) -> int:

@@ -6,6 +6,7 @@ Tensors and their JSON meta go into one safetensors file: nothing here unpickles
 import json
 import math
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -121,7 +122,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if len(content) > _MAX_YAML:
             raise ValueError(f"{len(content)} bytes, more than {_MAX_YAML}")
-        loader = yaml.SafeLoader(content.decode())
+        loader = _Yaml(content.decode())
         root = loader.get_single_node()
         if _size(root, {}) > _MAX_YAML:
             raise ValueError(f"aliases that stand for more than {_MAX_YAML} values")
@@ -131,6 +132,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
         raise FileContentError(f"{path} must hold settings by name, got {str(settings)[:40]!r}")
     return settings
+
+
+def yaml_value(text: str) -> Any:
+    """Return what a text says in YAML. Raises yaml.YAMLError."""
+    return yaml.load(text, _Yaml)
+
+
+class _Yaml(yaml.SafeLoader):
+    """Reads numbers as YAML 1.2 has them: 1.1 takes 010 for 8, 1:30 for 90 and 1e-3 for a text."""
+
+    yaml_implicit_resolvers = {
+        letter: [(tag, pattern) for tag, pattern in known if not tag.endswith((":int", ":float"))]
+        for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_WHOLE = "(0|[1-9][0-9]*)"
+_FLOAT = rf"[-+]?(({_WHOLE}?\.[0-9]+|{_WHOLE}\.?)([eE][-+]?[0-9]+)?|\.inf|\.nan)$"
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(f"[-+]?{_WHOLE}$"), list("-+0123456789"))
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list("-+.0123456789"))
 
 
 def _size(node: yaml.Node | None, known: dict[int, float]) -> float:

@@ -59,6 +59,7 @@ def code(*arguments: str) -> int:
             "restore in.png out.png --task denoise --sigma loud",
             "argument --sigma: invalid float value: 'loud'",
         ),
+        (["restore", "", "out.png"], "argument INPUT: must be a path, got ''"),
         ("restore none.png out.png --task denoise", "cannot read none.png: No such file or directory"),
         ("restore in.png in.png --task denoise", "output must be another file than the input, got in.png"),
         ("restore in.png out.png --task sr", "task sr needs --scale (2, 3 or 4), --weights or --run"),
@@ -71,7 +72,7 @@ def code(*arguments: str) -> int:
 def test_wrong_input_is_one_line_and_exit_code_2(tmp_path, capsys, monkeypatch, arguments, line):
     monkeypatch.setattr("hinas_nb.use.networks.SHIPPED", tmp_path)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "in.png")
-    assert code(*arguments.split()) == 2
+    assert code(*(arguments.split() if isinstance(arguments, str) else arguments)) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("hinas-nb: " + line.format(tmp=tmp_path))

@@ -26,7 +26,7 @@ def test_bicubic_gives_the_published_low_resolution_images(data_root, name, scal
     for stem, image in zip(images.names, images.images):
         published = to_image(data.read_image(root / name / "LR" / f"x{scale}" / f"{stem}.png"))
         assert torch.equal(data.bicubic(image, 1 / scale), published)
-        from_float = (data.bicubic(image / 255, 1 / scale) * 255).round().clamp(0, 255)
+        from_float = (data.bicubic(image / 255, 1 / scale, clip=True) * 255).round().clamp(0, 255)
         assert (from_float - published).abs().max() <= 1
 
 
@@ -85,6 +85,18 @@ def test_bicubic_keeps_type_and_batch_dimensions():
         assert error <= {torch.float32: 1e-3, torch.float64: 1e-11, torch.uint8: 0}[dtype]
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4, 1 / 2, 1 / 3, 1 / 4])
+def test_bicubic_of_floats_is_linear_whatever_else_is_in_the_batch(scale):
+    """MATLAB clips no doubles; `clip` keeps those of a picture within it between the two dimensions."""
+    one, other = (photo(12, 24, seed=seed, dtype=torch.float64).round() for seed in (0, 1))
+    small, rest = data.bicubic(one, scale), data.bicubic(other, scale)
+    assert torch.allclose(data.bicubic(3 * one - other, scale), 3 * small - rest, atol=1e-12)
+    assert torch.equal(data.bicubic(torch.stack([one, 2 * other]), scale)[0], small)
+    assert torch.equal(data.bicubic(one.mT, scale), small.mT) or torch.allclose(data.bicubic(one.mT, scale).mT, small)
+    if scale > 1:
+        assert small.max() > 1.1 and not torch.allclose(data.bicubic(one, scale, clip=True), small, atol=0.01)
+
+
 def test_halves_go_up_whichever_way_a_product_rounds():
     halves = torch.tensor([0.5, 1.5, 2.5, 254.5], dtype=torch.float64)
     for error in (-1e-13, 0, 1e-13):
@@ -92,9 +104,10 @@ def test_halves_go_up_whichever_way_a_product_rounds():
     assert degrade._eight_bits(torch.tensor([-3.0, 0.499, 1.499, 300.0]).double()).tolist() == [0, 0, 1, 255]
 
 
-def test_bicubic_refuses_no_scale():
-    with pytest.raises(data.DataError, match=r"^scale must be positive, got 0$"):
-        data.bicubic(photo(4, 4), 0)
+@pytest.mark.parametrize("scale", [0, -2, math.inf, math.nan])
+def test_bicubic_refuses_what_is_no_scale(scale):
+    with pytest.raises(data.DataError, match=f"^scale must be a positive number, got {scale!r}$"):
+        data.bicubic(photo(4, 4), scale)
 
 
 @pytest.mark.parametrize("sigma", [15, 30, 50, 70])

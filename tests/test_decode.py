@@ -74,6 +74,14 @@ def test_ties_go_to_the_lower_source_operation_and_level():
     assert {node for cell in genotype.cells for node in cell} == {(("conv_3", 0), ("conv_3", 1))}
 
 
+def test_equally_probable_paths_are_told_apart_by_width_not_by_rounding():
+    """0.5 * 0.7 * 0.5 = 0.5 * 0.5 * 0.7, but not the sums of their logarithms."""
+    first = [(0, 0, 0.5), (0, 1, 0.5)]
+    second = [(0, 0, 0.7), (0, 1, 0.3), (1, 0, 0.2), (1, 1, 0.3), (1, 2, 0.5)]
+    third = [(0, 0, 0.5), (0, 1, 0.5), (1, 0, 0.3), (1, 1, 0.3), (1, 2, 0.4), (2, 1, 0.7), (2, 2, 0.3)]
+    assert [path for _, path in best_paths([first, second, third], keep=3)] == [(0, 0, 0), (0, 0, 1), (1, 2, 1)]
+
+
 def test_none_weakens_an_input_but_is_never_chosen():
     weights = [[0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.9], [0.0, 0.2, 0.0, 0.0, 0.0, 0.0, 0.8]]
     assert decode_cell(weights, 1)[0] == ((("conv_3", 0), ("sep_3", 1)),)

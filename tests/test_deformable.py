@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from hinas_nb import data
 from hinas_nb.method.fast import SuperCell
 from hinas_nb.method.fast.deformable import _TAPS, MAX_OFFSET, DeformableBranch, DeformableConv2d, deform
 from hinas_nb.method.genotype import CANDIDATES, Genotype, edges
@@ -139,6 +140,19 @@ def test_a_one_hot_super_cell_is_the_derived_cell():
     soft = torch.full_like(weights, 1 / len(CANDIDATES)).requires_grad_()
     gradients = torch.autograd.grad(cell(*features, soft).square().sum(), [soft, *cell.parameters()])
     assert all(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_gradients_of_a_branch_are_those_of_finite_differences(width):
+    branch = DeformableBranch(1, width).double()
+    feature = torch.rand(1, width, 4, 4, dtype=torch.float64, generator=data.stream(0, "branch")).requires_grad_()
+    scale = torch.full((width,), 0.7, dtype=torch.float64, requires_grad=True)
+    kept, pending = torch.rand(16, width, dtype=torch.float64), torch.zeros(16, width, dtype=torch.float64)
+
+    def through(feature, scale):
+        return (branch(pending, feature, scale, [0]) * kept).sum()
+
+    assert torch.autograd.gradcheck(through, (feature, scale), atol=1e-7)
 
 
 def network(**changes) -> DerivedNetwork:

@@ -70,9 +70,27 @@ def test_what_is_refused(text, line):
     assert str(error.value).startswith(line)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        as_json()[:-1] + ', "levels": [0, 0]}',
+        as_json(task=5),
+        as_json(task=None),
+        as_json(task="a\nb"),
+        as_json(cells="x" * 100_000),
+        as_json().replace("2]", "9" * 5000 + "]"),
+    ],
+)
+def test_odd_json_is_refused_in_one_short_line(text):
+    for task in (None, "denoise"):
+        with pytest.raises(ValueError, match=r"^(genotype|cells) must ") as error:
+            Genotype.from_json(text, task)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
 def test_a_genotype_of_the_other_task_is_refused():
     text = Genotype.from_json(as_json()).to_json("sr")
-    with pytest.raises(ValueError, match="genotype must be of task denoise, got one of task sr"):
+    with pytest.raises(ValueError, match="genotype must be of task denoise, got 'sr'"):
         Genotype.from_json(text, "denoise")
 
 

@@ -130,6 +130,15 @@ def test_single_channel_file_is_scored_on_grey_three_equal_channels_on_y(images)
     assert torch.allclose(metrics.psnr(*as_rgb, settings) - grey, gain, atol=1e-9)
 
 
+@pytest.mark.parametrize("settings", [SR, protocol.get("sr-released", scale=2), SR.but(colour="rgb")])
+def test_a_grey_estimate_of_a_colour_image_is_scored_as_three_equal_channels(images, settings):
+    estimate, truth = images[0][:, :1], images[1]
+    for score in (metrics.psnr, metrics.ssim):
+        assert torch.equal(score(estimate, truth, settings), score(estimate.expand(-1, 3, -1, -1), truth, settings))
+    grey = truth[:, :1]
+    assert metrics.psnr(grey, grey.expand(-1, 3, -1, -1), settings).isinf().all()
+
+
 def test_estimates_are_clipped_and_gradients_dropped(images):
     estimate, truth = images
     wild = (estimate + 3 * (estimate > 0.5)).requires_grad_()
@@ -201,6 +210,7 @@ def upsampled(root, name, scale):
         (lambda x: x, lambda x: x.numpy(), "images must be floats in .*, got float64"),
         (lambda x: x[0], lambda x: x[0], r"images must be floats in .*, got torch.float64 \(3, 41, 37\)"),
         (lambda x: x, lambda x: x * 255, r"truth must be in \[0, 1\], got \[.*, 2.*\]"),
+        (lambda x: x, lambda x: x * torch.nan, r"truth must be in \[0, 1\], got \[nan, nan\]"),
         (lambda x: x[:, :2], lambda x: x[:, :2], "images must have 1 or 3 channels, got 2 and 2"),
     ],
 )

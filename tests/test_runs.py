@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from hinas_nb.method.genotype import Genotype, random_genotype
 from hinas_nb.method.network import DerivedNetwork
 from hinas_nb.running import pool
 from hinas_nb.running.collect import collect
-from hinas_nb.running.compute import LOOPS, compute, genotype_of
+from hinas_nb.running.compute import LOOPS, _check_unseen, compute, genotype_of
 from hinas_nb.running.pool import execute, missing
 from hinas_nb.running.status import status
 from hinas_nb.running.store import Store
@@ -62,6 +63,22 @@ def of_images(folder, count):
         pixels = rng.integers(0, 256, (24, 24), dtype=np.uint8)
         data.write_image(folder / f"{index:02}.png", pixels)
     return NOISY.but(data=f"folder:{folder}", split="all", every=1)
+
+
+def test_a_folder_that_holds_training_images_is_not_scored(store, small):
+    """Its name does not tell that it is a copy; its pixels do."""
+    folder = Path(small.data.removeprefix("folder:"))
+    copy = folder.with_name("copy")
+    copy.mkdir()
+    shutil.copy(folder / "07.png", copy / "renamed.png")
+    trained = TrainConfig(genotype=SEARCH, data=small.data, split="all", validation_fraction=0.1)
+    scored = EvaluateConfig(model=trained, data=f"folder:{copy}", protocol=get("denoise-standard"))
+    images = data.load(scored.data, "all")
+    with pytest.raises(data.DataError, match=r"unseen in training, got renamed of folder:.*/copy, which is in folder:"):
+        _check_unseen(scored, images, store)
+    other = data.ImageSet("other", "all", ("other",), (255 - images.images[0],))
+    _check_unseen(scored, other, store)
+    _check_unseen(scored.but(model="input"), images, store)
 
 
 # -- grids

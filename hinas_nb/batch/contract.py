@@ -18,6 +18,8 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
+from hinas_nb import files
+
 _PROMISES = ("Question", "Answer", "Cost", "Reads", "Writes")
 #: What annotations of parameters are made of, such as `list[float]`.
 _TYPES = {kind.__name__: kind for kind in (bool, int, float, str, list, dict)}
@@ -171,13 +173,13 @@ def _parameter(statement: ast.stmt, notebook: str) -> Parameter:
 
 
 def _literal(text: str) -> Any:
-    """Read a value as JSON, else as YAML: that knows `['a', 'b']`, but takes `1e-3` for a text."""
+    """Read a value as JSON, else as YAML, which knows `['a', 'b']`."""
     if text == "None":
         return None
     try:
         return json.loads(text)
     except ValueError:
-        return yaml.safe_load(text)
+        return files.yaml_value(text)
 
 
 def _assigned(source: str) -> set[str]:

@@ -15,7 +15,9 @@ from torch import Tensor
 from hinas_nb.data.catalog import DataError
 
 
-def bicubic(image: Shaped[Tensor, "*batch height width"], scale: float) -> Shaped[Tensor, "*batch rows columns"]:
+def bicubic(
+    image: Shaped[Tensor, "*batch height width"], scale: float, clip: bool = False
+) -> Shaped[Tensor, "*batch rows columns"]:
     """Resize like MATLAB's `imresize(image, scale, "bicubic")`, the convention of super-resolution.
 
     Cubic kernel with a = -0.5, widened by 1/scale when shrinking (anti-aliasing); the edge pixels repeat
@@ -23,21 +25,21 @@ def bicubic(image: Shaped[Tensor, "*batch height width"], scale: float) -> Shape
 
     uint8 images are rounded and clipped after each dimension, as in MATLAB: the low-resolution images
     published with Set5 and Set14 come out bit for bit. (Later releases of MATLAB mirror the border instead:
-    up to 11 grey levels there.) Float images are rounded nowhere; those in [0, 1] are kept there between the
-    two dimensions, without which saturated edges stray 2 grey levels from the 8-bit result.
-    Raises DataError for a scale that is not positive and for another kind of image.
+    up to 11 grey levels there.) Float images are neither rounded nor clipped.
+    clip: keep floats in [0, 1] between the two dimensions, without which saturated edges stray 2 grey levels
+    from the 8-bit result. Raises DataError for a scale that is not positive and for another kind of image.
     """
     known = isinstance(image, Tensor) and (image.is_floating_point() or image.dtype == torch.uint8)
     if not known or image.ndim < 2 or not image.numel():
         got = f"{getattr(image, 'dtype', type(image).__name__)} {tuple(getattr(image, 'shape', ()))}"
         raise DataError(f"image must be a tensor (..., height, width) of floats or uint8, got {got}")
-    if not (scale > 0 and math.isfinite(scale)):
-        raise DataError(f"scale must be positive, got {scale}")
+    if not (isinstance(scale, int | float) and 0 < scale < math.inf):
+        raise DataError(f"scale must be a positive number, got {scale!r}")
     exact = image if image.is_floating_point() else image.double()
     rows = _weights(image.shape[-2], scale).to(exact) @ exact
     columns = _weights(image.shape[-1], scale).to(exact).T
     if image.is_floating_point():
-        return (rows.clamp(0, 1) if image.min() >= 0 and image.max() <= 1 else rows) @ columns
+        return (rows.clamp(0, 1) if clip else rows) @ columns
     return _eight_bits(_eight_bits(rows) @ columns).to(torch.uint8)
 
 

@@ -67,7 +67,10 @@ def decode_cell(
 
 
 def best_paths(width_weights: list, keep: int = 2) -> list[tuple[float, tuple[int, ...]]]:
-    """Return the `keep` most probable paths as (log-probability, levels), by Viterbi over the betas."""
+    """Return the `keep` most probable paths as (log-probability, levels), by Viterbi over the betas.
+
+    Of equally probable ones the narrower stands first.
+    """
     best = {0: [(0.0, ())]}  # level -> its best ways, best first
     for layer in width_weights:
         arriving: dict[int, list] = {}
@@ -79,4 +82,4 @@ def best_paths(width_weights: list, keep: int = 2) -> list[tuple[float, tuple[in
 
 
 def _first(ways: list, keep: int) -> list:
-    return sorted(ways, key=lambda way: (-way[0], way[1]))[:keep]
+    return sorted(ways, key=lambda way: (-round(way[0], 12), way[1]))[:keep]  # sums of logarithms round

@@ -123,7 +123,7 @@ class DerivedNetwork(ImageNetwork):
             raise ValueError(f"fold must be 2, 4 or None, got {fold!r}")
         if max(genotype.levels) >= len(width_factors):
             raise ValueError(f"levels must be below {len(width_factors)}, got {genotype.levels}")
-        if base_width is not None and (not isinstance(base_width, int) or base_width < 1):
+        if base_width is not None and (type(base_width) is not int or base_width < 1):
             raise ValueError(f"base_width must be a whole number of at least 1, got {base_width!r}")
         self.genotype, self.task, self.residual = genotype, task, residual
         self.scale, self.fold, self.noise_map, self.norms = scale or 1, fold or 1, noise_map, norms

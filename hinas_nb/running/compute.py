@@ -15,7 +15,7 @@ import torch
 from hinas_nb import comparators, data, files
 from hinas_nb.experiment import config as configs
 from hinas_nb.experiment.config import Comparator, EvaluateConfig, SearchConfig, Selected, TimingConfig, TrainConfig
-from hinas_nb.experiment.runs import RunConfig, data_key, describe, own_data, producer_of
+from hinas_nb.experiment.runs import RunConfig, all_data, data_key, describe, own_data, producer_of
 from hinas_nb.files import error_line
 from hinas_nb.method import genotype as genotypes
 from hinas_nb.method.genotype import Genotype
@@ -165,6 +165,7 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     unknown = set(config.save_images) - set(images.names)
     if unknown:
         raise ValueError(f"save_images must name images of {config.data} {config.split}, got {sorted(unknown)[0]!r}")
+    _check_unseen(config, images, store)
     folder.load_checkpoint()
     known = {row["image"] for row in folder.records()}
     rest = [index for index, name in enumerate(images.names) if name not in known]
@@ -179,6 +180,17 @@ def _evaluate(config: EvaluateConfig, store: Store, folder: RunFolder, device: s
     folder.write_text("scores.csv", table.to_csv(index=False, lineterminator="\n"))
     means = {name: sum(row[name] for row in rows) / len(rows) for name in ("psnr", "ssim")}
     folder.finish({"images": len(rows), **means})
+
+
+def _check_unseen(config: EvaluateConfig, images: data.ImageSet, store: Store) -> None:
+    """Refuse test images that the network was trained on; the name of a `folder:` does not tell whose they are."""
+    for name, split, scale in all_data(config.model).values() if isinstance(config.model, TrainConfig) else ():
+        if data.is_folder(name) or data.is_folder(config.data):
+            learned = {data.digest([("", one)]) for one in data.load(name, split, store.data_root, scale).images}
+            for title, one in zip(images.names, images.images):
+                if data.digest([("", one)]) in learned:
+                    wrong = f"{title} of {config.data}, which is in {name} {split} too"
+                    raise data.DataError(f"test images must be unseen in training, got {wrong}")
 
 
 def _timing(config: TimingConfig, store: Store, folder: RunFolder, device: str) -> Iterator[Any]:

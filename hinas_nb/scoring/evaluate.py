@@ -74,7 +74,7 @@ def baseline(protocol: Protocol) -> Restore:
     """
     if protocol.task == "denoise":
         return lambda noisy: noisy
-    return lambda low: round8(bicubic(low.double(), protocol.scale)).float()
+    return lambda low: round8(bicubic(low.double(), protocol.scale, clip=True)).float()
 
 
 def infer(network, image: Float[Tensor, "batch channel height width"], sigma: float | None = None) -> Tensor:

@@ -58,13 +58,14 @@ def _scored(estimate: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor
             raise ValueError(f"images must be floats in [0, 1], (batch, channel, height, width), got {got}")
     if not {estimate.shape[1], truth.shape[1]} <= {1, 3}:
         raise ValueError(f"images must have 1 or 3 channels, got {estimate.shape[1]} and {truth.shape[1]}")
-    if truth.numel() and (truth.min() < -_TOLERANCE or truth.max() > 1 + _TOLERANCE):
+    if truth.numel() and not (truth.min() >= -_TOLERANCE and truth.max() <= 1 + _TOLERANCE):  # NaN is in no range
         raise ValueError(f"truth must be in [0, 1], got [{truth.min():g}, {truth.max():g}]")
     if estimate.shape[0] != truth.shape[0] or estimate.shape[-2:] != truth.shape[-2:]:
         raise ValueError(f"estimate must have the truth's size {tuple(truth.shape)}, got {tuple(estimate.shape)}")
     if protocol.task == "denoise" and not estimate.shape[1] == truth.shape[1] == 1:
         raise ValueError(f"denoising is scored on one grey channel, got {estimate.shape[1]} and {truth.shape[1]}")
     colour = "grey" if truth.shape[1] == 1 else protocol.colour
+    estimate = estimate.expand(-1, max(estimate.shape[1], truth.shape[1]), -1, -1)  # grey stands for three equal ones
     border, (height, width) = protocol.scored_border, truth.shape[-2:]
     if min(height, width) <= 2 * border:
         raise ValueError(f"images must be larger than two borders of {border} px, got {(height, width)}")

@@ -170,7 +170,7 @@ def _restored(
     tile = None if network.halo is None else max(TILE, network.halo)
     colour = evaluate.restore(partial(_run, network, sigma=sigma), colour, network.halo, tile, progress)
     if alpha is not None and request.task == "sr":
-        alpha = forms.stored(data.bicubic(forms.values(alpha).double(), network.scale), alpha.dtype)
+        alpha = forms.stored(data.bicubic(forms.values(alpha).double(), network.scale, clip=True), alpha.dtype)
     return colour if alpha is None else torch.cat([colour, alpha], dim=1)
 
 
@@ -192,7 +192,7 @@ def _side_by_side(before: pictures.Picture, after: pictures.Picture) -> pictures
     scale = after.pixels.shape[0] // before.pixels.shape[0]
     planes, pack = forms.unpacked(before.pixels)
     if scale > 1:
-        planes = forms.stored(data.bicubic(forms.values(planes).double(), scale), planes.dtype)
+        planes = forms.stored(data.bicubic(forms.values(planes).double(), scale, clip=True), planes.dtype)
     height, width, channels = after.pixels.shape
     gap = np.full((height, max(1, width // 50), channels), forms.WHITE[planes.dtype], after.pixels.dtype)
     return replace(after, pixels=np.concatenate([pack(planes), gap, after.pixels], axis=1))

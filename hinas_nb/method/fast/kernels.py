@@ -286,4 +286,4 @@ def _tiled(rows: Tensor, vectors: Float[Tensor, "vectors channels"]) -> tuple[Te
     """Return the vectors repeated to a row's length, in its dtype."""
     count, channels = vectors.shape
     repeated = vectors.to(rows.dtype)[:, None].expand(count, rows.shape[1] // channels, channels)
-    return repeated.reshape(count, -1).unbind()  # quicker than repeat
+    return repeated.reshape(count, -1).contiguous().unbind()  # quicker than repeat; a view where there is one channel
