@@ -225,6 +225,8 @@ def _score(options) -> int:
     from hinas_nb.scoring import protocol as protocols
     from hinas_nb.use import scores
 
+    if options.csv is not None and options.csv.suffix != ".csv":
+        raise ValueError(f"csv must be a file named .csv, got {options.csv}")
     protocol = protocols.get(options.protocol, scale=options.scale)
     pairs, unpaired = scores.pairs(options.restored, options.truth)
     table, failed = scores.table(pairs, protocol)

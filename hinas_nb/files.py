@@ -36,8 +36,12 @@ class FileContentError(ValueError):
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file in one step, even if the process is killed or the disk fills up meanwhile.
 
-    Of several writers at once the last one wins. Raises StoreError.
+    Of several writers at once the last one wins; through a link its target is written. Raises StoreError, also for
+    what is no regular file, such as a device.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} must be a regular file to be written anew")
     make_folder(path.parent)
     partial = temporary(path)
     try:
@@ -155,11 +159,17 @@ _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(_FLOAT), list(
 
 
 def _size(node: yaml.Node | None, known: dict[int, float]) -> float:
-    """Count the values of a node with every alias written out; infinite where it contains itself."""
+    """Count the values of a node with every alias written out; infinite where it contains itself.
+
+    Raises ValueError where an entry stands twice, of which the second would win in silence.
+    """
     if node is None or isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in known:
         known[id(node)] = math.inf
+        names = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        if len(set(names)) < len(names):
+            raise ValueError(f"an entry twice: {' '.join(names)}"[:80])
         known[id(node)] = 1 + sum(
             _size(part, known)
             for value in node.value

@@ -18,7 +18,7 @@ def is_name(text: str) -> bool:
 
 def absolute(path: str | Path) -> Path:
     """Return the absolute path; `~` stands for the home, and the name of an unknown user stays as written."""
-    return Path(os.path.expanduser(path)).resolve()
+    return Path(os.path.realpath(os.path.expanduser(path)))
 
 
 def home() -> Path:

@@ -186,6 +186,7 @@ def test_values_get_the_type_of_their_parameter(tmp_path, assignment, value):
         (["x=nan"], "n: x must be float, got 'nan'"),
         (["x=050"], "n: x must be float, got '050'"),
         (["x=1:30"], "n: x must be float, got '1:30'"),
+        (["x=2001-99-99"], "n: x must be float, got '2001-99-99'"),
         (["x=None"], "n: x must be float, got 'None'"),
         (["steps=1e3"], "n: steps must be int, got '1e3'"),
         (["steps=3.0"], "n: steps must be int, got '3.0'"),

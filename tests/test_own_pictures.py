@@ -15,7 +15,7 @@ import hinas_nb
 from hinas_nb import __main__, locations
 from hinas_nb.data import pictures
 from hinas_nb.method import network
-from hinas_nb.use import networks, restore
+from hinas_nb.use import folders, networks, restore
 from hinas_nb.use.networks import RestoreError
 
 RANDOM = np.random.default_rng(0)
@@ -141,6 +141,8 @@ def test_a_clean_picture_is_returned_as_it_is_by_whatever_network(dtype):
         (np.full((4, 4), 117.0), {}, "floats must be in [0, 1] but for their noise, got a mean of 117"),
         (np.full((4, 4), np.nan), {}, "floats must be in [0, 1] but for their noise, got a mean of nan"),
         (np.zeros((4, 4)), {"task": "blur"}, "task must be one of denoise sr, got 'blur'"),
+        (np.zeros((4, 4)), {"sigma": "25"}, "sigma must be in [0, 255] and belongs to task denoise, got 25 for "),
+        (np.zeros((4, 4)), {"task": "sr", "scale": 4.0}, "scale must be 2, 3 or 4 and belongs to task sr, got 4.0 for"),
         (np.zeros((4, 4)), {"sigma": 300}, "sigma must be in [0, 255] and belongs to task denoise, got 300 for "),
         (np.zeros((4, 4)), {"task": "sr"}, "task sr needs --scale (2, 3 or 4), --weights or --run"),
         (np.zeros((4, 4)), {"task": "sr", "scale": 3}, "sr_x3 is not shipped with hinas_nb"),
@@ -279,6 +281,41 @@ def test_folders_that_would_overwrite_pictures_are_refused(mixed, tmp_path, monk
     assert capsys.readouterr().err.startswith(f"hinas-nb: {line}") and names(tmp_path) == before
 
 
+def test_an_output_within_the_input_that_holds_other_pictures_is_refused(mixed, tmp_path, capsys):
+    """They may be originals, which what is restored would replace."""
+    noisy_file(mixed / "2023" / "other.png")
+    before = (noisy_file(mixed / "2023" / "a.png")).read_bytes()
+    os.utime(mixed / "2023" / "a.png", (0, 0))
+    assert run(mixed, mixed / "2023", "--sigma", 25) == 2
+    line = f"hinas-nb: output inside the input must hold nothing but what was restored, got {mixed}/2023/other.png\n"
+    assert capsys.readouterr().err == line and (mixed / "2023" / "a.png").read_bytes() == before
+
+
+def test_two_pictures_of_one_name_once_restored_are_refused(mixed, tmp_path, capsys):
+    noisy_file(mixed / "b" / "old.gif.png")
+    assert run(mixed, tmp_path / "out", "--sigma", 25) == 2
+    assert capsys.readouterr().err.startswith("hinas-nb: pictures must have an output each, got ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_file_is_not_done(mixed, tmp_path):
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    found, _ = folders.items(mixed, tmp_path / "out")
+    assert not any(item.is_done for item in found)
+
+
+def test_a_transparent_colour_of_a_pillow_image_comes_back_as_alpha(tmp_path):
+    """Of one grey level or colour: restored, other pixels would have it."""
+    for mode, colour in (("L", 117), ("RGB", (1, 2, 3))):
+        pixels = RANDOM.integers(0, 256, (20, 20) if mode == "L" else (20, 20, 3), np.uint8)
+        pixels[3:7, 3:7] = colour
+        Image.fromarray(pixels, mode).save(tmp_path / "in.png", transparency=colour)
+        given = Image.open(tmp_path / "in.png")
+        restored = hinas_nb.restore(given, sigma=25)
+        assert np.array_equal(restored.getchannel("A"), given.convert("RGBA").getchannel("A"))
+        assert "transparency" not in restored.info
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_is_one_line_and_the_same_command_goes_on(mixed, tmp_path, monkeypatch, capsys, workers):
     (mixed / "broken.png").unlink()
@@ -312,7 +349,12 @@ def test_exif_stays_and_a_pair_can_be_compared(tmp_path, capsys):
 
 def test_the_pair_cannot_replace_the_picture(tmp_path, capsys):
     noisy_file(tmp_path / "in.png")
-    for compare, line in (("in.png", "output must be another file than the input"), ("out.png", "the pair must be")):
+    (tmp_path / "o").mkdir()
+    for compare, line in (
+        ("in.png", "output must be another file than the input"),
+        ("out.png", "the pair must be"),
+        ("o/../out.png", "the pair must be"),
+    ):
         assert run(tmp_path / "in.png", tmp_path / "out.png", "--sigma", 25, "--compare", tmp_path / compare) == 2
         assert capsys.readouterr().err.startswith(f"hinas-nb: {line}")
     assert names(tmp_path) == ["in.png"]

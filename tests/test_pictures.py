@@ -126,6 +126,15 @@ def test_pictures_come_back_as_they_were(tmp_path, kind, channels, bits, profile
     assert found.profile == profile
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3000, 1), (1, 3000), (40, 1)])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_noise_of_one_column_is_written_too(tmp_path, size, bits):
+    kind = np.uint8 if bits == 8 else np.uint16
+    noise = np.random.default_rng(0).integers(0, 2**bits, (*size, 1)).astype(kind)
+    pictures.write(tmp_path / "x.png", Picture(noise))
+    assert np.array_equal(pictures.read(tmp_path / "x.png").pixels, noise)
+
+
 def test_a_deep_png_is_a_png_to_others(tmp_path):
     original = Picture(random_pixels(3, 16))
     pictures.write(tmp_path / "x.png", original)

@@ -123,6 +123,7 @@ def test_profile_by_path_and_wrong_files(tmp_path):
         ("a: [", "must be YAML"),
         ("3", "must hold settings by name"),
         ("b: 3", "unknown setting b"),
+        ("sigmas: [50]\nsigmas: [30]", "must be YAML, got an entry twice: sigmas sigmas"),
         ("3: 4", "must hold settings by name, got '{3: 4}'"),
         ("about:\n\tx: 1", "must be YAML, got .*character '.t' that cannot start any token"),
         ("about: !!python/object/apply:os.abort []", "must be YAML, got could not determine a constructor"),

@@ -88,6 +88,7 @@ def test_where_nothing_could_be_scored_there_is_no_mean(tmp_path, capsys):
         ("a.png a.png --protocol denoise-standard --scale 2", "scale belongs to task sr, got 2 for denoise"),
         ("a.png . --protocol denoise-standard", "restored and true must be two pictures or two folders, got the "),
         ("empty . --protocol denoise-standard", "restored and true pictures must have equal names, got none in empty"),
+        ("a.png a.png --protocol denoise-standard --csv a.png", "csv must be a file named .csv, got a.png"),
         ("a.png a.png --protocol loud", "argument --protocol: invalid choice: 'loud' (choose from "),
         (". . --protocol denoise-standard", "pictures must have different names without their ending, got two like "),
     ],

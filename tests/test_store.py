@@ -508,6 +508,17 @@ def test_writers_of_one_file_do_not_tear_it(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_is_no_file_is_not_replaced_and_links_are_followed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(files.StoreError, match=r"/pipe must be a regular file to be written anew"):
+        files.write_atomic(tmp_path / "pipe", b"content")
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    files.write_atomic(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_what_killed_writers_left_is_swept(tmp_path, pixels):
     run = Store(tmp_path).folder(SEARCH)
     run.path.mkdir(parents=True)

@@ -50,6 +50,18 @@ def test_answers_come_first_and_cards_next_whatever_plus_a_number_is_told_with(r
     assert why("0.24", results) == why("+0.24", results) == found[1:]
 
 
+def test_a_damaged_answer_or_table_is_passed_over_or_named(results):
+    answer, table = results / "laptop" / "answers" / "22.json", results / "laptop" / "tables" / "22__empty.csv"
+    answer.parent.mkdir()
+    table.touch()
+    for text in ("{}", '{"answer": null}'):
+        answer.write_text(text)
+        assert why("25.00", results)[0].endswith("validation_psnr 24.997")
+    answer.write_text("[]")
+    with pytest.raises(ValueError, match=r"22.json must be a JSON object, got \[\]; delete it"):
+        why("25.00", results)
+
+
 def test_a_row_is_named_by_its_words(results):
     table = results / "laptop" / "tables" / "24__steps.csv"
     table.write_text("seconds,way,phase,times faster\n1.06,checkpoints,A,2.4289\n")

@@ -45,7 +45,7 @@ class Parameter:
         """Return the value that a user wrote on the command line. Raises ValueError."""
         try:
             return self.checked(text if self.annotation == "str" else _literal(text))
-        except (ValidationError, yaml.YAMLError):
+        except (ValueError, yaml.YAMLError, RecursionError):  # of pydantic, of dates and of huge numbers
             rule = f"{self.annotation}{_EXAMPLES.get(self.annotation.partition('[')[0], '')}"
             raise ValueError(f"{notebook}: {self.name} must be {rule}, got {text!r}") from None
 

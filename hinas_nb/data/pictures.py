@@ -137,7 +137,8 @@ def _encoded(kind: str, picture: Picture) -> bytes:
     channels = picture.pixels.shape[2]
     pixels = picture.pixels[..., 0] if channels == 1 else picture.pixels
     if kind == ".png":
-        content = imagecodecs.png_encode(np.ascontiguousarray(pixels))
+        room = pixels.nbytes * 9 // 8 + 2 * len(pixels) + 4096  # of itself it leaves too little for one column
+        content = imagecodecs.png_encode(np.ascontiguousarray(pixels), out=room)
         buffer.write(content[:_PNG_HEAD])
         if picture.profile:
             putchunk(buffer, b"iCCP", b"profile\0\0", zlib.compress(picture.profile))

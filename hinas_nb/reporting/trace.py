@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,7 +53,7 @@ def why(word: str, results: Path) -> list[str]:
 def _in_texts(word: str, results: Path) -> Iterator[str]:
     """Yield the clauses of answers, and the lines of model cards, that hold the number, with a plus or without."""
     for path in sorted(results.glob("*/answers/*.json")):
-        said = re.split(r"[;:] ", json.loads(files.read_bytes(path))["answer"])
+        said = re.split(r"[;:] ", str(files.read_json(path).get("answer", "")))
         yield from (f"{path.relative_to(results)}: {clause}" for clause in said if _holds(clause, word))
     for path in sorted(networks.SHIPPED.glob("*.md")):
         rows = files.read_bytes(path).decode("utf-8").splitlines()
@@ -101,7 +100,7 @@ def _parts(value: Any) -> list[dict]:
 
 def _in_table(path: Path, word: str) -> Iterator[str]:
     """Yield every cell of a table that holds the number: the words of its row, its column and what stands there."""
-    header, *rows = csv.reader(files.read_bytes(path).decode("utf-8").splitlines())
+    header, *rows = [*csv.reader(files.read_bytes(path).decode("utf-8", "replace").splitlines())] or [[]]
     for row in rows:
         words = [cell for cell in row if cell and not _NUMBER.match(cell)] or row[:1]
         for column, cell in zip(header, row):

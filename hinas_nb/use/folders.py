@@ -31,7 +31,7 @@ class Item:
     def is_done(self) -> bool:
         """Tell whether all that is to be written is there, and not older than the picture."""
         written = [path for path in (self.target, self.compare) if path is not None]
-        if not self.source.exists() or not all(path.exists() for path in written):  # a link may lead nowhere
+        if not self.source.exists() or not all(path.is_file() for path in written):  # a link may lead nowhere
             return False
         return min(path.stat().st_mtime for path in written) >= self.source.stat().st_mtime
 
@@ -41,8 +41,8 @@ def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list
 
     What lies in `target` or `compare` is left alone; so is what is hidden. Raises RestoreError.
     """
-    places = [place.resolve() for place in (target, compare) if place is not None]
-    root = source.resolve()
+    places = [Path(os.path.realpath(place)) for place in (target, compare) if place is not None]
+    root = Path(os.path.realpath(source))
     for place in places:
         if root.is_relative_to(place):
             raise RestoreError(f"output must be another folder than the input and none around it, got {place}")
@@ -51,7 +51,7 @@ def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list
     if len(set(places)) < len(places):
         raise RestoreError(f"pairs must go into another folder than the output, got {places[0]} for both")
     found, others = [], 0
-    for folder, below, names in os.walk(root):
+    for folder, below, names in os.walk(root, onerror=refuse):
         visible = [Path(folder, name) for name in below if name[0] != "."]
         below[:] = sorted(path.name for path in visible if path not in places)
         for path in (Path(folder, name) for name in sorted(names) if name[0] != "."):
@@ -59,7 +59,27 @@ def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list
                 found.append(_item(path, path.relative_to(root), target, compare))
             else:
                 others += 1
+    _check_targets(found, [place for place in places if place.is_relative_to(root)])
     return found, others
+
+
+def _check_targets(found: list[Item], inside: list[Path]) -> None:
+    """Refuse two pictures with one target, and an output inside the input that holds pictures of another origin."""
+    ours = {}
+    for item in found:
+        for path in (os.path.realpath(path) for path in (item.target, item.compare) if path is not None):
+            if path in ours:
+                raise RestoreError(f"pictures must have an output each, got {path} for {ours[path]} and {item.source}")
+            ours[path] = item.source
+    for place in inside:
+        for path in (Path(folder, name) for folder, _, names in os.walk(place) for name in names):
+            if path.suffix.lower() in pictures.READABLE and str(path) not in ours:
+                raise RestoreError(f"output inside the input must hold nothing but what was restored, got {path}")
+
+
+def refuse(error: OSError) -> None:
+    """Name a folder that cannot be read, whose pictures would be left out in silence. Raises RestoreError."""
+    raise RestoreError(f"cannot read {error.filename}: {error.strerror}")
 
 
 def restore_folder(

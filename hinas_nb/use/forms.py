@@ -69,6 +69,8 @@ def _of_array(image: np.ndarray) -> tuple[Planes, Callable]:
 
 def _of_pillow(image: PIL.Image.Image) -> tuple[Planes, Callable]:
     image = PIL.ImageOps.exif_transpose(image)  # what comes back may be saved without its EXIF
+    if "transparency" in image.info and image.mode in ("L", "RGB"):  # of one grey level or colour, which will change
+        image = image.convert("LA" if image.mode == "L" else "RGBA")
     if image.mode not in MODES:
         rule = f"must be one of {' '.join(MODES)} (see Image.convert)"
         raise RestoreError(f"mode of a Pillow image {rule}, got {image.mode}")

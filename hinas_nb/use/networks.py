@@ -60,9 +60,11 @@ class Request:
         _require(readable, "weights must be a safetensors file unless --engine is onnx", self.weights)
         named = self.weights is None or self.run is None
         _require(named, "a network must be named by --weights or --run", "both")
-        fits = self.sigma is None or (self.task == "denoise" and 0 <= self.sigma <= 255)
+        told = isinstance(self.sigma, int | float) and 0 <= self.sigma <= 255
+        fits = self.sigma is None or (self.task == "denoise" and told)
         _require(fits, "sigma must be in [0, 255] and belongs to task denoise", f"{self.sigma} for {self.task}")
-        fits = self.scale is None or (self.task == "sr" and self.scale in (2, 3, 4))
+        whole = isinstance(self.scale, int) and self.scale in (2, 3, 4)
+        fits = self.scale is None or (self.task == "sr" and whole)
         _require(fits, "scale must be 2, 3 or 4 and belongs to task sr", f"{self.scale} for {self.task}")
 
     def network(self, size: int, tell: Callable[[str], None], threads: int):

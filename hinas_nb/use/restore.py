@@ -6,6 +6,7 @@ kept (resized bicubically where the picture grows), and so are bit depth and siz
 floats: a picture costs the memory of its pixels, before and after, and that of a tile's way through the network.
 """
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -205,7 +206,7 @@ def _check_places(source: Path, targets: list[Path]) -> None:
             raise RestoreError(f"output must be another file than the input, got {target}")
         if target.is_dir() or not target.absolute().parent.is_dir():
             raise RestoreError(f"output must be a file in an existing folder, got {target}")
-    if len({path.absolute() for path in targets}) < len(targets):
+    if len({os.path.realpath(path) for path in targets}) < len(targets):
         raise RestoreError(f"the pair must be written into another file than the output, got {targets[0]} for both")
 
 

@@ -4,6 +4,7 @@ Pictures are taken as 8-bit images; for denoising colour ones are made grey, for
 to a multiple of the scale, both as the protocol says.
 """
 
+import os
 from pathlib import Path
 
 import pandas
@@ -13,6 +14,7 @@ from hinas_nb.data import pictures
 from hinas_nb.scoring import metrics
 from hinas_nb.scoring.protocol import Protocol
 from hinas_nb.scoring.units import METRICS
+from hinas_nb.use import folders
 
 
 def described(protocol: Protocol) -> str:
@@ -75,7 +77,8 @@ def write(path: Path, table: pandas.DataFrame, protocol: Protocol) -> None:
 def _named(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"restored and true must be two pictures or two folders, got the picture {folder}")
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in pictures.READABLE and path.is_file()]
+    below = (Path(top, name) for top, _, names in os.walk(folder, onerror=folders.refuse) for name in names)
+    paths = [path for path in sorted(below) if path.suffix.lower() in pictures.READABLE and path.is_file()]
     named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     if len(named) < len(paths):
         twice = next(path for path in paths if path not in named.values())
