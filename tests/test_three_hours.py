@@ -67,6 +67,16 @@ def test_every_network_is_scored_at_every_sigma_under_one_protocol():
     assert {run.config.protocol.name for run in runs} == {"denoise-standard"}
 
 
+def test_slow_filters_join_where_they_were_scored_on_the_same_images():
+    for name, wanted in (("laptop", {"WNNM", "BM3D"}), ("smoke", set()), ("paper", set())):
+        budget = load_profile(name)
+        scored = three_hours.scores(budget, rivals.filters() | {"Noisy": "input"}, [50])
+        joined = three_hours.anchors(budget, scored, 50)
+        arms = {run.labels["arm"] for run in scored}
+        assert {run.labels["arm"] for run in joined} == wanted - arms
+        assert {run.labels["degradation"] for run in joined} <= {50}
+
+
 def test_a_stage_takes_the_hours_of_all_its_cores(tmp_path):
     store = Store(tmp_path)
     first, last = TRAIN, TRAIN.but(seed=1)

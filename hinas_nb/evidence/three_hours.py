@@ -81,6 +81,15 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
     return runs
 
 
+def anchors(budget: Profile, scored: Sequence[Run], sigma: float) -> list[Run]:
+    """Return the scores of BM3D and WNNM that `rivals.anchors` knows, if they are of the images that are scored here."""
+    arms = {run.labels["arm"] for run in scored}
+    images = {(run.config.data, run.config.split, run.config.every) for run in scored}
+    known = rivals.labelled(rivals.anchors(budget, sigma))
+    there = [run for run in known if (run.config.data, run.config.split, run.config.every) in images]
+    return [run for run in there if run.labels["arm"] not in arms]
+
+
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
     """Return what every stage took: its Runs, and hours of one core (seconds of a Run times its threads)."""
     rows = []
