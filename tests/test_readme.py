@@ -169,6 +169,37 @@ def of_chance() -> list[str]:
     ]
 
 
+def of_three_hours() -> list[str]:
+    """What is said of the network that was kept, beside others, and of minutes and milliseconds."""
+    where = {"data": "BSDS500", "degradation": "50.0", "metric": "psnr"}
+    (kept,) = numbers("06_best_for_three_hours__scores", "mean", arm=HINAS, **where)
+    lead = {row["control"]: row for row in table("06_best_for_three_hours__lead", **where)}
+    points = {row["kind"]: row for row in table("06_best_for_three_hours__points")}
+    ms = {name: float(row["ms"]) for name, row in points.items()}
+    minutes = {name: float(row["minutes"]) for name, row in points.items()}
+    stages = {row["stage"]: int(row["Runs"]) for row in table("06_best_for_three_hours__spent")}
+    assert stages["search"] == 3 and stages["long"] == 1
+    pools = [table("06_best_for_three_hours__tried", round=f"pool {number}") for number in range(3)]
+    best = [max(pool, key=lambda row: float(row["PSNR on V (dB)"])) for pool in pools]
+    assert all(row["number"] != "0" for row in best), "itself one of the random ones: found ones stand first"
+
+    def ahead(name: str) -> str:
+        ends = (float(lead[name][f"images_{end}"]) for end in ("low", "high"))
+        return "{:+.2f} [{:+.2f}, {:+.2f}] dB".format(float(lead[name]["difference"]), *ends)
+
+    return [
+        f"{sum(stages.values()) - 4} short trainings",
+        "one long training for all noise up to sigma 75 took "
+        f"{re.search(r'In ([0-9.]+) hours', answer('06_best_for_three_hours'))[1]} hours of two cores",
+        f"kept scores {kept:.2f} dB: {ahead('BM3D')} over BM3D, {ahead('WNNM')} over WNNM, {ahead('FFDNet')} over "
+        f"FFDNet and {ahead('DnCNN')} over DnCNN, and a random architecture of its size, trained alike, "
+        f"{ahead('random')} less",
+        f"takes {ms[HINAS]:,.0f} ms an image, FFDNet {ms['FFDNet']:,.0f} and DnCNN {ms['DnCNN']:,.0f}",
+        f"HiNAS trained for {minutes[HINAS]:.0f} minutes, FFDNet for {minutes['FFDNet']:.0f}, DnCNN for "
+        f"{minutes['DnCNN']:.0f}",
+    ]
+
+
 def chance_of(name: str, statistic: str) -> dict:
     (row,) = table(f"{name}__chance", statistic=statistic)
     return row
@@ -279,6 +310,7 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
         *of_equal_time(),
         *of_the_searches(),
         *of_chance(),
+        *of_three_hours(),
         *of_the_loss(),
         *of_before(),
         *of_speed(),
