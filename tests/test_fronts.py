@@ -90,6 +90,8 @@ def test_every_network_is_timed_once_and_as_it_is_trained():
 
 
 def test_the_plot_has_a_mark_a_network_and_both_fronts():
+    alone = figures.front_plot(table(0.1).drop_duplicates("kind"))
+    assert not any("front" in str(line.get_gid()) for line in alone.axes[0].lines)
     figure = figures.front_plot(table(0.1), title="A claim")
     axes = figure.axes[0]
     marks = {mark.get_gid(): mark for mark in axes.collections}

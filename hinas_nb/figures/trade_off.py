@@ -84,7 +84,7 @@ def rate_plot(
 def front_plot(table: pd.DataFrame, title: str | None = None, score: str = "PSNR on V") -> Picture:
     """Draw a mark a network, coloured by kind; the front of what was found, and dashed that of random ones.
 
-    table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it.
+    table: `kind`, `ms`, `psnr` (dB), as `fronts.networks` gives it; where each kind is one network there are no fronts.
     """
     figure = Picture(7.2, 4.4, title)
     axes = figure.subplots()
@@ -97,7 +97,7 @@ def front_plot(table: pd.DataFrame, title: str | None = None, score: str = "PSNR
     found, other = (table[table["kind"].ne("random") == own].sort_values(["ms", "psnr"]) for own in (True, False))
     for own, line, colour, name in ((found, "-", INK, "front of found"), (other, _DASHED, MUTED, "front of random")):
         front = own[own["psnr"] > own["psnr"].cummax().shift(fill_value=-np.inf)]
-        if len(front):
+        if len(front) and len(table) > table["kind"].nunique():
             _draw_front(axes, front["ms"], front["psnr"], color=colour, ls=line, label=name, gid=name)
     axes.set(xlabel="milliseconds an image", ylabel=METRICS["psnr"].with_unit(score))
     figure.legend_below(4)
