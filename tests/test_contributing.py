@@ -73,7 +73,7 @@ def python(folder: Path, *arguments: str, **environment: str) -> str:
 @pytest.mark.slow
 def test_an_ablation_is_added_as_described(tmp_path):
     """As a script, with small pictures and the smallest budget that still searches, trains and scores."""
-    learned, scored = pictures(tmp_path / "learned", 6), pictures(tmp_path / "scored", 2)
+    learned, scored = pictures(tmp_path / "learned", range(6)), pictures(tmp_path / "scored", range(6, 8))
     common = {"data": learned, "split": "all", "patch": 16, "batch": 2}
     short = {"epochs": 2, "warmup_epochs": 1, "validate_from": 1}
     task = {
@@ -97,11 +97,11 @@ print(gain.notna().tolist())
 """
 
 
-def pictures(folder: Path, count: int) -> str:
-    """A data set of smooth pictures of 40x32 pixels."""
+def pictures(folder: Path, numbers: range) -> str:
+    """A data set of smooth pictures of 40x32 pixels, other ones for other numbers."""
     folder.mkdir()
     rows, columns = numpy.mgrid[:40, :32]
-    for index in range(count):
+    for index in numbers:
         values = 128 + 100 * numpy.sin((rows + index * columns) / (3 + index))
         Image.fromarray(values.astype(numpy.uint8)).save(folder / f"{index}.png")
     return f"folder:{folder}"
