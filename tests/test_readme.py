@@ -181,7 +181,7 @@ def of_three_hours() -> list[str]:
     assert stages["search"] == 3 and stages["long"] == 1
     pools = [table("06_best_for_three_hours__tried", round=f"pool {number}") for number in range(3)]
     best = [max(pool, key=lambda row: float(row["PSNR on V (dB)"])) for pool in pools]
-    assert all(row["number"] != "0" for row in best), "itself one of the random ones: found ones stand first"
+    assert all(row["number"] != "0" for row in best), "drawn at random: what was found stands first"
 
     def ahead(name: str) -> str:
         ends = (float(lead[name][f"images_{end}"]) for end in ("low", "high"))

@@ -82,7 +82,7 @@ def scores(budget: Profile, models: Mapping[str, TrainConfig | str], sigmas: Seq
 
 
 def anchors(budget: Profile, scored: Sequence[Run], sigma: float) -> list[Run]:
-    """Return the scores of BM3D and WNNM that `rivals.anchors` knows, if they are of the images scored here."""
+    """Return the scorings by BM3D and WNNM of `rivals.anchors`, where they are of the images that are scored here."""
     arms = {run.labels["arm"] for run in scored}
     images = {(run.config.data, run.config.split, run.config.every) for run in scored}
     known = rivals.labelled(rivals.anchors(budget, sigma))
