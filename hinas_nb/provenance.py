@@ -32,7 +32,7 @@ def resolve_device(name: str = "auto") -> str:
         return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.zeros(1, device=name).item()  # refuses "meta", which computes nothing
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, ImportError):
         raise ValueError(f"device must be auto, cpu or one that is present here, got {name!r}") from None
     return name
 

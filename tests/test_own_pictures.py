@@ -298,9 +298,12 @@ def test_two_pictures_of_one_name_once_restored_are_refused(mixed, tmp_path, cap
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_no_file_is_not_done(mixed, tmp_path):
+def test_what_is_no_file_or_an_empty_one_is_not_done(mixed, tmp_path):
     (tmp_path / "out" / "a.png").mkdir(parents=True)
     found, _ = folders.items(mixed, tmp_path / "out")
+    for item in found[1:]:
+        item.target.parent.mkdir(parents=True, exist_ok=True)
+        item.target.touch()
     assert not any(item.is_done for item in found)
 
 

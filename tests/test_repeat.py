@@ -1,6 +1,7 @@
 """`hinas-nb repeat`: a Run once more, apart from the first; equal bits here, and what differs is told."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -133,3 +134,13 @@ def test_a_run_of_before_is_refused(stored, tmp_path, evaluation):
     rewritten(folder, config=config | {"every": 4}, revisions={"train": 0})
     with pytest.raises(ValueError, match=r"that this code still makes, got one of before \(train revision 0"):
         repeat(folder.name, tmp_path)
+
+
+def test_results_may_be_moved(stored, tmp_path, evaluation):
+    """What a repeated Run rests on is linked, and links lead nowhere then."""
+    folder = stored.folder(evaluation)
+    repeat(folder.hash, tmp_path)
+    (tmp_path / "smoke").rename(tmp_path / "laptop")
+    again = tmp_path / "laptop" / "repeated" / folder.path.name
+    shutil.rmtree(again / "evaluate")
+    assert repeat(folder.hash, tmp_path)[1]

@@ -398,9 +398,10 @@ def test_a_network_of_an_older_revision_serves_and_says_so(tmp_path):
     assert str(chosen).endswith(f"smoke budget, search revision 1 (now {REVISIONS['search']}))")
 
 
-def test_a_device_that_computes_nothing_is_refused():
-    with pytest.raises(ValueError, match="device must be auto, cpu or one that is present here, got 'meta'"):
-        provenance.resolve_device("meta")
+@pytest.mark.parametrize("name", ["meta", "hpu", "cuda:99", "gpu", ""])
+def test_a_device_that_is_not_there_or_computes_nothing_is_refused(name):
+    with pytest.raises(ValueError, match=f"device must be auto, cpu or one that is present here, got '{name}'"):
+        provenance.resolve_device(name)
 
 
 # --- hostile weights

@@ -75,6 +75,7 @@ def _lend(producer: RunFolder, place: RunFolder) -> None:
     """Let a producer that is finished be found in the other store too."""
     files.make_folder(place.path.parent)
     if producer.done and not place.path.exists():
+        place.path.unlink(missing_ok=True)  # a link that leads nowhere since the results were moved
         place.path.symlink_to(producer.path, target_is_directory=True)
 
 

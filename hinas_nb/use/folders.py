@@ -29,11 +29,12 @@ class Item:
 
     @property
     def is_done(self) -> bool:
-        """Tell whether all that is to be written is there, and not older than the picture."""
+        """Tell whether all that is to be written is there, not empty, and not older than the picture."""
         written = [path for path in (self.target, self.compare) if path is not None]
         if not self.source.exists() or not all(path.is_file() for path in written):  # a link may lead nowhere
             return False
-        return min(path.stat().st_mtime for path in written) >= self.source.stat().st_mtime
+        made = self.source.stat().st_mtime
+        return all(stat.st_size > 0 and stat.st_mtime >= made for stat in map(Path.stat, written))
 
 
 def items(source: Path, target: Path, compare: Path | None = None) -> tuple[list[Item], int]:
