@@ -64,6 +64,21 @@ def test_collapse_begins_where_skips_exceed_chance_for_good():
     assert stability.collapse(epochs[:3], SPACE) == (None, most)
 
 
+def test_every_search_is_told_that_collapses():
+    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
+    calm, gone = record(A, 1, True) | {"skip_count": 0}, record(skips, 2) | {"skip_count": 8}
+    late = [record(A, 1) | {"skip_count": 8}, gone | {"best": True}]
+    _, most = stability.collapse([calm], SPACE)
+    said = stability.collapses_in_words({0: [calm, calm], 5: [calm, gone], 6: late}, SPACE)
+    assert said == (
+        f"of 3 searches 2 collapse (more than {most} skips to the end): "
+        "seed 5 from epoch 2 on, where the early stop picked epoch 1, before that; "
+        "seed 6 from epoch 1 on, where the early stop picked epoch 2, too late"
+    )
+    said = stability.collapses_in_words({0: [calm, calm]}, SPACE)
+    assert said == f"no search of 1 collapses within 2 epochs (chance gives up to {most} skips)"
+
+
 def test_margins_are_those_of_the_decision():
     generator = torch.Generator().manual_seed(3)
     weights = torch.rand(2, 5, 7, generator=generator).softmax(-1).tolist()
@@ -151,4 +166,4 @@ def test_a_recipe_is_told_by_its_collapses_and_its_last_epochs():
     assert table["recipe"].tolist() == ["published", "all"] and table["collapsed"].tolist() == [2, 1]
     assert table["collapses from"].tolist() == [2, 2] and table["skips"].tolist() == [8, 4.5]
     assert table["radius (pixels)"].tolist() == [7, 7] and table["searched share"].tolist() == [0.2, 0.2]
-    assert stability.collapses_in_words(table) == "collapsed published 2, all 1"
+    assert stability.recipes_in_words(table) == "collapsed published 2, all 1"

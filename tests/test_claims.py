@@ -252,14 +252,14 @@ def test_notebook_and_scorecard_agree_whatever_parameters_say(budget):
 
 
 def test_only_the_notebooks_of_a_claim_speak_to_it_the_first_first(budget):
-    costs = {"data": "", "degradation": math.nan}
-    leave(budget, "10", effect("sharing", "no sharing", "gpu_hours", -90, **costs))
-    leave(budget, "24", effect("sharing", "no sharing", "gpu_hours", -50, **costs))
+    shares = {"data": "", "degradation": math.nan}
+    leave(budget, "10", effect("found", "chance", "last_widest", 90, **shares))
+    leave(budget, "04", effect("found", "chance", "last_widest", 50, **shares))
     gathered, _ = claims.gathered(budget)
-    asked = ("sharing-saves", "sharing - no sharing", "gpu_hours", "denoise", None)
-    assert judged(budget, *asked, gathered)["ours"] == -50
-    leave(budget, "14", effect("sharing", "no sharing", "gpu_hours", -40, **costs))
-    assert judged(budget, *asked, claims.gathered(budget)[0])["ours"] == -40
+    asked = ("last-layer-widest", "found - chance", "last_widest", "denoise", None)
+    assert judged(budget, *asked, gathered)["ours"] == 50
+    leave(budget, "03", effect("found", "chance", "last_widest", 40, **shares))
+    assert judged(budget, *asked, claims.gathered(budget)[0])["ours"] == 40
 
 
 def test_effects_of_older_revisions_are_told_and_not_counted(budget, monkeypatch):
@@ -302,7 +302,7 @@ def test_what_contradicts_the_paper_is_said_first():
     assert text.startswith("**Contradicts the paper** at the laptop budget (1 contradicts, 1 undecided):")
     assert text.count("- LWAS helps: LWAS - basic, sigma 50, PSNR (dB) is -0.20 [-0.30, -0.10]") == 1
     calm = claims.against_the_paper(table[1:], "laptop")
-    assert calm == "**Nothing here contradicts the paper** at the laptop budget (1 undecided)."
+    assert calm == "**Nothing that was tested here contradicts the paper** at the laptop budget (1 undecided)."
 
 
 def test_the_scorecard_has_a_row_for_every_sigma_and_scale(budget):
@@ -323,6 +323,8 @@ def test_the_scorecard_has_a_row_for_every_sigma_and_scale(budget):
         ("psnr", (math.nan, 0.1, 0.2), "[+0.10, +0.20]"),
         ("gpu_hours", (-72.2,), "-72"),
         ("psnr", (math.nan,), ""),
+        ("psnr", (0.002, -0.004, 0.007), "+0.002 [-0.004, +0.007]"),
+        ("psnr", (0.0, -0.0, 0.0), "+0.00 [+0.00, +0.00]"),
     ],
 )
 def test_numbers_are_printed_with_the_digits_of_their_metric(metric, numbers, text):

@@ -148,7 +148,8 @@ def against_the_paper(judged: pd.DataFrame, budget: str) -> str:
     """
     against = judged[judged["verdict"] == stats.CONTRADICTS]
     if against.empty:
-        return f"**Nothing here contradicts the paper** at the {budget} budget ({tally(judged['verdict'])})."
+        counts = tally(judged["verdict"])
+        return f"**Nothing that was tested here contradicts the paper** at the {budget} budget ({counts})."
     lines = [
         f"- {row['it says']}: {row['comparison']}, {row['images']}, {row['metric']} is {row['ours']}, "
         f"published {row['published']}."

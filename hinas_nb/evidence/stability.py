@@ -40,7 +40,8 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     `undecided` or `no evidence`.
     """
     lead, equal = inputs["margin"].median(), 1 / operations
-    measured = f"the operation that is kept leads the next by {lead:.2g} (median), {lead / equal:.1%} of an equal share"
+    share = f"{100 * lead / equal:.0f} % of an equal share"
+    measured = f"the operation that is kept leads the next by {lead:.2g} (median), {share}"
     if lead < _NARROW * equal:
         return f"no evidence of a preference: {measured}, so the decode is noise"
     if seeds < ENOUGH_SEEDS:
@@ -50,7 +51,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
     shared = f"two seeds share {random['found']:.0f} % of their inputs"
     beside = [
         f"{kind} {one['random']:.0f} % (p = {one['p']:.2g})"
-        for kind, one in {"random genotypes": random, "their own operations dealt anew": dealt}.items()
+        for kind, one in {"random ones": random, "the same with their operations dealt anew": dealt}.items()
     ]
     if dealt["p"] < 0.05:
         word = "supports a preference"
@@ -58,7 +59,7 @@ def verdict(inputs: pd.DataFrame, chance: pd.DataFrame, seeds: int, operations: 
         word = "no evidence of a preference other than for some operations"
     else:
         word = "no evidence of a preference"
-    return f"{word}: {measured}, and {shared}, {', '.join(beside)}"
+    return f"{word}: {measured}; {shared}, {', '.join(beside)}"
 
 
 def picked(records: Sequence[Mapping]) -> Mapping:
@@ -88,6 +89,20 @@ def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]
     calm = [record["epoch"] for record in records if record["skip_count"] <= most]
     onset = max(calm, default=0) + 1
     return (onset if onset <= records[-1]["epoch"] else None), most
+
+
+def collapses_in_words(searches: Mapping[int, Sequence[Mapping]], space: Space) -> str:
+    """Say in one clause which searches collapse, and whether the early stop came before; searches: records by seed."""
+    said = []
+    for seed, records in searches.items():
+        onset, most = collapse(records, space)
+        if onset is not None:
+            epoch = picked(records)["epoch"]
+            stop = "before that" if epoch < onset else "too late"
+            said.append(f"seed {seed} from epoch {onset} on, where the early stop picked epoch {epoch}, {stop}")
+    if not said:
+        return f"no search of {len(searches)} collapses within {len(records)} epochs (chance gives up to {most} skips)"
+    return f"of {len(searches)} searches {len(said)} collapse (more than {most} skips to the end): {'; '.join(said)}"
 
 
 def recipes(search: SearchConfig) -> dict[str, dict]:
@@ -122,7 +137,7 @@ def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def collapses_in_words(table: pd.DataFrame) -> str:
+def recipes_in_words(table: pd.DataFrame) -> str:
     """Return how many searches of each recipe collapse, in words; table: of `by_recipe`."""
     return "collapsed " + ", ".join(f"{row['recipe']} {row['collapsed']}" for row in table.to_dict("records"))
 

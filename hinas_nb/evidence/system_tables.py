@@ -162,13 +162,14 @@ def slower(others: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 def in_words(standings: pd.DataFrame, others: pd.DataFrame, counts: pd.DataFrame) -> str:
     """Return the answer of a comparison. standings: of `rivals`; counts: `parameters` of all tables."""
-    over, (found, survive) = standings["over"], slower(others)
+    over, (found, survive) = standings.loc[standings["arm"] != HINAS, "over"].dropna(), slower(others)
+    spent = f"the others took {over.min():.2f} to {over.max():.2f} times its seconds; " if len(over) else ""
     off = counts[["off this table (%)", "off its paper (%)"]].replace("", "nan").astype(float)
     off = off.abs().max(axis=1).dropna()
     return (
-        f"After equal time ({over.min():.2f} to {over.max():.2f} of its seconds; intervals over images), "
+        f"Trained for as long as foretold ({spent}one training each, intervals over images), "
         f"{gains_in_words(standings)}. Of {len(found)} systems that the paper has slower and that run here, {survive} "
-        f"are slower here; their time in times HiNAS's: {times_in_words(found)}. Of {len(off)} counts of parameters "
+        f"are slower here, in multiples of HiNAS's time: {times_in_words(found)}. Of {len(off)} counts of parameters "
         f"{(off > EXPLAINED).sum()} are more than {EXPLAINED:g} % off a published one."
     )
 
@@ -179,7 +180,8 @@ def gains_in_words(standings: pd.DataFrame) -> str:
     for where, own in standings[standings["arm"] != HINAS].groupby("images", sort=False):
         rows = own[["arm", "psnr", "psnr_low", "psnr_high"]].itertuples(index=False)
         said = [f"{arm} {units.METRICS['psnr'].text(*numbers)} dB" for arm, *numbers in rows]
-        clauses.append(f"{where}: against {HINAS} {', '.join(said)}")
+        shown = where.replace("fifth-of-", "every fifth image of ")
+        clauses.append(f"{shown}: against {HINAS} {', '.join(said)}")
     return "; ".join(clauses) or "nothing else is trained"
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hinas_nb.evidence import fronts, rivals
+from hinas_nb.evidence import fronts, paper_tables, rivals
 from hinas_nb.experiment.config import OF_A_GENOTYPE, Comparator, SearchConfig, Selected, TimingConfig, TrainConfig
 from hinas_nb.experiment.profile import Profile
 from hinas_nb.experiment.runs import Run, RunConfig
@@ -19,6 +19,8 @@ from hinas_nb.scoring.units import METRICS
 from hinas_nb.training import benchmark
 from hinas_nb.training.search import candidate
 
+TWO_CORES = "hours on two cores, at least"
+_PLACE = ["data", "degradation"]
 ALSO = {"BSDS500": ("BSD68",)}  # by test set of the budget: the usual part of it, scored whole
 
 
@@ -91,12 +93,16 @@ def anchors(budget: Profile, scored: Sequence[Run], sigma: float) -> list[Run]:
 
 
 def spent(stages: Mapping[str, Sequence[RunConfig]], store: Store) -> pd.DataFrame:
-    """Return what every stage took: its Runs, and hours of one core (seconds of a Run times its threads)."""
+    """Return what every stage took: its Runs, hours of one core (seconds of a Run times its threads), and of two.
+
+    Those of two cores are the least there can be: a stage of one Run on one thread leaves a core idle.
+    """
     rows = []
     for stage, configs in stages.items():
         notes = [store.folder(config).note() for config in configs]
-        rows.append((stage, len(notes), sum(one.seconds * one.threads for one in notes) / 3600))
-    return pd.DataFrame(rows, columns=["stage", "Runs", "core hours"])
+        hours = sum(one.seconds * one.threads for one in notes) / 3600
+        rows.append((stage, len(notes), hours, hours / min(2, sum(one.threads for one in notes))))
+    return pd.DataFrame(rows, columns=["stage", "Runs", "core hours", TWO_CORES])
 
 
 def tried(rounds: Mapping[str, Sequence[TrainConfig]], store: Store) -> pd.DataFrame:
@@ -125,16 +131,43 @@ def points(
     return pd.DataFrame(rows)
 
 
-def in_words(lead: pd.DataFrame, points: pd.DataFrame, ours: str, hours: float) -> str:
-    """Return the answer: what the found network scores above each other one, and its milliseconds."""
+def elsewhere(table: pd.DataFrame, ours: str) -> pd.DataFrame:
+    """Return the scores of networks that are trained here beside those of their own papers, where these are known.
+
+    table: `ablation.summary` of the scores. Columns: system, data, degradation, here, published, kept (our own
+    network on the same images; all in dB), source.
+    """
+    psnr = table[table["metric"] == "psnr"].rename(columns={"mean": "here"})
+    kept = psnr[psnr["arm"] == ours].rename(columns={"here": "kept"})
+    known = paper_tables.elsewhere().rename(columns={"system": "arm", "psnr": "published"})
+    both = psnr.merge(known, on=["arm", *_PLACE], suffixes=("", " ")).merge(kept[[*_PLACE, "kept"]], on=_PLACE)
+    return both[["arm", *_PLACE, "here", "published", "kept", "source"]].rename(columns={"arm": "system"})
+
+
+def in_words(
+    lead: pd.DataFrame, points: pd.DataFrame, others: pd.DataFrame, spent: pd.DataFrame, ours: str, kind: str
+) -> str:
+    """Return the answer: what the kept network cost and scores, above each other one, and its milliseconds.
+
+    lead: differences in PSNR at one noise level; others: of `elsewhere`; kind: what the kept architecture is.
+    """
     first, psnr = lead[lead["data"] == lead["data"].iloc[0]], METRICS["psnr"]
     clauses = [
-        f"{row['control']} {psnr.text(row['difference'], row['images_low'], row['images_high'])} dB"
+        f"{psnr.text(row['difference'], row['images_low'], row['images_high'])} dB beside {row['control']}"
         for row in first.to_dict("records")
     ]
-    times = points.set_index("kind")["ms"]
-    beside = ", ".join(f"{name} {value:.0f}" for name, value in times.items() if name != ours)
+    own = points.set_index("kind").loc[ours]
+    times = points[points["kind"] != ours]
+    beside = ", ".join(f"{row['kind']} {row['ms']:.0f}" for row in times.to_dict("records"))
+    briefly = [
+        f"{row['system']}'s {row['here']:.2f} dB on {row['data']} ({row['published']:.2f} published, the kept one "
+        f"{row['kept']:.2f})"
+        for row in others[others["degradation"] == first["degradation"].iloc[0]].to_dict("records")
+    ]
+    trained = f" Others are trained here as briefly, which gives {', '.join(briefly)}." if briefly else ""
     return (
-        f"In {hours:.1f} hours of two cores, beside ({first['data'].iloc[0]}, sigma {first['degradation'].iloc[0]:g}, "
-        f"intervals over images): {', '.join(clauses)}; milliseconds an image: {times[ours]:.0f} ({beside})."
+        f"After {spent['core hours'].sum():.1f} core hours (on two cores {spent[TWO_CORES].sum():.1f} hours at least) "
+        f"the kept network, {kind}, scores {own['psnr']:.2f} dB ({first['data'].iloc[0]}, sigma "
+        f"{first['degradation'].iloc[0]:g}; one training each, intervals over images): {', '.join(clauses)}; "
+        f"milliseconds an image: {own['ms']:.0f} ({beside}).{trained}"
     )

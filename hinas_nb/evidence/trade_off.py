@@ -72,7 +72,8 @@ def printed(task: Task, level: float) -> pd.DataFrame:
     names = {"psnr": "published PSNR (dB)", "ssim": "published SSIM", "time_s": "published (s)"}
     rows = rows.rename(columns=names | {"parameters_m": "published (M)"}).assign(doubt=doubt)
     rows = rows[[*names.values(), "published (M)", "doubt"]].rename_axis("published as").reset_index()
-    more = paper_tables.elsewhere().query("task == @task and degradation == @level").assign(doubt="")
+    more = paper_tables.elsewhere().assign(doubt="")
+    more = more[(more["task"] == task) & (more["degradation"] == level) & (more["data"] == IMAGES[task])]
     return pd.concat([rows, more.rename(columns=names | {"system": "published as"})[[*rows.columns[:3], "doubt"]]])
 
 

@@ -13,6 +13,7 @@ import pandas
 from hinas_nb import comparators, files
 from hinas_nb.data.catalog import CATALOG
 from hinas_nb.evidence import stats
+from hinas_nb.experiment.config import SearchConfig
 from hinas_nb.reporting import report
 from hinas_nb.running import notes
 from hinas_nb.scoring.protocol import Protocol
@@ -51,6 +52,7 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
     return report.template("card").render(
         name=name,
         run=trained,
+        search=_search(chosen.path.parents[1], trained.config["genotype"]),
         chosen=chosen,
         settings=trained.config,
         licence=export.LICENCE,
@@ -59,11 +61,18 @@ def card(chosen: networks.TrainedRun, name: str) -> str:
         multiply_adds=cost.multiply_adds(net, net.channels, SIDE, SIDE) / SIDE**2,
         halo=net.halo,
         rows=rows,
+        untouched=_UNTOUCHED[chosen.task],
         seconds=[_seconds(own) for own, _ in scores],
         machines=" and ".join(sorted({own.note.where for own, _ in scores})),
         worst=gains.nsmallest(WORST, "gain").to_dict("records"),
         lost=[row for row in rows if row["mean"] < 0],
     )
+
+
+def _search(root: Path, genotype: dict[str, Any]) -> notes.Finished | None:
+    """Return the search that found the genotype, None where that is not a search beside it."""
+    searches = (note for _, note in notes.all_finished(root, "search"))
+    return next((note for note in searches if {"kind": SearchConfig.__name__} | note.config == genotype), None)
 
 
 class _Scored:
@@ -92,6 +101,7 @@ def _scores(root: Path, training: dict[str, Any]) -> list[tuple[_Scored, dict[st
     named = [one for one in found if isinstance(one.config["model"], str)]
     trained = [one for one in found if one not in named]
     own = [one for one in trained if one.config["model"] | {"kind": None} == training | {"kind": None}]
+    named.sort(key=lambda other: (other.config["model"] == "input", other.config["model"]))
     pairs = [(one, {other.config["model"]: other for other in named if other.test == one.test}) for one in own]
     return sorted(pairs, key=lambda pair: tuple(map(str, pair[0].words.values())))
 
@@ -110,7 +120,9 @@ def _rows(own: _Scored, others: dict[str, _Scored]) -> list[dict[str, Any]]:
 
 def _row(who: str, scored: _Scored) -> dict[str, Any]:
     means = {name: METRICS[name].number(scored.table[name].mean()) for name in ("psnr", "ssim")}
-    return scored.words | {"who": who, "images": len(scored.table)} | means
+    every = scored.config["every"]
+    images = f"{len(scored.table)}{f', one in {every}' if every > 1 else ''}"
+    return scored.words | {"who": who, "images": images} | means
 
 
 def _gains(own: _Scored, others: dict[str, _Scored]) -> pandas.DataFrame:

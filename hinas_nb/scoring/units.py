@@ -34,12 +34,15 @@ class Metric(Config):
         return f"{value:.{self.digits}f}"
 
     def text(self, value: float, low: float = math.nan, high: float = math.nan) -> str:
-        """Return a difference and its interval, `+0.05 [-0.01, +0.11]`, as far as there are numbers."""
-        ends = "" if math.isnan(low) or math.isnan(high) else f"[{self._signed(low)}, {self._signed(high)}]"
-        return " ".join(filter(None, ["" if math.isnan(value) else self._signed(value), ends]))
+        """Return a difference and its interval, `+0.05 [-0.01, +0.11]`, as far as there are numbers.
 
-    def _signed(self, value: float) -> str:
-        return f"{round(value, 9) + 0.0:+.{self.digits}f}"  # -0.00 for less than nothing, +0.00 for nothing
+        Where the last digit would hardly show any of them, there is one digit more.
+        """
+        numbers = [round(one, 9) + 0.0 for one in (value, low, high)]  # -0.00 for less than nothing, +0.00 for nothing
+        largest = max((abs(one) for one in numbers if not math.isnan(one)), default=0.0)
+        digits = self.digits + (0 < largest < 1.5 * 10**-self.digits)
+        middle, *ends = ("" if math.isnan(one) else f"{one:+.{digits}f}" for one in numbers)
+        return " ".join(filter(None, [middle, f"[{', '.join(ends)}]" if all(ends) else ""]))
 
 
 METRICS = {
