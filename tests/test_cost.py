@@ -1,5 +1,7 @@
 """Costs: counted = closed form, foretold memory near what is kept, arms take turns."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -46,6 +48,13 @@ def test_memory_grows_with_the_batch_and_shrinks_with_checkpoints():
     assert foretold(batch=8, checkpointing=True)["warm-up"] < large["warm-up"]
 
 
+def test_memory_is_foretold_for_what_the_device_computes_in():
+    config = SearchConfig(space=SMALL, patch=32, batch=2)
+    single, half = cost.search_memory_mib(config)["warm-up"], cost.search_memory_mib(config, "cuda:0")["warm-up"]
+    assert half < 0.8 * single
+    assert cost.search_memory_mib(config.but(precision="float32"), "cuda")["warm-up"] == pytest.approx(single)
+
+
 def test_a_search_that_does_not_fit_is_told_so_before_it_begins(monkeypatch):
     config = SearchConfig(space=SMALL, patch=32, batch=2)
     monkeypatch.setattr(cost, "free_memory_mib", lambda device: 1.0)
@@ -53,6 +62,24 @@ def test_a_search_that_does_not_fit_is_told_so_before_it_begins(monkeypatch):
     assert "GiB are free: lower batch or patch, or set checkpointing" in line and "\n" not in line
     monkeypatch.setattr(cost, "free_memory_mib", lambda device: 1e6)
     assert cost.memory_warning(config) is None
+
+
+@pytest.mark.parametrize("subject", ["training step", "restoration"])
+def test_a_gpu_is_waited_for_before_the_clock_starts(monkeypatch, subject):
+    events, turns = [], iter([True])
+
+    def recv():
+        for turn in turns:
+            return turn
+        raise EOFError
+
+    monkeypatch.setattr(benchmark, "_prepared", lambda arm, device: lambda: events.append("call"))
+    monkeypatch.setattr(benchmark, "_wait", lambda device: events.append("wait"))
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: events.append("clock") or 0.0)
+    line = SimpleNamespace(recv=recv, send=lambda told: None)
+    benchmark._serve(line, SimpleNamespace(allocator=False, subject=subject), torch.get_num_threads(), "cpu")
+    untimed = ["call", "wait"] if subject == "training step" else []
+    assert events == [*untimed, "clock", "call", "wait", "clock"]
 
 
 def test_arms_take_turns_and_are_compared_within_rounds():

@@ -116,3 +116,9 @@ def test_a_table_of_another_space_is_refused():
     with pytest.raises(ConfigError, match="latency and latency_weight belong together"):
         SearchConfig(latency_weight=1.0)
     SearchConfig(latency=other, latency_weight=1.0, space=Space(fold=2, base_width=16, layerwise=False))
+
+
+def test_who_breaks_off_a_measurement_can_train_afterwards():
+    config = LatencyConfig(space=SPACE, base_width=2, height=8, width_px=8, rounds=2)
+    records = latency.measure(config)
+    assert next(records).round == 1 and not torch.is_inference_mode_enabled()

@@ -275,7 +275,11 @@ def test_effects_left_behind_know_better_than_the_paper(budget):
     assert power.smallest_effects(budget, ["lwas"]).iloc[0]["assumed"] == "table 1", "two seeds are too few"
     leave(budget, "10", effect("LWAS", "basic", "psnr", half=0.02))
     row = power.smallest_effects(budget, ["lwas"]).set_index(["images", "metric"]).loc[("sigma 50", "PSNR (dB)")]
-    assert (row["smallest"], row["assumed"]) == (0.02, "3 seeds done")
+    assert (row["smallest"], row["assumed"]) == (pytest.approx(0.02), "3 seeds done")
+    more = budget.but(seeds=tuple(range(10)))
+    row = power.smallest_effects(more, ["lwas"]).set_index(["images", "metric"]).loc[("sigma 50", "PSNR (dB)")]
+    deviation = 0.02 / stats.smallest_effect(1.0, 3)
+    assert row["smallest"] == pytest.approx(stats.smallest_effect(deviation, 10)), "of the seeds that are planned"
 
 
 def test_so_few_searches_cannot_tell_the_widest_layer_from_chance(budget):

@@ -31,6 +31,7 @@ from hinas_nb.speed.cost import closed_form
 
 PHOTOS = {"data": "photos", "split": "train", "validation": "validation"}
 TRAIN = TrainConfig(genotype=SearchConfig(**PHOTOS), **PHOTOS)
+DRAWN_V = TrainConfig(genotype=SearchConfig(**PHOTOS), data="photos", split="train")  # its seed draws V
 
 
 def genotype(seed):
@@ -68,7 +69,9 @@ def test_a_selection_waits_for_every_training_and_says_which_is_missing(tmp_path
 
 @pytest.mark.parametrize(("changes", "line"), [
     ({"place": 3}, r"place must be in \[1, trainings=2\], got 3"),
-    ({"trainings": (TRAIN, TRAIN.but(sigma=25.0))}, "trainings must share task, sigma and V to be compared"),
+    ({"trainings": (TRAIN, TRAIN.but(sigma=25.0))}, "trainings must share task, scale, sigma and V to be compared"),
+    ({"trainings": (TRAIN, TRAIN.but(patch=32))}, "trainings must share task, scale, sigma and V to be compared"),
+    ({"trainings": (DRAWN_V, DRAWN_V.but(seed=1))}, "trainings must share task, scale, sigma and V to be compared"),
     ({"trainings": (TRAIN.but(genotype=Comparator(name="dncnn"), base_width=None),)}, "trainings must be of genotypes"),
 ])  # fmt: skip
 def test_what_cannot_be_compared_is_refused(changes, line):

@@ -8,7 +8,7 @@ import torch
 
 from hinas_nb import figures
 from hinas_nb.evidence import timing_runs
-from hinas_nb.experiment.config import CVPR2020, SearchConfig, Space
+from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, SearchConfig, Space
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.figures.speed import slope
 from hinas_nb.speed import cost
@@ -118,6 +118,20 @@ def test_the_saved_memory_allows_a_larger_batch():
     batch = timing_runs.larger_batch(space, 8, 16)
     alone = timing_runs.foretold_memory(space.but(sharing=False), 8, 16)["weights"]
     assert batch > 8 and timing_runs.foretold_memory(space, batch, 16)["weights"] <= alone * 1.02
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"task": "denoise", "network": timing_runs.GENOTYPE, "base_width": 4, "fold": 2},
+        {"task": "sr", "network": timing_runs.GENOTYPE, "base_width": 4, "scale": 3},
+        {"task": "denoise", "network": Comparator(name="dncnn")},
+    ],
+)
+def test_an_arm_is_counted_as_the_network_that_it_is(how):
+    arm = Arm(label="one", subject="restoration", height=16, width_px=24, **how)
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold)
+    assert timing_runs.multiply_adds(arm) == cost.multiply_adds(net, net.channels, 16, 24) > 0
 
 
 def test_tiny_shapes_are_for_narrow_budgets():

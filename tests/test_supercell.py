@@ -270,3 +270,12 @@ def test_a_supernet_of_one_part_is_the_plain_one():
         assert relative(whole(image, alphas), plain(image, alphas)) < 1e-12
     shares = torch.tensor([2.0, 2.0, 3.0, 3.0, 3.0])[:, None].double()
     assert torch.allclose(whole.op_weights() * shares, alphas), "equal edges share a node equally"
+
+
+def test_the_plain_twin_of_a_net_that_evaluates_evaluates():
+    net = Supernet(Space(layers=2, nodes=2, base_width=3)).double()
+    image = torch.rand(2, 1, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net.train()(image)  # moves the running statistics
+    plain = plain_supernet(net.eval())
+    assert not any(module.training for module in plain.modules())
+    assert relative(plain(image), net(image)) < 1e-10

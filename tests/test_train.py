@@ -8,6 +8,7 @@ import torch
 from pictures_for_tests import DoublePairs, image_set
 
 from hinas_nb import comparators
+from hinas_nb.data import ImageSet
 from hinas_nb.experiment.config import Comparator, TrainConfig
 from hinas_nb.method import network
 from hinas_nb.method.genotype import random_genotype
@@ -16,7 +17,7 @@ from hinas_nb.running.store import RunFolder
 from hinas_nb.settings import ConfigError
 from hinas_nb.training import hardware
 from hinas_nb.training.hardware import has_compiler
-from hinas_nb.training.loops import score, validate
+from hinas_nb.training.loops import score, validate, validation_pairs
 from hinas_nb.training.train import _State, learning_rate, train
 
 GENOTYPE = random_genotype(2, 2, torch.Generator().manual_seed(0))
@@ -202,3 +203,17 @@ def test_seeds_draw_other_weights_and_batches_but_the_same_v():
     assert not torch.equal(one.net.output.weight, two.net.output.weight)
     assert not torch.equal(one.pairs.batch(0)[1], two.pairs.batch(0)[1])
     assert torch.equal(one.validation[0], two.validation[0])
+
+
+SIGMAS = (30.0, 50.0, 70.0)
+
+
+@pytest.mark.parametrize(("kept", "sigmas"), [(18, SIGMAS), (8, SIGMAS), (2, SIGMAS), (20, (10.0, 60.0))])
+def test_patches_of_v_have_each_sigma_as_often(kept, sigmas):
+    grey = ImageSet("grey", "all", tuple("abcdef"), (torch.full((1, 48, 48), 128, dtype=torch.uint8),) * 6)
+    cut = Mock(validation_crop=None, patch=16, validation_patches=kept)
+    noisy, clean = validation_pairs(grey, cut, task="denoise", sigmas=sigmas, seed=0)
+    measured = 255 * (noisy - clean).flatten(1).std(dim=1)
+    nearest = [min(sigmas, key=lambda sigma: abs(sigma - one)) for one in measured.tolist()]
+    counts = [nearest.count(sigma) for sigma in sigmas]
+    assert sum(counts) == kept and max(counts) - min(counts) <= 1

@@ -35,12 +35,12 @@ def bicubic(
         raise DataError(f"image must be a tensor (..., height, width) of floats or uint8, got {got}")
     if not (isinstance(scale, int | float) and 0 < scale < math.inf):
         raise DataError(f"scale must be a positive number, got {scale!r}")
-    exact = image if image.is_floating_point() else image.double()
+    exact = image if image.is_floating_point() else image.cpu().double()  # MPS has no doubles
     rows = _weights(image.shape[-2], scale).to(exact) @ exact
     columns = _weights(image.shape[-1], scale).to(exact).T
     if image.is_floating_point():
         return (rows.clamp(0, 1) if clip else rows) @ columns
-    return _eight_bits(_eight_bits(rows) @ columns).to(torch.uint8)
+    return _eight_bits(_eight_bits(rows) @ columns).to(torch.uint8).to(image.device)
 
 
 def _eight_bits(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

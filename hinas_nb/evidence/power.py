@@ -46,10 +46,12 @@ def _smallest(row: Mapping[str, Any], budget: Profile) -> tuple[float, str]:
     if kind == "share":
         by_chance = effects.chance(row["metric"], budget.search(row["task"]).space)
         return stats.smallest_share(by_chance, seeds), "binomial"
-    if row["seeds"] >= _ENOUGH_SEEDS:
-        return row["detectable"], f"{row['seeds']} {'seeds' if kind == 'score' else 'repeats'} done"
+    enough = row["seeds"] >= _ENOUGH_SEEDS
     if kind != "score":
-        return math.nan, "no deviation known"
+        return (row["detectable"], f"{row['seeds']} repeats done") if enough else (math.nan, "no deviation known")
+    if enough:
+        deviation = row["detectable"] / stats.smallest_effect(1.0, row["seeds"])
+        return stats.smallest_effect(deviation, seeds), f"{row['seeds']} seeds done"
     deviation, source = _printed_deviation(row)
     return stats.smallest_effect(deviation, seeds), source
 

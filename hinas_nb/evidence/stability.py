@@ -193,8 +193,8 @@ def against_chance(genotypes: Sequence[Genotype], space: Space, draws: int = 500
     if SHARED in found:
         dealt = [_statistics([_dealt_anew(one, generator) for one in genotypes])[SHARED] for _ in range(draws)]
         random.insert(1, DEALT, dealt)
-    found = found.reindex(random.columns).fillna(found.get(SHARED))
-    table = found.to_frame("found").assign(random=random.mean())
+        found[DEALT] = found[SHARED]
+    table = found[random.columns].to_frame("found").assign(random=random.mean())
     table["random 2.5 %"], table["random 97.5 %"] = random.quantile(0.025), random.quantile(0.975)
     return table.assign(p=((random >= table["found"] - 1e-9).sum() + 1) / (draws + 1))
 

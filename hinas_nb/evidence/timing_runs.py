@@ -281,7 +281,8 @@ def multiply_adds(arm: Arm) -> int:
     passes = _PASSES[arm.phase or arm.subject] * arm.batch
     if arm.space:
         return passes * arm.height * arm.width_px * supernet_multiply_adds(arm.space)
-    return passes * cost.closed_form(cost.network(arm.network, arm.task, arm.base_width), arm.height, arm.width_px)
+    net = cost.network(arm.network, arm.task, arm.base_width, arm.scale, arm.fold)
+    return passes * cost.multiply_adds(net, net.channels, arm.height, arm.width_px)
 
 
 @cache
@@ -301,10 +302,12 @@ def larger_batch(space: Space, batch: int, side: int) -> int:
     return max(batch, math.floor(batch * alone / shared))
 
 
-def foretold_memory(space: Space, batch: int, side: int, checkpointing: bool = False) -> dict[str, float]:
+def foretold_memory(
+    space: Space, batch: int, side: int, checkpointing: bool = False, device: str = "cpu"
+) -> dict[str, float]:
     """Return the peak MiB of a step by phase; in a search both share a memory, so A's includes steps on W."""
     settings = {"space": space, "patch": max(side, 16), "batch": batch, "checkpointing": checkpointing}
-    found = cost.search_memory_mib(SearchConfig(**settings))
+    found = cost.search_memory_mib(SearchConfig(**settings), device)
     return {"weights": found["warm-up"], "architecture": found["alpha phase"]}
 
 

@@ -140,6 +140,13 @@ class _Learning(Config):
             rule = f"validation_patches must be None where validation_crop is {self.validation_crop}"
             yield not self.validation_patches, rule, self.validation_patches
 
+    @property
+    def judged_on(self) -> tuple:
+        """Return what decides which images V has and how they are cut: scores on V compare where it is equal."""
+        drawn = () if self.validation else (self.validation_fraction, self.seed)
+        cut = (self.validation_crop,) if self.validation_crop else (self.patch, self.validation_patches)
+        return self.data, self.split, self.validation, drawn, cut
+
 
 #: Settings of a space that its operations' milliseconds do not depend on.
 _MILLISECONDS = {"base_width": 1, "levels": None, "layers": 1, "layerwise": True, "residual": True, "sharing": True}
@@ -246,8 +253,9 @@ class Selected(Config):
         yield self.place <= count, f"place must be in [1, trainings={count}]", self.place
         others = any(isinstance(training.genotype, Comparator) for training in self.trainings)
         yield not others, "trainings must be of genotypes", "one of a comparator"
-        compared = {(t.task, t.data, t.split, t.validation, t.validation_crop, t.sigma) for t in self.trainings}
-        yield len(compared) == 1, "trainings must share task, sigma and V to be compared", f"{len(compared)} kinds"
+        compared = {(t.task, t.scale, t.sigma, t.sigma_range, *t.judged_on) for t in self.trainings}
+        rule = "trainings must share task, scale, sigma and V to be compared"
+        yield len(compared) == 1, rule, f"{len(compared)} kinds"
 
 
 class Drawn(Config):

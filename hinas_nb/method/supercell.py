@@ -76,6 +76,7 @@ def plain_supernet(net: nn.Module) -> nn.Module:
 def _plain_super_cell(cell: fast.SuperCell) -> SuperCell:
     """Return a fast super-cell's plain twin: the same weights and running statistics, in torch's own layers."""
     plain = SuperCell(cell.nodes, cell.width, cell.operations).to(next(cell.parameters(), torch.empty(0)))
+    plain.train(cell.training)
     for (node, source), candidates in zip(edges(cell.nodes), plain.edges):
         for name, candidate in zip(cell.operations, candidates):
             if name in KINDS:

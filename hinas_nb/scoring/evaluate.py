@@ -23,7 +23,7 @@ Restore = Callable[[Tensor], Tensor]
 
 #: Tiles begin at multiples of it, so that a network which folds the picture folds them alike.
 GRID = 4
-#: Input pixels that go through the network at once, halo included: about 1 GiB for a derived network.
+#: Input pixels of an image that go through the network at once, halo included: about 1 GiB for a derived network.
 PIXEL_BUDGET = 2**19
 
 

@@ -19,6 +19,7 @@ from hinas_nb.method.network import CHANNELS, DerivedNetwork
 from hinas_nb.method.operations import frozen
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
+from hinas_nb.training.hardware import in_bfloat16
 
 _PROBE = 32  # pixels: side of the small crop whose memory is counted
 #: A step needs more than autograd keeps for its backward half: tensors that live for one operation only. Measured.
@@ -60,17 +61,17 @@ def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
     return (_kernels(net) + bicubic) * -(-height // net.fold) * -(-width // net.fold)
 
 
-def search_memory_mib(config: SearchConfig) -> dict[str, float]:
-    """Foretell the peak memory, in MiB, of a step of the warm-up and of one of the alpha phase.
+def search_memory_mib(config: SearchConfig, device: str = "cpu") -> dict[str, float]:
+    """Foretell the peak memory, in MiB, of a step of the warm-up and of one of the alpha phase on a kind of device.
 
     Autograd keeps tensors between the two halves of a step, and their size grows with the pixels of a batch. So they
     are counted on one small crop and scaled; weights, gradients and momenta are added.
     """
-    found = {}
+    found, halved = {}, in_bfloat16(device.split(":")[0], config.precision)
     for phase in ("warm-up", "alpha phase"):
-        kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing)
+        kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing, halved)
         if config.checkpointing:  # and one layer at a time in full
-            kept += _largest_layer(config.space) * _kept_bytes(config.space, phase == "alpha phase", False)[0]
+            kept += _largest_layer(config.space) * _kept_bytes(config.space, phase == "alpha phase", False, halved)[0]
         pixels = config.batch * config.patch**2 / _PROBE**2
         # Weights with gradient and momentum.
         found[phase] = (_OVERHEAD * kept * pixels + 3 * weights) / 2**20
@@ -81,7 +82,7 @@ def search_memory_mib(config: SearchConfig) -> dict[str, float]:
 
 def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
     """Return a line of warning where the foretold peak does not fit into what is free on the device now."""
-    free, needed = free_memory_mib(device), search_memory_mib(config)
+    free, needed = free_memory_mib(device), search_memory_mib(config, device)
     phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
     if free is None or needed[phase] <= free:
         return None
@@ -89,8 +90,11 @@ def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
     return f"the {phase} needs about {needed[phase] / 1024:.1f} GiB and {free / 1024:.1f} GiB are free: {remedy}"
 
 
-def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[int, int]:
-    """Count the bytes that autograd keeps for one `_PROBE` x `_PROBE` crop, and those of the weights."""
+def _kept_bytes(space: Space, architecture: bool, checkpointing: bool, halved: bool) -> tuple[int, int]:
+    """Count the bytes that autograd keeps for one `_PROBE` x `_PROBE` crop, and those of the weights.
+
+    halved: in bfloat16.
+    """
     net = Supernet(space).train()
     net.checkpointing = checkpointing
     others = net.network_parameters() if architecture else list(net.architecture.parameters())
@@ -104,7 +108,8 @@ def _kept_bytes(space: Space, architecture: bool, checkpointing: bool) -> tuple[
         return tensor
 
     image = torch.zeros(1, CHANNELS[space.task], _PROBE, _PROBE)
-    with frozen(others), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    kept_of = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with frozen(others), kept_of, torch.autocast("cpu", torch.bfloat16, enabled=halved):
         output = net(image)
     del output
     return sum(kept.values()), sum(p.numel() * p.element_size() for p in net.parameters())

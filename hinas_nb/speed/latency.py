@@ -44,18 +44,18 @@ def move_key(source: int, level: int) -> str:
     return f"move from level {source} to {level}"
 
 
+@torch.inference_mode()
 def measure(config: LatencyConfig, first: int = 0) -> Iterator[LatencyRecord]:
     """Time every part once a round, from round `first` on; a call that is not timed goes before each."""
-    with torch.inference_mode():
-        calls = _calls(config)
-        for number in range(first, config.rounds):
-            began, found = time.perf_counter(), {}
-            for key, (part, image) in calls.items():
-                part(image)  # the first of a turn finds the caches full of another part's data
-                start = time.perf_counter()
-                part(image)
-                found[key] = 1000 * (time.perf_counter() - start)
-            yield LatencyRecord(number + 1, found, time.perf_counter() - began, peak_memory_mib())
+    calls = _calls(config)
+    for number in range(first, config.rounds):
+        began, found = time.perf_counter(), {}
+        for key, (part, image) in calls.items():
+            part(image)  # the first of a turn finds the caches full of another part's data
+            start = time.perf_counter()
+            part(image)
+            found[key] = 1000 * (time.perf_counter() - start)
+        yield LatencyRecord(number + 1, found, time.perf_counter() - began, peak_memory_mib())
 
 
 def table(records: list[dict]) -> Table:

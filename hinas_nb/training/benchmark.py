@@ -222,16 +222,22 @@ def _serve(connection, arm: Arm, threads: int, device: str) -> None:
                 told = connection.recv() and arm.subject == "search step"
                 if arm.subject.endswith("step"):
                     call()  # steps follow each other: the first of a turn finds the caches full of another arm's data
+                    _wait(device)
                 began = time.perf_counter()
                 call()
-                if device != "cpu":
-                    torch.accelerator.synchronize()
+                _wait(device)
                 seconds, peak = time.perf_counter() - began, peak_memory_mib(device) - before
                 connection.send((seconds, peak, profiling.seconds_by_part(call, seconds) if told else {}))
     except EOFError:
         return  # no more turns
     except Exception as error:
         connection.send(error_line(error))
+
+
+def _wait(device: str) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device != "cpu":
+        torch.accelerator.synchronize()
 
 
 def _median_ranks(count: int) -> tuple[int, int]:

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 
 def autocast(device: torch.device, asked: str | None):
-    """Return the context networks compute in; asked: "float32", "bfloat16", or None: bfloat16 on CUDA alone.
+    """Return the context networks compute in; asked: see `in_bfloat16`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=in_bfloat16(device.type, asked))
+
+
+def in_bfloat16(device: str, asked: str | None) -> bool:
+    """Return whether networks compute in bfloat16; asked: "float32", "bfloat16", or None: bfloat16 on CUDA alone.
 
     A CPU that does not multiply bfloat16 itself computes in float32, whatever is asked: there bfloat16 is slower.
     """
-    wanted = asked == "bfloat16" or (asked is None and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted and multiplies_bfloat16(device.type))
+    return (asked == "bfloat16" or (asked is None and device == "cuda")) and multiplies_bfloat16(device)
 
 
 def multiplies_bfloat16(device: str = "cpu") -> bool:
@@ -24,7 +28,7 @@ def multiplies_bfloat16(device: str = "cpu") -> bool:
     x86 = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
     if platform.machine().lower() in ("x86_64", "amd64"):
         return any(supported is not None and supported() for supported in x86)
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

@@ -99,7 +99,10 @@ def validation_pairs(images, config, **how) -> tuple[Patches, Patches]:
     total, count = len(pairs[0]), config.validation_patches
     if count is None or count >= total:
         return pairs
-    chosen = [index * total // count for index in range(count)]
+    kinds = len(how.get("sigmas") or (1,))  # patch k has sigma k modulo their number: as many are kept of each
+    places = [range(kind, total, kinds) for kind in range(kinds)]
+    counts = [len(range(kind, count, kinds)) for kind in range(kinds)]
+    chosen = sorted(of[index * len(of) // few] for of, few in zip(places, counts) for index in range(few))
     return pairs[0][chosen], pairs[1][chosen]
 
 

@@ -91,7 +91,7 @@ class _State:
         )  # fmt: skip
         if config.sigma_range:
             sigmas = tuple(torch.linspace(*config.sigma_range, RANGE_LEVELS).tolist())
-        # V and its noise are the same for every training seed of a data set.
+        # Given V, its noise is the same for every training seed.
         self.validation = loops.validation_pairs(validation, config, seed=0, sigmas=sigmas, **common)
         with seeded(data.stream(config.seed, "network").initial_seed()):
             self.net = _network(config, genotype)
