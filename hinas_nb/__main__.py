@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         named = isinstance(error, OSError) and error.filename is not None and error.strerror
         return _complain(f"{error.filename}: {error.strerror}" if named else str(error))
-    except (RecursionError, MemoryError) as error:
+    except (RecursionError, MemoryError, OverflowError) as error:
         return _complain(f"input must be nested less deeply and fit in memory, got {type(error).__name__}")
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on where this one stopped")
@@ -90,7 +90,8 @@ def _run(options) -> int:
         _say(cost)
     if seconds > LONG and not options.yes:
         _confirm(f"this takes hours ({forecast.duration(seconds)})")
-    runs_failed = front_door.compute(plans, settings)
+    runs_failed, without = front_door.compute(plans, settings)
+    failed |= dict.fromkeys(without, "not executed: a Run that it needs failed")
     for name, seconds, error in front_door.execute([job for job in jobs if job.notebook.name not in failed], settings):
         _say(f"{'FAILED' if error else 'done  '} {name} ({seconds:.0f} s)")
         if error:

@@ -445,6 +445,8 @@ def test_runs_are_planned_computed_once_and_then_found(home, capsys):
         ["All", "Runs", "to", "do,", "one"],
     ]
     assert "last-layer-widest: " in claimed, "the claim of notebook 03"
+    assert __main__.main(["plan", "3", "-p", "overrides={'seeds': [7]}"]) == 2, "asked for, and not planned"
+    assert capsys.readouterr().err == "hinas-nb: 03_wrong: cell 4: runs must be a list of Run, got int\n"
     assert __main__.main(["run", "1", "--workers", "2"]) == 0
     assert "1 notebook, 2 Runs asked for\n" in capsys.readouterr().out
     executed = nbformat.read(home / "results" / "smoke" / "notebooks" / "01_runs.ipynb", 4)

@@ -3,6 +3,7 @@
 import pytest
 
 from hinas_nb.experiment.config import Epoch, EvaluateConfig, LatencyConfig, Loss, SearchConfig, Space, TrainConfig
+from hinas_nb.experiment.profile import Profile
 from hinas_nb.method.genotype import CANDIDATES, Genotype
 from hinas_nb.scoring.protocol import get
 from hinas_nb.settings import _LONGEST, ConfigError, shown
@@ -27,6 +28,11 @@ def train(**changes) -> TrainConfig:
         ),
         (lambda: SearchConfig(space=None), "space: Input should be a valid dictionary or instance of Space, got None"),
         (lambda: SearchConfig(sigmas=()), "sigmas: Tuple should have at least 1 item after validation, not 0, got ()"),
+        (lambda: Space(layers="1"), "layers: Input should be a valid integer, got '1'"),
+        (lambda: train(steps=True), "steps: Input should be a valid integer, got True"),
+        (lambda: train(lr="0.1"), "lr: Input should be a valid number, got '0.1'"),
+        (lambda: SearchConfig(second_order="yes"), "second_order: Input should be a valid boolean, got 'yes'"),
+        (lambda: Profile(name="mine", seeds=(0, 0)), "seeds must differ from each other, got [0, 0]"),
         (lambda: Space(layers=0), "layers: Input should be greater than or equal to 1, got 0"),
         (lambda: Space(width_factors=(2, 1)), "width_factors must ascend, got (2.0, 1.0)"),
         (

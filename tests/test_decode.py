@@ -91,3 +91,11 @@ def test_decide_counts_margins():
     decision = decide(*tables(Supernet(Space(task="sr"))), Space(task="sr"))
     assert len(decision.op_margins) == 2 * 3 * 2 and max(decision.op_margins) == 0
     assert decision.width_margin == pytest.approx(0)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_nothing_is_decoded_from_nan(which):
+    net = Supernet(Space(task="sr"))
+    list(net.architecture.parameters())[-which].data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="alphas and betas must be numbers to be decoded, got NaN"):
+        decode(net)

@@ -215,3 +215,12 @@ def test_without_norms_every_convolution_has_a_bias_and_the_file_says_so(tmp_pat
     image = torch.rand(1, 1, 12, 14)
     assert not again.norms and torch.allclose(again(image), net.eval()(image), rtol=0, atol=1e-6)
     assert torch.allclose(net.folded()(image), net(image), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("how", "channels", "wanted"), [
+    ({}, 3, 1), ({"noise_map": True}, 1, 2), ({"task": "sr", "scale": 2}, 1, 3),
+])  # fmt: skip
+def test_images_of_other_channels_are_refused(how, channels, wanted):
+    net = DerivedNetwork(alike((0, 0), "conv_3", "skip", 2), base_width=2, **how)
+    with pytest.raises(ValueError, match=f"image must have {wanted} channels for .*, got {channels}"):
+        net(torch.rand(1, channels, 8, 8))

@@ -13,6 +13,7 @@ from hinas_nb.evidence import paper_effects, power, stats
 from hinas_nb.experiment.config import CVPR2020, Arm, Comparator, TimingConfig
 from hinas_nb.experiment.profile import load_profile
 from hinas_nb.experiment.runs import Run
+from hinas_nb.running import pool
 from hinas_nb.running.store import Store
 
 
@@ -179,6 +180,14 @@ def test_measured_a_run_is_begun_and_goes_on_from_there(budget):
     assert 0 < found[durations.shape(search)].seconds < 600 and math.isnan(found[durations.shape(training)].seconds)
     assert not execute_here([Run(search)], store, progress=False)
     assert store.folder(search).records()[:1] == first, "computed once"
+
+
+def test_notebooks_are_named_whose_runs_failed_or_rest_on_one_that_did(budget, monkeypatch):
+    search, training, scoring = chain(budget)
+    plans = [Plan("03_search", [Run(search)]), Plan("05_train", [Run(scoring)]), Plan("12_other", [])]
+    failure = pool.Failure(training, "0" * 64, "no")
+    monkeypatch.setattr(pool, "execute", lambda *_, **__: [failure])
+    assert front_door.compute(plans, settings(budget)) == ([str(failure)], ["05_train"])
 
 
 def test_measuring_ends_in_time_and_tells_what_failed(budget, monkeypatch):

@@ -48,7 +48,7 @@ def hours(monkeypatch, tmp_path):
     monkeypatch.setattr(__main__, "_prepared", lambda options: (settings, [job]))
     for name, does in {"plan": lambda *_: [], "check_data": lambda *_: None, "execute": lambda *_: []}.items():
         monkeypatch.setattr(front_door, name, does)
-    monkeypatch.setattr(front_door, "compute", lambda *_: begun.append(True) or [])
+    monkeypatch.setattr(front_door, "compute", lambda *_: begun.append(True) or ([], []))
     monkeypatch.setattr(forecast, "until_done", lambda *_: ("All Runs to do: 4.0 h", 4 * 3600.0))
     return begun
 
@@ -60,6 +60,14 @@ def test_hours_are_begun_only_when_asked_for(hours, capsys, monkeypatch):
     assert "All Runs to do: 4.0 h" in said.out
     assert said.err == "hinas-nb: this takes hours (4.0 h): --yes begins it\n"
     assert __main__.main(["run", "03", "--yes"]) == 0 and hours
+
+
+def test_what_needs_a_failed_run_is_not_executed(hours, capsys, monkeypatch):
+    executed = []
+    monkeypatch.setattr(front_door, "execute", lambda jobs, _: executed.extend(jobs) or [])
+    monkeypatch.setattr(front_door, "compute", lambda *_: (["search denoise seed 0: no"], ["03_search"]))
+    assert __main__.main(["run", "03", "--yes"]) == 1 and not executed
+    assert "03_search: not executed: a Run that it needs failed\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("", 2), ("no", 2)])

@@ -93,7 +93,7 @@ def _spent(to_do: list[RunConfig], known: Known, workers: int) -> tuple[float, f
 
     to_do: in waves, as computed. Runs whose time is unknown count nothing.
     """
-    free, ends, total = [0.0] * workers, {}, 0.0
+    free, ends, total = [0.0] * min(workers, len(to_do) or 1), {}, 0.0
     for config in to_do:
         seconds = known[shape(config)].seconds
         takes = 0.0 if math.isnan(seconds) else seconds

@@ -112,12 +112,19 @@ def _name(changes: Iterable[str]) -> str:
 
 
 def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
-    """Return the Runs of each notebook, from a process that executes its tagged cells and nothing else."""
+    """Return the Runs of each notebook, from a process that executes its tagged cells and nothing else.
+
+    Raises ValueError where a notebook cannot be planned with the values that were asked for.
+    """
     with workplace() as folder, closing(Local(partial(_planned, settings, folder / "plan"), 1)) as helper:
         try:
-            return helper.submit(jobs).result()
+            plans = helper.submit(jobs).result()
         except helper.lost:
             return [Plan(job.notebook.name, [], DIED) for job in jobs]
+    for job, plan in zip(jobs, plans):
+        if plan.error and job.changed not in ("", "nothing"):
+            raise ValueError(f"{plan.notebook}: {plan.error}")
+    return plans
 
 
 def check_data(plans: list[Plan], settings: Settings) -> None:
@@ -132,13 +139,19 @@ def check_data(plans: list[Plan], settings: Settings) -> None:
         raise DataError(next(iter(absent.values())) + also)
 
 
-def compute(plans: list[Plan], settings: Settings) -> list[str]:
-    """Compute every Run that is not in the store yet, each once; a line for each that failed."""
+def compute(plans: list[Plan], settings: Settings) -> tuple[list[str], list[str]]:
+    """Compute every Run that is not in the store yet, each once.
+
+    Returns a line for each that failed, and the notebooks that need one of these, or a Run that rests on one.
+    """
     from hinas_nb.running import pool
 
     wanted = [run for plan in plans for run in plan.runs]
     how = {"workers": settings.workers, "threads": settings.threads, "engine": settings.engine}
-    return [str(failure) for failure in pool.execute(wanted, settings.store(), **how)]
+    failures = pool.execute(wanted, settings.store(), **how)
+    failed = {failure.config for failure in failures}
+    without = [plan.notebook for plan in plans if not failed.isdisjoint(planning.needed(plan.runs))]
+    return [str(failure) for failure in failures], without
 
 
 def execute(jobs: list[Job], settings: Settings) -> Iterator[tuple[str, float, str | None]]:
@@ -147,14 +160,14 @@ def execute(jobs: list[Job], settings: Settings) -> Iterator[tuple[str, float, s
     Yields each as it ends: its name, the seconds it took, and None or one line with the cell that failed and why.
     """
     gathering = [job for job in jobs if job.notebook.name.startswith(LAST)]
-    began = {}
+    began, workers = {}, min(settings.workers, len(jobs) or 1)
 
     def started(group: list[Job]) -> Iterator[Job]:
         for job in group:
             began[job.notebook.name] = time.monotonic()
             yield job
 
-    with workplace() as folder, closing(Local(partial(_executed, settings, folder), settings.workers)) as helpers:
+    with workplace() as folder, closing(Local(partial(_executed, settings, folder), workers)) as helpers:
         for group in ([job for job in jobs if job not in gathering], gathering):
             for job, future in as_they_end(helpers, started(group)):
                 name = job.notebook.name

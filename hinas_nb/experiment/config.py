@@ -22,17 +22,19 @@ from hinas_nb.settings import Config, ConfigError
 
 Task = Literal["denoise", "sr"]
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+# Strict: a switch is no number, and a text is neither.
+Switch = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Natural = Annotated[int, Field(ge=0, strict=True)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
 Scale = Literal[2, 3, 4]
 DataName = Annotated[str, AfterValidator(catalog.absolute)]  # a worker's working folder may be another
 Fold = Literal[2, 4]
 #: What networks compute in: None is bfloat16 autocast on CUDA and float32 elsewhere (see `hardware.autocast`).
 Precision = Literal["float32", "bfloat16"]
-Crop = Annotated[int, Field(ge=16)]
+Crop = Annotated[int, Field(ge=16, strict=True)]
 SigmaRange = tuple[NonNegative, Positive]  # lowest and highest, grey levels (0-255)
 Sigmas = Annotated[tuple[Positive, ...], Field(min_length=1)]
 #: What needs no training: the noisy or bicubic up-sampled image itself ("input"), and filters (`comparators`).
@@ -49,9 +51,9 @@ class Space(Config):
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)  # As released; the text says 2^i
     levels: tuple[Natural, ...] | None = None  # fixed width level per layer; None: widths are searched
     operations: tuple[str, ...] = OPERATIONS
-    layerwise: bool = True  # LWAS: alphas of its own for each layer
-    residual: bool = True  # ResL: the network predicts what is added to the (up-sampled) input
-    sharing: bool = True  # cell sharing: eq. 5, off: eq. 6
+    layerwise: Switch = True  # LWAS: alphas of its own for each layer
+    residual: Switch = True  # ResL: the network predicts what is added to the (up-sampled) input
+    sharing: Switch = True  # cell sharing: eq. 5, off: eq. 6
     scale: Scale | None = None  # sr only; one x4 search serves all scales
     fold: Fold | None = None  # denoise only: so many x so many pixels become the channels of one; None: no folding
     partial: Count | None = None  # PC-DARTS: one channel of so many goes through the operations, edges have weights
@@ -124,9 +126,9 @@ class _Learning(Config):
     validation_fraction: Fraction = 0.02  # 0.05 for a search for sr
     validation_patches: Count | None = None  # of V, evenly chosen; None: all adjacent ones
     validation_crop: Crop | None = None  # pixels: V is the centre of each image, so large, in place of patches
-    patch: Annotated[int, Field(ge=16)] = 64  # pixels; low-resolution pixels for sr
+    patch: Crop = 64  # pixels; low-resolution pixels for sr
     loss: Loss = Field(default_factory=Loss)
-    near_identity: bool = False  # a genotype's output convolution begins with a tenth of its weights
+    near_identity: Switch = False  # a genotype's output convolution begins with a tenth of its weights
     precision: Precision | None = None
     seed: Natural = 0
 
@@ -175,8 +177,8 @@ class SearchConfig(_Learning):
     latency: LatencyConfig | None = None  # where the milliseconds of a latency term come from; None: no such term
     latency_weight: Positive | None = None  # of the expected milliseconds, in units of those at equal alphas and betas
     beta_decay: Positive | None = None  # beta-DARTS: last weight of its penalty, which grows linearly from 0
-    second_order: bool = False  # DARTS: alphas' gradient after the weights' next step, in four passes in place of one
-    checkpointing: bool = False  # keep a layer's inputs only and compute it twice: less memory, more time
+    second_order: Switch = False  # DARTS: alphas' gradient after the weights' next step, in four passes in place of one
+    checkpointing: Switch = False  # keep a layer's inputs only and compute it twice: less memory, more time
 
     @classmethod
     def _defaults(cls, values):
@@ -305,22 +307,22 @@ class TrainConfig(_Learning):
     genotype: Genotype | SearchConfig | Perturbed | Epoch | Selected | Drawn | Comparator
     base_width: Count | None = None  # 20 (denoise) or 16 (sr); None for a comparator
     width_factors: tuple[Positive, ...] = (1, 1.5, 2)
-    residual: bool = True
+    residual: Switch = True
     scale: Scale | None = None  # sr only
     fold: Fold | None = None  # of a genotype's network, see `Space`
     sigma: Positive | None = None  # denoise only: grey levels (0-255)
     sigma_range: SigmaRange | None = None  # denoise only, in place of sigma: each crop draws its own from it
-    noise_map: bool = False  # the network is told sigma, as a second channel of its input (FFDNet)
+    noise_map: Switch = False  # the network is told sigma, as a second channel of its input (FFDNet)
     batch: Count = 24
     steps: Count  # 400k (denoise), 600k (sr)
     validate_every: Count = 1000  # steps; also the checkpoint interval
     optimizer: Literal["sgd", "adamw"] = "sgd"  # sgd: polynomial decay, power 0.9; adamw: one-cycle
     lr: Positive  # initial (sgd) 0.05 or peak (adamw) 2e-3
     weight_decay: NonNegative = 4e-5  # none on biases and batch norms
-    rescale: bool = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
+    rescale: Switch = False  # As released: sizes 0.8-1.2 with probability 0.5 (denoising)
     norm_momentum: Fraction | None = None  # of the batch norms' running statistics; None: torch's 0.1
-    without_norms: bool = False  # a genotype's convolutions have biases, and no batch norms follow them
-    compiled: bool = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
+    without_norms: Switch = False  # a genotype's convolutions have biases, and no batch norms follow them
+    compiled: Switch = False  # steps by torch.compile; needs a C++ compiler, or on CUDA what comes with torch
     teacher: TrainConfig | None = None  # of another comparator, whose outputs a comparator imitates (distillation)
     teacher_weight: Positive | None = None  # of the mean absolute difference from these; 1 unless given
 
@@ -445,11 +447,11 @@ class Arm(Config):
     scale: Scale | None = None  # sr only
     base_width: Count | None = None  # of a genotype's network; None: as published
     fold: Fold | None = None  # of a genotype's network, see `Space`
-    plain: bool = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
-    checkpointing: bool = False  # of a search step
+    plain: Switch = False  # written with stock modules: each edge by itself, all gradients, batch norms not folded
+    checkpointing: Switch = False  # of a search step
     precision: Precision | None = None  # of a step, see `Precision`
     engine: Literal["eager", "compiled", "onnx"] = "eager"  # of a restoration
-    allocator: bool = True  # with the settings that Runs get; off: the system's
+    allocator: Switch = True  # with the settings that Runs get; off: the system's
     batch: Count = 1
     height: Count = 64  # input pixels; side of the matrices
     width_px: Count = 64
@@ -474,7 +476,7 @@ class TimingConfig(Config):
     arms: tuple[Arm, ...]
     threads: Count = 2
     rounds: Count = 5
-    parts: bool = False  # also where the time of a search step goes, told once: it takes long
+    parts: Switch = False  # also where the time of a search step goes, told once: it takes long
 
     def _rules(self):
         labels = [arm.label for arm in self.arms]

@@ -84,6 +84,11 @@ class Profile(Config):
     denoise: Budget = Budget()
     sr: Budget = Budget()
 
+    def _rules(self):
+        for name in ("sigmas", "scales", "seeds", "lambdas"):
+            values = getattr(self, name)
+            yield len(set(values)) == len(values), f"{name} must differ from each other", list(values)
+
     def search(self, task: Task, **changes) -> SearchConfig:
         """Return the search of a task. Changes may name a field of the search, its space or its loss."""
         return _built(SearchConfig, {"space": {"task": task}}, self._budget(task).search, changes)

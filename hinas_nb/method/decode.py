@@ -31,7 +31,13 @@ def tables(supernet) -> tuple[list, list]:
 
 
 def decide(op_weights: list, width_weights: list, space) -> Decision:
-    """Decode plain tables. Ties go to the lower source, then the lower operation, then the lower level."""
+    """Decode plain tables. Ties go to the lower source, then the lower operation, then the lower level.
+
+    Raises ValueError for NaN.
+    """
+    alphas = (weight for layer in op_weights for row in layer for weight in row)
+    if any(map(math.isnan, (*alphas, *(share for layer in width_weights for *_, share in layer)))):
+        raise ValueError("alphas and betas must be numbers to be decoded, got NaN: the search has diverged")
     cells, op_margins, input_margins = [], [], []
     for layer in op_weights:
         plan, narrow, inputs = decode_cell(layer, space.nodes, space.operations)

@@ -4,6 +4,7 @@ Sections 3.1 and 3.2 of the paper; notebook `02_search_space` draws the space, `
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -198,7 +199,9 @@ def _other_sources(cell: CellPlan, node: int, slot: int) -> list[_Edge]:
 
 
 def widths(base_width: int, factors: tuple[float, ...]) -> tuple[int, ...]:
-    """Return the channels of a node at each width level, rounded half up."""
+    """Return the channels of a node at each width level, rounded half up. Raises ValueError."""
+    if not all(math.isfinite(base_width * factor) for factor in factors):
+        raise ValueError(f"width_factors must be numbers that give a width, got {list(factors)}")
     return tuple(int(base_width * factor + 0.5) for factor in factors)
 
 

@@ -171,7 +171,9 @@ class DerivedNetwork(ImageNetwork):
             self.train()
 
     def forward(self, image: Float[Tensor, "batch entering height width"]) -> _Restored:
-        """Return the restored image, not clipped."""
+        """Return the restored image, not clipped. Raises ValueError for another number of channels."""
+        if image.shape[1] != self.channels:
+            raise ValueError(f"image must have {self.channels} channels for {self.task}, got {image.shape[1]}")
         picture = image[:, : CHANNELS[self.task]]
         entering = folded(picture, self.fold)
         if self.noise_map:

@@ -164,7 +164,14 @@ def _verdicts(folder: Path, trial: bool) -> list[tuple[str, dict[str, int]]]:
     numbers, own = folder / SCORECARD, _committed() if trial else folder
     columns = [("On the paper's own numbers", numbers, "on the paper's evidence")]
     columns += [(f"On what was computed here, {own.name} budget", own / SCORECARD, "verdict")]
-    return [(whose, tally(pd.read_csv(path)[name])) for whose, path, name in columns if path.exists()]
+    return [(whose, tally(_column(path, name))) for whose, path, name in columns if path.exists()]
+
+
+def _column(path: Path, name: str) -> pd.Series:
+    try:
+        return pd.read_csv(path)[name]
+    except (KeyError, ValueError):
+        raise ValueError(f"{path} must be a table with a column {name!r}; run the notebook again") from None
 
 
 def tally(verdicts: pd.Series) -> dict[str, int]:

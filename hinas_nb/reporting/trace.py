@@ -100,7 +100,10 @@ def _parts(value: Any) -> list[dict]:
 
 def _in_table(path: Path, word: str) -> Iterator[str]:
     """Yield every cell of a table that holds the number: the words of its row, its column and what stands there."""
-    header, *rows = [*csv.reader(files.read_bytes(path).decode("utf-8", "replace").splitlines())] or [[]]
+    try:
+        header, *rows = [*csv.reader(files.read_bytes(path).decode("utf-8", "replace").splitlines())] or [[]]
+    except csv.Error:  # no table of ours
+        return
     for row in rows:
         words = [cell for cell in row if cell and not _NUMBER.match(cell)] or row[:1]
         for column, cell in zip(header, row):

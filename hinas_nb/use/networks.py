@@ -174,7 +174,7 @@ def trained_runs(results: Path, note: Callable[[str], None] = lambda line: None)
 
 def named(known: list[TrainedRun], run: str) -> TrainedRun:
     """Return the one Run whose hash begins so. Raises RestoreError."""
-    fits = [one for one in known if one.path.name.startswith(run)]
+    fits = [one for one in known if run and one.path.name.startswith(run)]
     if len(fits) != 1:
         names = " ".join(one.path.name for one in fits or known) or "none"
         raise RestoreError(f"run must begin the hash of one finished training Run ({names}), got {run!r}")
