@@ -139,7 +139,7 @@ def of_the_searches() -> list[str]:
     skips = chance_of(SEARCHED[0], "skips in a genotype")
     ours, inputs = [run["skip_count"] for run in searched("denoise")], len(table(f"{SEARCHED[0]}__margins"))
     assert float(skips["found"]) == np.mean(ours)
-    assert "of 3 searches 2 collapse" in answer(SEARCHED[0]) and "of 3 searches 1 collapse" in answer(SEARCHED[1])
+    assert "of 3 searches 2 collapse" in answer(SEARCHED[0]) and "of 3 searches 1 collapses" in answer(SEARCHED[1])
     return [
         f"share {found[0]:.0f} % of their inputs in the mean (a source and an operation), random architectures "
         f"{random[0]:.0f} % "

@@ -102,7 +102,8 @@ def collapses_in_words(searches: Mapping[int, Sequence[Mapping]], space: Space) 
             said.append(f"seed {seed} from epoch {onset} on, where the early stop picked epoch {epoch}, {stop}")
     if not said:
         return f"no search of {len(searches)} collapses within {len(records)} epochs (chance gives up to {most} skips)"
-    return f"of {len(searches)} searches {len(said)} collapse (more than {most} skips to the end): {'; '.join(said)}"
+    verb = "collapses" if len(said) == 1 else "collapse"
+    return f"of {len(searches)} searches {len(said)} {verb} (more than {most} skips to the end): {'; '.join(said)}"
 
 
 def recipes(search: SearchConfig) -> dict[str, dict]:
