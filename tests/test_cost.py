@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hinas_nb.data import stream
+from hinas_nb.evidence import timing_runs
 from hinas_nb.experiment.config import Arm, Comparator, SearchConfig, Space, TimingConfig
 from hinas_nb.method.fast import stock
 from hinas_nb.method.fast.layers import _STOCK
@@ -50,9 +51,11 @@ def test_memory_grows_with_the_batch_and_shrinks_with_checkpoints():
 
 def test_memory_is_foretold_for_what_the_device_computes_in():
     config = SearchConfig(space=SMALL, patch=32, batch=2)
-    single, half = cost.search_memory_mib(config)["warm-up"], cost.search_memory_mib(config, "cuda:0")["warm-up"]
+    single, half = (cost.search_memory_mib(config, halved)["warm-up"] for halved in (False, True))
     assert half < 0.8 * single
-    assert cost.search_memory_mib(config.but(precision="float32"), "cuda")["warm-up"] == pytest.approx(single)
+    space = config.space
+    assert timing_runs.foretold_memory(space, 2, 32, device="cuda:0")["weights"] == pytest.approx(half)
+    assert timing_runs.foretold_memory(space, 2, 32)["weights"] == pytest.approx(single)
 
 
 def test_a_search_that_does_not_fit_is_told_so_before_it_begins(monkeypatch):

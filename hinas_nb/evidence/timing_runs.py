@@ -24,7 +24,7 @@ from hinas_nb.method.supercell import plain_supernet
 from hinas_nb.method.supernet import Supernet
 from hinas_nb.speed import cost
 from hinas_nb.training import benchmark
-from hinas_nb.training.hardware import has_compiler
+from hinas_nb.training.hardware import has_compiler, in_bfloat16
 
 PHASES = {"W": "weights", "A": "architecture"}
 PRECISIONS = get_args(Precision)
@@ -307,7 +307,7 @@ def foretold_memory(
 ) -> dict[str, float]:
     """Return the peak MiB of a step by phase; in a search both share a memory, so A's includes steps on W."""
     settings = {"space": space, "patch": max(side, 16), "batch": batch, "checkpointing": checkpointing}
-    found = cost.search_memory_mib(SearchConfig(**settings), device)
+    found = cost.search_memory_mib(SearchConfig(**settings), in_bfloat16(torch.device(device).type, None))
     return {"weights": found["warm-up"], "architecture": found["alpha phase"]}
 
 

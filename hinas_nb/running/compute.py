@@ -25,7 +25,7 @@ from hinas_nb.running.store import RunFolder, Store
 from hinas_nb.scoring import evaluate
 from hinas_nb.speed import cost, latency
 from hinas_nb.training import benchmark, search, train
-from hinas_nb.training.hardware import multiplies_bfloat16
+from hinas_nb.training.hardware import in_bfloat16, multiplies_bfloat16
 from hinas_nb.training.loops import score
 
 #: Columns of scores.csv. PSNR in dB, sides in pixels; seconds is how long the restoration took.
@@ -69,7 +69,8 @@ def compute(
 
 def _warnings(config: RunConfig, device: str) -> Iterator[str]:
     """Yield what a user should know before the Run begins: memory that may not suffice, a precision that is not had."""
-    if isinstance(config, SearchConfig) and (memory := cost.memory_warning(config, device)):
+    halved = isinstance(config, SearchConfig) and in_bfloat16(torch.device(device).type, config.precision)
+    if isinstance(config, SearchConfig) and (memory := cost.memory_warning(config, device, halved)):
         yield memory
     if getattr(config, "precision", None) == "bfloat16" and not multiplies_bfloat16(device):
         yield "precision bfloat16 needs a processor that multiplies such numbers itself; this one computes in float32"

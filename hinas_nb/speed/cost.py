@@ -19,7 +19,6 @@ from hinas_nb.method.network import CHANNELS, DerivedNetwork
 from hinas_nb.method.operations import frozen
 from hinas_nb.method.supernet import Supernet, ladder
 from hinas_nb.provenance import free_memory_mib
-from hinas_nb.training.hardware import in_bfloat16
 
 _PROBE = 32  # pixels: side of the small crop whose memory is counted
 #: A step needs more than autograd keeps for its backward half: tensors that live for one operation only. Measured.
@@ -61,13 +60,13 @@ def closed_form(net: DerivedNetwork, height: int, width: int) -> int:
     return (_kernels(net) + bicubic) * -(-height // net.fold) * -(-width // net.fold)
 
 
-def search_memory_mib(config: SearchConfig, device: str = "cpu") -> dict[str, float]:
-    """Foretell the peak memory, in MiB, of a step of the warm-up and of one of the alpha phase on a kind of device.
+def search_memory_mib(config: SearchConfig, halved: bool = False) -> dict[str, float]:
+    """Foretell the peak memory, in MiB, of a step of the warm-up and of one of the alpha phase; halved: in bfloat16.
 
     Autograd keeps tensors between the two halves of a step, and their size grows with the pixels of a batch. So they
     are counted on one small crop and scaled; weights, gradients and momenta are added.
     """
-    found, halved = {}, in_bfloat16(device.split(":")[0], config.precision)
+    found = {}
     for phase in ("warm-up", "alpha phase"):
         kept, weights = _kept_bytes(config.space, phase == "alpha phase", config.checkpointing, halved)
         if config.checkpointing:  # and one layer at a time in full
@@ -80,9 +79,9 @@ def search_memory_mib(config: SearchConfig, device: str = "cpu") -> dict[str, fl
     return found
 
 
-def memory_warning(config: SearchConfig, device: str = "cpu") -> str | None:
+def memory_warning(config: SearchConfig, device: str = "cpu", halved: bool = False) -> str | None:
     """Return a line of warning where the foretold peak does not fit into what is free on the device now."""
-    free, needed = free_memory_mib(device), search_memory_mib(config, device)
+    free, needed = free_memory_mib(device), search_memory_mib(config, halved)
     phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
     if free is None or needed[phase] <= free:
         return None
