@@ -69,9 +69,10 @@ def compute(
 
 def _warnings(config: RunConfig, device: str) -> Iterator[str]:
     """Yield what a user should know before the Run begins: memory that may not suffice, a precision that is not had."""
-    halved = isinstance(config, SearchConfig) and in_bfloat16(torch.device(device).type, config.precision)
-    if isinstance(config, SearchConfig) and (memory := cost.memory_warning(config, device, halved)):
-        yield memory
+    if isinstance(config, SearchConfig):
+        halved = in_bfloat16(torch.device(device).type, config.precision)
+        if memory := cost.memory_warning(config, device, halved):
+            yield memory
     if getattr(config, "precision", None) == "bfloat16" and not multiplies_bfloat16(device):
         yield "precision bfloat16 needs a processor that multiplies such numbers itself; this one computes in float32"
 

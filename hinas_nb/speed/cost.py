@@ -80,7 +80,10 @@ def search_memory_mib(config: SearchConfig, halved: bool = False) -> dict[str, f
 
 
 def memory_warning(config: SearchConfig, device: str = "cpu", halved: bool = False) -> str | None:
-    """Return a line of warning where the foretold peak does not fit into what is free on the device now."""
+    """Return a line of warning where the foretold peak does not fit into what is free on the device now.
+
+    halved: the search computes in bfloat16.
+    """
     free, needed = free_memory_mib(device), search_memory_mib(config, halved)
     phase = max(needed, key=lambda name: (needed[name], name == "warm-up"))
     if free is None or needed[phase] <= free:
