@@ -70,4 +70,4 @@ def test_chance_is_beaten_only_by_a_whole_interval_at_equal_latency(tmp_path):
     assert table["kind"].tolist() == ["found", "found"] and table["images"].tolist() == ["V", "test"]
     assert table["above random"].tolist() == pytest.approx([1, 0], abs=1e-9)
     assert table["verdict"][0] == "supports" and chance.in_words(table[:1]).startswith("found +1.00 [+")
-    assert chance.in_words(table[:1]).endswith("dB on V (supports)")
+    assert chance.in_words(table[:1]).endswith("dB on V (better)")

@@ -40,6 +40,8 @@ def test_a_verdict_needs_the_whole_interval_on_one_side():
     assert clear["verdict"] == "supports" and 0 < clear["low"] < clear["excess"] < clear["high"]
     assert lost["verdict"] == "undecided" and lost["low"] < 0 < lost["high"] and lost["detectable"] > 0.02
     unknown = {"excess": 0.1, "low": math.nan, "high": math.nan}
+    assert [fronts.outcome(one) for one in (clear, lost)] == ["better", "undecided"]
+    assert fronts.outcome(fronts.beyond(table(-0.3, noise=0.02)).iloc[0]) == "worse"
     assert fronts.in_words(clear).endswith("] dB") and fronts.in_words(unknown) == "+0.10 dB"
 
 

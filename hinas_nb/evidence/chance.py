@@ -91,6 +91,6 @@ def in_words(table: pd.DataFrame) -> str:
     """Return `found +0.05 [-0.01, +0.11] dB on V (undecided), ...`. table: see `above`, or rows of it."""
     return ", ".join(
         f"{row['kind']} {METRICS['psnr'].text(row['above random'], row['low'], row['high'])} dB on {row['images']} "
-        f"({row['verdict']})"
+        f"({fronts.outcome(row)})"
         for row in table.to_dict("records")
     )

@@ -20,6 +20,7 @@ from hinas_nb.training import benchmark
 
 Trainings = Mapping[tuple[str, int], TrainConfig]  # by kind and number
 RANDOM = "random"
+_OUTCOMES = dict(zip(stats.VERDICTS, ("better", "worse", "undecided", "no evidence yet")))  # of a claim of "better"
 SMALL = 64 * 64  # pixels: to export a network takes longer than its restoration of so small an image is worth
 
 
@@ -100,3 +101,8 @@ def by_seed(table: pd.DataFrame) -> pd.DataFrame:
 def in_words(row: Mapping) -> str:
     """Return `+0.05 [-0.01, +0.11] dB`; without an interval where there is none."""
     return f"{METRICS['psnr'].text(row['excess'], row['low'], row['high'])} dB"
+
+
+def outcome(row: Mapping) -> str:
+    """Return `better`, `worse` or `undecided`: a verdict on the claim of being better, as it is said in a sentence."""
+    return _OUTCOMES[row["verdict"]]
