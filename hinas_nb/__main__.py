@@ -78,7 +78,7 @@ def _run(options) -> int:
     from hinas_nb.batch import forecast, front_door
 
     plans = front_door.plan(jobs, settings)
-    front_door.check_data(plans, settings)
+    _warn(*(f"note: {line}" for line in front_door.check_data(plans, settings)))
     places_to_go = dict.fromkeys(settings.place(job) for job in jobs)
     for folder in (settings.folder, *places_to_go):  # hours of computing need a place to go
         files.check_writable(folder)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from made_up_runs import noted
 from PIL import Image
 
 from hinas_nb import __main__, __version__, locations
+from hinas_nb.batch import front_door
+from hinas_nb.experiment.config import EvaluateConfig
+from hinas_nb.experiment.runs import Run
+from hinas_nb.scoring import protocol
 
 
 @pytest.fixture(autouse=True)
@@ -174,6 +179,17 @@ def test_missing_data_is_one_line_before_anything_starts(tmp_path, capsys, monke
     assert said.err.startswith(f"hinas-nb: {line}") and said.err.count("\n") == 1 and said.out == ""
     assert command == "plan" or said.err.endswith("; also missing: DIV2K, B100\n")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_set_that_lacks_images_is_told_of_before_anything_starts(tmp_path):
+    folder = tmp_path / "Set5" / "HR" / "x2"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "img_001.png")
+    rule = protocol.get("sr-standard", scale=2)
+    plan = SimpleNamespace(runs=[Run(EvaluateConfig(model="input", data="Set5", split="test", protocol=rule))])
+    settings = front_door.Settings("smoke", tmp_path / "results", tmp_path)
+    told = front_door.check_data([plan], settings)
+    assert told == ["Set5 test has 1 of its 5 images: results speak of these alone"]
 
 
 @pytest.mark.parametrize("error", [RecursionError("deep"), MemoryError()])

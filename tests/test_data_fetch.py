@@ -18,7 +18,7 @@ from PIL import Image
 
 from hinas_nb import __main__, data
 from hinas_nb.data.catalog import CATALOG
-from hinas_nb.data.check import PINNED, SUMS_FILE, check
+from hinas_nb.data.check import PINNED, SUMS_FILE, check, incomplete
 from hinas_nb.data.fetch import fetch
 from hinas_nb.data.origins import ORIGINS, Origin
 
@@ -328,7 +328,7 @@ def test_check_tells_present_missing_and_corrupt(server, tmp_path):
         assert (row["set"], row["split"]) == ("Urban100", "test")
         return row["state"], row["images"], row["note"]
 
-    assert row() == ("present", 3, "recorded sum agrees")
+    assert row() == ("present", 3, "recorded sum agrees") and incomplete("Urban100", "test", tmp_path) == ""
     first = tmp_path / "Urban100" / "HR" / NAMES[0]
     first.write_bytes(png(200))
     assert row() == ("corrupt", 3, "pixels of Urban100 test differ from the recorded sum")
@@ -337,6 +337,7 @@ def test_check_tells_present_missing_and_corrupt(server, tmp_path):
     assert state == "corrupt" and str(first) in note
     first.unlink()
     assert row() == ("missing", 2, "1 of 3 images are missing")
+    assert incomplete("Urban100", "test", tmp_path) == "Urban100 test has 2 of its 3 images: results speak of these alone"
     shutil.rmtree(tmp_path / "Urban100")
     assert row() == ("missing", 0, f"no images under {tmp_path} (hinas-nb data fetch Urban100)")
 

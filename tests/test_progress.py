@@ -46,7 +46,7 @@ def hours(monkeypatch, tmp_path):
     job = SimpleNamespace(notebook=SimpleNamespace(name="03_search"))
     settings = SimpleNamespace(folder=tmp_path, place=lambda job: tmp_path)
     monkeypatch.setattr(__main__, "_prepared", lambda options: (settings, [job]))
-    for name, does in {"plan": lambda *_: [], "check_data": lambda *_: None, "execute": lambda *_: []}.items():
+    for name, does in {"plan": lambda *_: [], "check_data": lambda *_: [], "execute": lambda *_: []}.items():
         monkeypatch.setattr(front_door, name, does)
     monkeypatch.setattr(front_door, "compute", lambda *_: begun.append(True) or ([], []))
     monkeypatch.setattr(forecast, "until_done", lambda *_: ("All Runs to do: 4.0 h", 4 * 3600.0))

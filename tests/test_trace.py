@@ -81,6 +81,15 @@ def test_what_is_neither_number_nor_hash_is_one_line(results, word):
         why(word, results)
 
 
+def test_a_run_that_is_damaged_or_not_finished_is_named(results):
+    with pytest.raises(ValueError, match=r"run.json must be JSON .*; delete .* to compute it anew"):
+        why("e" * 8, results)
+    (results / "laptop" / "runs" / "search" / "ab12cd34ab12cd34").mkdir()
+    assert why("ab12cd", results) == [
+        "laptop/runs/search/ab12cd34ab12cd34: not finished; hinas-nb status tells how far it is"
+    ]
+
+
 def test_a_run_says_what_it_rests_on_and_what_rests_on_it(results):
     lines = why("a" * 6, results)
     assert lines[0] == f"laptop/runs/search/{'a' * 16} (search seed 0)"

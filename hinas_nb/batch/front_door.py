@@ -127,16 +127,25 @@ def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
     return plans
 
 
-def check_data(plans: list[Plan], settings: Settings) -> None:
-    """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError."""
+def check_data(plans: list[Plan], settings: Settings) -> list[str]:
+    """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError.
+
+    Returns a line for each data set of a Run to do that has fewer images than are known of it.
+    """
     from hinas_nb.data import DataError
+    from hinas_nb.data.check import incomplete
+    from hinas_nb.experiment.runs import own_data
     from hinas_nb.running import pool
 
-    absent = pool.absent([run for plan in plans for run in plan.runs], settings.store())
+    runs, store = [run for plan in plans for run in plan.runs], settings.store()
+    absent = pool.absent(runs, store)
     if absent:
         _, *others = dict.fromkeys(name for name, *_ in absent)
         also = f"; also missing: {', '.join(others)}" if others else ""
         raise DataError(next(iter(absent.values())) + also)
+    sets = dict.fromkeys(source for config in pool.missing(runs, store) for source in own_data(config))
+    found = (incomplete(name, split, store.data_root, scale) for name, split, scale in sets)
+    return [line for line in found if line]
 
 
 def compute(plans: list[Plan], settings: Settings) -> tuple[list[str], list[str]]:

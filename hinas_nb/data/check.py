@@ -57,6 +57,18 @@ def examine(name: str, split: str, root: Path, known: _Sums) -> tuple[dict, _Sum
     return row | {"state": "present", "note": ", ".join(dict.fromkeys(notes))}, found
 
 
+def incomplete(name: str, split: str, root: Path, scale: int | None = None) -> str:
+    """Return a line that says how many images of a set are missing, all of which are known; empty if none is.
+
+    split: one of the set's, or several joined by `+`. scale: as `images.load` takes it. Raises DataError without any.
+    """
+    expected = sum(CATALOG[name].counts[part] for part in split.split("+")) if name in CATALOG else 0
+    found = len(image_files(name, split, root, scale))
+    if found >= expected:
+        return ""
+    return f"{name} {split} has {found} of its {expected} images: results speak of these alone"
+
+
 def recorded(root: Path) -> _Sums:
     """Return the sums that `fetch` wrote down under `root`, by key. Raises StoreError, FileContentError."""
     path = root / SUMS_FILE

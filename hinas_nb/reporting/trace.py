@@ -25,7 +25,7 @@ def why(word: str, results: Path) -> list[str]:
     word: a number as it is printed, such as `25.43` or `161,929`, or six and more digits of a hash. A number is found
     in the answers of notebooks, in the cards of the networks that are installed along, and wherever a value rounds to
     it: in the summaries of finished Runs and in the tables below a results folder.
-    Raises ValueError where nothing is found.
+    Raises ValueError where nothing is found, StoreError and FileContentError where a Run of that hash is damaged.
     """
     if not (_HASH.fullmatch(word) or _NUMBER.fullmatch(word)):
         raise ValueError(f"word must be a number, or six and more digits of a Run's hash, got {shown(word)}")
@@ -46,6 +46,9 @@ def why(word: str, results: Path) -> list[str]:
         for path in sorted(tables, key=lambda one: ("by-image" in one.name, one)):  # what single images score is last
             lines += [f"{path.relative_to(results)}: {hit}" for hit in _in_table(path, word)]
     if not lines:
+        for folder in itertools.chain(*(kind.glob(f"{word}*") for kind in kinds if _HASH.fullmatch(word))):
+            notes.finished(folder)  # refuses what is damaged
+            return [f"{folder.relative_to(results)}: not finished; hinas-nb status tells how far it is"]
         raise ValueError(f"no answer, card, Run or table in {results} holds {word}: it must be as it is printed")
     return lines
 
@@ -53,7 +56,7 @@ def why(word: str, results: Path) -> list[str]:
 def _in_texts(word: str, results: Path) -> Iterator[str]:
     """Yield the clauses of answers, and the lines of model cards, that hold the number, with a plus or without."""
     for path in sorted(results.glob("*/answers/*.json")):
-        said = re.split(r"[;:] ", str(files.read_json(path).get("answer", "")))
+        said = re.split(r"[;:.] ", str(files.read_json(path).get("answer", "")))
         yield from (f"{path.relative_to(results)}: {clause}" for clause in said if _holds(clause, word))
     for path in sorted(networks.SHIPPED.glob("*.md")):
         rows = files.read_bytes(path).decode("utf-8").splitlines()
