@@ -337,7 +337,7 @@ def test_check_tells_present_missing_and_corrupt(server, tmp_path):
     assert state == "corrupt" and str(first) in note
     first.unlink()
     assert row() == ("missing", 2, "1 of 3 images are missing")
-    assert incomplete("Urban100", "test", tmp_path) == "Urban100 test has 2 of its 3 images: results speak of these alone"
+    assert incomplete("Urban100", "test", tmp_path).startswith("Urban100 test has 2 of its 3 images: ")
     shutil.rmtree(tmp_path / "Urban100")
     assert row() == ("missing", 0, f"no images under {tmp_path} (hinas-nb data fetch Urban100)")
 
