@@ -155,6 +155,26 @@ def of_the_searches() -> list[str]:
     ]
 
 
+def of_latency() -> list[str]:
+    """What is said of searches that know milliseconds, and of the plain one beside random architectures."""
+    name = "16_latency_aware_search__"
+    by_seed, networks = table(f"{name}by-seed"), table(f"{name}networks")
+    assert {row["seeds"] for row in by_seed} == {"3"} and len(by_seed) == 3
+    faster, scores = [f"{float(row['ms']):.0f}" for row in by_seed], [interval(row, "psnr") for row in by_seed]
+    (skips,) = {row["skips"] for row in networks if row["kind"] == by_seed[-1]["kind"]}
+    random = [float(row["ms"]) for row in networks if row["kind"] == "random"]
+    assert len(random) == 6 and max(float(row["ms"]) for row in networks if row["kind"] != "random") < min(random)
+    (mild,) = table(f"{name}gained", kind=by_seed[0]["kind"])
+    (plain,) = table(f"{name}beyond", kind="plain")
+    return [
+        f"{faster[0]}, {faster[1]} and {faster[2]} % milliseconds at {scores[0]}, {scores[1]} and {scores[2]} dB on V "
+        f"after {load_profile('laptop').train('denoise', timing_runs.GENOTYPE).steps:,} steps",
+        f"nothing but skips, {skips} of 24 inputs",
+        f"the mildest gains {interval(mild, 'excess')} dB over the plain search",
+        f"That lies {interval(plain, 'excess')} dB above six random architectures",
+    ]
+
+
 def of_chance() -> list[str]:
     """What is said of found and chosen architectures beside random ones of their latency."""
     above = {(row["kind"], row["images"]): row for row in table("17_better_than_chance__above-chance")}
@@ -378,6 +398,7 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
         *of_equal_time(),
         *of_the_searches(),
         *of_chance(),
+        *of_latency(),
         *of_three_hours(),
         *of_the_loss(),
         *of_perturbations(),
