@@ -102,6 +102,39 @@ def test_the_input_is_left_as_it_was_and_progress_ends_at_one(monkeypatch):
     assert said[0].startswith("network: denoise, shipped with hinas_nb ")
 
 
+def test_what_lies_under_an_alpha_of_zero_does_not_bleed_into_what_is_seen():
+    """A cut-out is enlarged alike whatever its editor stored where nothing is seen."""
+    rows, columns = np.mgrid[:24, :30]
+    alpha = np.where((rows - 12) ** 2 + (columns - 15) ** 2 < 81, 255, 0).astype(np.uint8)
+    cut = np.dstack([np.full((24, 30, 3), 200, np.uint8), alpha])
+    blackened = np.where(alpha[..., None] == 0, np.array([0, 0, 0, 0], np.uint8), cut)
+    plain, found = (hinas_nb.restore(one, "sr", scale=2) for one in (cut, blackened))
+    assert np.array_equal(found, plain)
+    assert hinas_nb.restore(np.zeros((9, 8, 4), np.uint8), "sr", scale=2).shape == (18, 16, 4)
+    assert hinas_nb.restore(blackened.astype(np.uint16) * 257, "sr", scale=2).dtype == np.uint16
+
+
+@pytest.mark.parametrize("narrow", [torch.float16, torch.bfloat16])
+def test_white_stays_white_in_16_bits_whatever_the_network_computes_in(shipped, narrow):
+    net = network.load(shipped / "denoise.safetensors").to(narrow)
+    net.forward = lambda image: image.to(narrow)
+    white = np.full((16, 16), 65535, np.uint16)
+    assert (hinas_nb.restore(white, sigma=25, network=net) == 65535).all()
+
+
+@pytest.mark.parametrize("sigma", [np.float32(25), np.int64(25)])
+def test_numbers_of_numpy_are_numbers(sigma):
+    picture = noise(20, 31)
+    assert np.array_equal(hinas_nb.restore(picture, sigma=sigma), hinas_nb.restore(picture, sigma=25))
+    assert hinas_nb.restore(picture, "sr", scale=np.int64(2)).shape == (40, 62)
+
+
+def test_a_pillow_without_a_limit_changes_nothing():
+    code = "from PIL import Image; Image.MAX_IMAGE_PIXELS = None; from hinas_nb.data import pictures"
+    environment = os.environ | {"PYTHONPATH": str(locations.PACKAGE.parent)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_a_clean_picture_is_returned_as_it_is_by_whatever_network(dtype):
     """So it cannot get worse: below an estimated sigma of 2 the network, here one that destroys all, is not asked."""

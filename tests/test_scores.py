@@ -104,3 +104,14 @@ def test_what_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys, arguments,
         assert left.code == 2
     said = capsys.readouterr().err
     assert said.startswith(f"hinas-nb: {line}") and said.count("\n") == 1
+
+
+def test_what_restore_wrote_beside_a_name_that_is_only_read_is_paired_and_hidden_files_are_not(tmp_path, capsys):
+    for folder, names in (("ours", ["a.pgm.png", "b.png"]), ("true", ["a.pgm", "b.png"])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.fromarray(np.full((16, 16), 90, np.uint8)).save(tmp_path / folder / name)
+    (tmp_path / "true" / "._b.png").write_bytes(b"of a Mac")
+    assert score(tmp_path / "ours", tmp_path / "true", "--protocol", "denoise-standard") == 0
+    said = capsys.readouterr()
+    assert said.err == "" and [line.split()[0] for line in said.out.splitlines()[2:]] == ["a", "b", "mean"]

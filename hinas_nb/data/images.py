@@ -131,7 +131,10 @@ def image_files(name: str, split: str, root: str | Path | None = None, scale: in
             raise DataError(f"folder of images must {rule}, got {folder_path(name)}")
         return files
     if name == "photos":
-        package = importlib.util.find_spec("skimage").submodule_search_locations[0]
+        found = importlib.util.find_spec("skimage")
+        if found is None:
+            raise DataError("the photographs come with scikit-image, which is not installed: pip install scikit-image")
+        package = found.submodule_search_locations[0]
         return [Path(package) / "data" / file for part in split.split("+") for file in PHOTOS[part]]
     return [file for part in split.split("+") for file in _split_files(name, part, locations.data(root), scale)]
 

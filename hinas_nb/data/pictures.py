@@ -54,7 +54,7 @@ _EXIF, _EXIF_IFD, _EXIF_SIDES = b"Exif\0\0", 0x8769, (0xA002, 0xA003)  # how EXI
 _MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
 _CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
 _LONGEST_EXIF = 65_000  # bytes that a JPEG surely holds
-MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # of any file: where Pillow stops by itself
+MAX_PIXELS = 178_956_970  # of any file: where Pillow stops by itself, unless told otherwise
 for _library in ("tifffile", "imagecodecs"):
     logging.getLogger(_library).setLevel(logging.CRITICAL)  # they log what we say in one line of our own
 

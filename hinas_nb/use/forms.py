@@ -22,7 +22,8 @@ NOISE = 0.2  # how far beyond [0, 1] noise may carry the mean of a picture of fl
 def unpacked(image) -> tuple[Planes, Callable[[Planes], object]]:
     """Return the planes of a picture in its own depth, and what turns such planes into a picture like it.
 
-    image: an array (height, width) or (height, width, channel), a tensor (..., height, width), or a Pillow image.
+    image: an array (height, width) or (height, width, channel), a tensor (height, width), (channel, height, width) or
+        (batch, channel, height, width), or a Pillow image; of 2 and 4 channels the last is alpha.
     Raises RestoreError for another kind or depth, and for values that are none of a picture.
     """
     unpack = {Tensor: _of_tensor, np.ndarray: _of_array, PIL.Image.Image: _of_pillow}
@@ -41,7 +42,8 @@ def values(planes: Planes) -> Float[Tensor, "batch channel height width"]:
 
 def stored(restored: Float[Tensor, "*shape"], depth: torch.dtype) -> Shaped[Tensor, "*shape"]:
     """Return values in a depth, rounded where it has whole numbers; what lies outside of [0, 1] is clipped."""
-    kept = restored.clamp(0, 1) * WHITE[depth]
+    exact = restored if restored.dtype == torch.float64 else restored.float()  # 65535 is too much for 16 bits
+    kept = exact.clamp(0, 1) * WHITE[depth]
     return kept.to(depth) if depth.is_floating_point else kept.round().to(depth)
 
 

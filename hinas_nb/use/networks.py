@@ -9,6 +9,7 @@ import functools
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 
 import torch
@@ -60,10 +61,10 @@ class Request:
         _require(readable, "weights must be a safetensors file unless --engine is onnx", self.weights)
         named = self.weights is None or self.run is None
         _require(named, "a network must be named by --weights or --run", "both")
-        told = isinstance(self.sigma, int | float) and 0 <= self.sigma <= 255
+        told = isinstance(self.sigma, Real) and 0 <= self.sigma <= 255
         fits = self.sigma is None or (self.task == "denoise" and told)
         _require(fits, "sigma must be in [0, 255] and belongs to task denoise", f"{self.sigma} for {self.task}")
-        whole = isinstance(self.scale, int) and self.scale in (2, 3, 4)
+        whole = isinstance(self.scale, Integral) and self.scale in (2, 3, 4)
         fits = self.scale is None or (self.task == "sr" and whole)
         _require(fits, "scale must be 2, 3 or 4 and belongs to task sr", f"{self.scale} for {self.task}")
 

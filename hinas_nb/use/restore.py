@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from hinas_nb import data
@@ -60,8 +61,9 @@ def restore(
     >>> hinas_nb.restore(data.astronaut()[:50, :60], "sr", scale=4).shape
     (200, 240, 3)
 
-    image: a NumPy array (height, width) or (height, width, channel), a torch tensor (..., height, width) or a Pillow
-        image; grey or colour, with or without alpha, of 8 or 16 bits or floats in [0, 1].
+    image: a NumPy array (height, width) or (height, width, channel), a torch tensor (height, width), (channel, height,
+        width) or (batch, channel, height, width), or a Pillow image; grey or colour, of 8 or 16 bits or floats in
+        [0, 1]. Of 2 and 4 channels the last is alpha.
     sigma: noise in grey levels (0-255), None: estimated; a picture where it is below 2 is returned as it is.
     network: another one than is shipped: from `pretrained`, `hinas_nb.network.load` or `speed.export.session`.
     force: restore even where the noise lies far from what the network was trained for.
@@ -168,11 +170,22 @@ def _restored(
         tell(line)
     for line in _treatment(request.task, colour.shape[1], alpha is not None):
         tell(line)
+    if alpha is not None and request.task == "sr":
+        colour = _with_edges(colour, alpha)
     tile = None if network.halo is None else max(TILE, network.halo)
     colour = evaluate.restore(partial(_run, network, sigma=sigma), colour, network.halo, tile, progress)
     if alpha is not None and request.task == "sr":
         alpha = forms.stored(data.bicubic(forms.values(alpha).double(), network.scale, clip=True), alpha.dtype)
     return colour if alpha is None else torch.cat([colour, alpha], dim=1)
+
+
+def _with_edges(colour: Planes, alpha: Planes) -> Planes:
+    """Return the colours, under an alpha of 0 those of the nearest pixel that is seen: enlarged, they bleed over."""
+    hidden = (alpha[0, 0] == 0).cpu().numpy()
+    if hidden.all() or not hidden.any():
+        return colour
+    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    return torch.from_numpy(colour.cpu().numpy()[:, :, rows, columns]).to(colour.device)
 
 
 def _run(network, planes: Planes, sigma: float | None) -> Planes:

@@ -71,19 +71,27 @@ def lines(table: pandas.DataFrame) -> list[str]:
 def write(path: Path, table: pandas.DataFrame, protocol: Protocol) -> None:
     """Write the table with its protocol as CSV. Raises StoreError."""
     text = table.assign(protocol=described(protocol)).to_csv(index=False, lineterminator="\n")
-    files.write_atomic(path, text.encode())
+    files.write_atomic(path, text.encode(errors="backslashreplace"))  # a file's name may be no text
 
 
 def _named(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"restored and true must be two pictures or two folders, got the picture {folder}")
     below = (Path(top, name) for top, _, names in os.walk(folder, onerror=folders.refuse) for name in names)
-    paths = [path for path in sorted(below) if path.suffix.lower() in pictures.READABLE and path.is_file()]
-    named = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+    seen = (path for path in sorted(below) if path.name[0] != "." and path.is_file())
+    paths = [path for path in seen if path.suffix.lower() in pictures.READABLE]
+    named = {_without_ending(path.relative_to(folder)).as_posix(): path for path in paths}
     if len(named) < len(paths):
         twice = next(path for path in paths if path not in named.values())
         raise ValueError(f"pictures must have different names without their ending, got two like {twice}")
     return named
+
+
+def _without_ending(path: Path) -> Path:
+    """Return `a` for `a.pgm` and for `a.pgm.png`, as `folders` names what is restored of a file that is only read."""
+    plain = path.with_suffix("")
+    only_read = plain.suffix.lower() in pictures.READABLE and plain.suffix.lower() not in pictures.KINDS
+    return plain.with_suffix("") if only_read else plain
 
 
 def _score(restored: Path, truth: Path, protocol: Protocol) -> tuple[float, float]:
