@@ -130,7 +130,7 @@ def plan(jobs: list[Job], settings: Settings) -> list[Plan]:
 def check_data(plans: list[Plan], settings: Settings) -> list[str]:
     """Refuse, before anything is computed, Runs that are not done and whose images are not here. Raises DataError.
 
-    Returns a line for each data set of a Run to do that has fewer images than are known of it.
+    Returns a line for each data set of a Run to do that has fewer images than the catalogue says.
     """
     from hinas_nb.data import DataError
     from hinas_nb.data.check import incomplete

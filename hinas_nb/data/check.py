@@ -58,7 +58,7 @@ def examine(name: str, split: str, root: Path, known: _Sums) -> tuple[dict, _Sum
 
 
 def incomplete(name: str, split: str, root: Path, scale: int | None = None) -> str:
-    """Return a line that says how many images of a set are missing, all of which are known; empty if none is.
+    """Return a line where a set has fewer images than the catalogue says, else an empty text.
 
     split: one of the set's, or several joined by `+`. scale: as `images.load` takes it. Raises DataError without any.
     """

@@ -171,7 +171,7 @@ def _restored(
     for line in _treatment(request.task, colour.shape[1], alpha is not None):
         tell(line)
     if alpha is not None and request.task == "sr":
-        colour = _with_edges(colour, alpha)
+        colour = _with_hidden_filled(colour, alpha)
     tile = None if network.halo is None else max(TILE, network.halo)
     colour = evaluate.restore(partial(_run, network, sigma=sigma), colour, network.halo, tile, progress)
     if alpha is not None and request.task == "sr":
@@ -179,7 +179,7 @@ def _restored(
     return colour if alpha is None else torch.cat([colour, alpha], dim=1)
 
 
-def _with_edges(colour: Planes, alpha: Planes) -> Planes:
+def _with_hidden_filled(colour: Planes, alpha: Planes) -> Planes:
     """Return the colours, under an alpha of 0 those of the nearest pixel that is seen: enlarged, they bleed over."""
     hidden = (alpha[0, 0] == 0).cpu().numpy()
     if hidden.all() or not hidden.any():
