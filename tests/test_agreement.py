@@ -55,27 +55,43 @@ def test_history_counts_from_the_epoch_before_and_from_the_picked_one():
     assert table["unlike the picked one"].tolist() == [3, 0, 0]
 
 
-def test_collapse_begins_where_skips_exceed_chance_for_good():
-    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
-    few, many = record(A) | {"skip_count": 2}, record(skips) | {"skip_count": 8}
-    epochs = [entry | {"epoch": epoch} for epoch, entry in enumerate([few, many, few, many, many], 1)]
-    onset, most = stability.collapse(epochs, SPACE)
-    assert onset == 4 and 2 <= most < 8
-    assert stability.collapse(epochs[:3], SPACE) == (None, most)
+SKIPS = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
 
 
-def test_every_search_is_told_that_collapses():
-    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
-    calm, gone = record(A, 1, True) | {"skip_count": 0}, record(skips, 2) | {"skip_count": 8}
-    late = [record(A, 1) | {"skip_count": 8}, gone | {"best": True}]
-    _, most = stability.collapse([calm], SPACE)
-    said = stability.collapses_in_words({0: [calm, calm], 5: [calm, gone], 6: late}, SPACE)
+def epochs_of(*skips: int, warmup: int = 0, best: int = 0) -> list[dict]:
+    """Return records of a search with so many skips each; in the warm-up there is no loss of an architecture."""
+    rows = [record(SKIPS if count > 4 else A, epoch, epoch == best) for epoch, count in enumerate(skips, 1)]
+    return [
+        row | {"skip_count": count, "architecture_loss": None if row["epoch"] <= warmup else 0.1}
+        for row, count in zip(rows, skips)
+    ]
+
+
+def test_a_collapse_begins_where_skips_exceed_chance_for_good():
+    found = stability.takeover(epochs_of(2, 8, 2, 8, 8), SPACE)
+    assert found.epoch == 4 and found.collapsed and 2 <= found.most < 8
+    assert stability.takeover(epochs_of(2, 8, 2), SPACE) == (None, False, found.most)
+
+
+def test_skips_that_lead_as_soon_as_alphas_move_are_no_collapse():
+    found = stability.takeover(epochs_of(0, 0, 8, 8, warmup=2), SPACE)
+    assert (found.epoch, found.at_once, found.collapsed) == (3, True, False)
+    later = stability.takeover(epochs_of(0, 0, 1, 8, warmup=2), SPACE)
+    assert (later.epoch, later.at_once, later.collapsed) == (4, False, True)
+    assert stability.takeover(epochs_of(8, 8, warmup=2), SPACE).epoch is None, "equal alphas prefer nothing"
+
+
+def test_every_search_is_told_that_ends_in_skips():
+    calm, gone, late = epochs_of(0, 0), epochs_of(0, 8, best=1), epochs_of(0, 0, 8, warmup=1, best=3)
+    most = stability.takeover(calm, SPACE).most
+    said = stability.takeovers_in_words({0: calm, 5: gone, 6: late, 7: epochs_of(0, 8, warmup=1)}, SPACE)
     assert said == (
-        f"of 3 searches 2 collapse (more than {most} skips to the end): "
-        "seed 5 from epoch 2 on, where the early stop picked epoch 1, before that; "
-        "seed 6 from epoch 1 on, where the early stop picked epoch 2, too late"
+        f"of 4 searches 3 end in skips (more than {most}): "
+        "seed 5 collapses from epoch 2 on, where the early stop picked 1, before that; "
+        "seed 6 collapses from epoch 3 on, where the early stop picked 3, too late; "
+        "seed 7 at once, from epoch 2 on, the first in which alphas move"
     )
-    said = stability.collapses_in_words({0: [calm, calm]}, SPACE)
+    said = stability.takeovers_in_words({0: calm}, SPACE)
     assert said == f"no search of 1 collapses within 2 epochs (chance gives up to {most} skips)"
 
 
@@ -154,16 +170,29 @@ def test_recipes_change_one_thing_each_and_all_of_it_at_last():
     assert differ["all"] == set().union(*alone) and differ["published"] == set()
 
 
-def test_a_recipe_is_told_by_its_collapses_and_its_last_epochs():
-    skips = Genotype((0, 0), (((("skip", 0), ("skip", 1)), (("skip", 0), ("skip", 1))),) * 2)
+def test_the_published_recipe_and_all_changes_are_tried_with_every_seed():
+    runs = stability.by_every_recipe(SearchConfig(epochs=10, warmup_epochs=3, validate_from=8), (0, 1, 2))
+    seeds = pd.DataFrame([run.labels for run in runs]).groupby("arm", sort=False)["seed"].agg(list)
+    assert seeds.pop("published") == seeds.pop("all") == [0, 1, 2] and seeds.map(lambda one: one == [0]).all()
+    assert len(seeds) == 4 and all(run.config.seed == run.labels["seed"] for run in runs)
+
+
+@pytest.mark.parametrize("epochs, times, given", [(10, 2, 20), (60, 2, 100), (100, 2, None), (10, 1, None)])
+def test_a_search_is_lengthened_up_to_the_published_epochs(epochs, times, given):
+    search = SearchConfig(epochs=epochs, warmup_epochs=3, validate_from=8)
+    assert stability.longer(search, times) == ({"epochs": given, "validate_from": 3} if given else {})
+
+
+def test_a_recipe_is_told_by_its_skips_and_its_last_epochs():
     rows = []
     for arm, seeds in {"published": (8, 8), "all": (8, 1)}.items():
         for seed, last in enumerate(seeds):
-            for epoch, count in ((1, 0), (2, last)):
-                shown = {"receptive_radius": 5 + epoch, "searched_share": 0.1 * epoch}
-                rows.append(record(skips, epoch) | {"arm": arm, "seed": seed, "skip_count": count} | shown)
+            for row in epochs_of(0, last):
+                shown = {"receptive_radius": 5 + row["epoch"], "searched_share": 0.1 * row["epoch"]}
+                rows.append(row | {"arm": arm, "seed": seed} | shown)
     table = stability.by_recipe(pd.DataFrame(rows), SPACE)
-    assert table["recipe"].tolist() == ["published", "all"] and table["collapsed"].tolist() == [2, 1]
-    assert table["collapses from"].tolist() == [2, 2] and table["skips"].tolist() == [8, 4.5]
+    assert table["recipe"].tolist() == ["published", "all"] and table["end in skips"].tolist() == [2, 1]
+    assert table["from epoch"].tolist() == [2, 2] and table["at once"].tolist() == [0, 0]
+    assert table["skips"].tolist() == [8, 4.5] and table["searches"].tolist() == [2, 2]
     assert table["radius (pixels)"].tolist() == [7, 7] and table["searched share"].tolist() == [0.2, 0.2]
-    assert stability.recipes_in_words(table) == "collapsed published 2, all 1"
+    assert stability.recipes_in_words(table) == "published 2 of 2, all 1 of 2"

@@ -7,12 +7,14 @@ any other. Notebooks `03_search_denoising` and `04_search_super_resolution` prin
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import mean, median
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 
 from hinas_nb import data
 from hinas_nb.experiment.config import SearchConfig, Space
+from hinas_nb.experiment.runs import Run, grid
 from hinas_nb.figures.axes import edge_names, source_name
 from hinas_nb.method.genotype import Genotype, edges, random_in
 
@@ -79,31 +81,54 @@ def history(records: Sequence[Mapping]) -> pd.DataFrame:
     return table.assign(**{"unlike the picked one": [count_changes(chosen, genotype) for genotype in genotypes]})
 
 
-def collapse(records: Sequence[Mapping], space: Space) -> tuple[int | None, int]:
-    """Return the epoch from which on skips have taken over (None: they have not), and how many chance gives at most.
+class Takeover(NamedTuple):
+    """Tells when skips took over in a search: more of them, to its end, than 97.5 % of random genotypes have."""
 
-    Taken over: a genotype has more skips than 97.5 % of random ones of the space.
-    """
+    epoch: int | None  # the first of those; None: they have not
+    at_once: bool  # in the first epoch in which alphas moved: not what section 3.3 says of long searches
+    most: int  # skips that chance gives at most
+
+    @property
+    def collapsed(self) -> bool:
+        """Return whether the search collapsed: skips took over after its alphas had moved without that."""
+        return self.epoch is not None and not self.at_once
+
+
+def takeover(records: Sequence[Mapping], space: Space) -> Takeover:
+    """Return when skips took over in a search of a space. A warm-up, where alphas are equal, says nothing of it."""
     chance = against_chance([Genotype.from_json(records[-1]["genotype"])], space)
     most = int(chance.loc["skips in a genotype", "random 97.5 %"])
-    calm = [record["epoch"] for record in records if record["skip_count"] <= most]
-    onset = max(calm, default=0) + 1
-    return (onset if onset <= records[-1]["epoch"] else None), most
+    moved = [record for record in records if record["architecture_loss"] is not None]
+    calm = [record["epoch"] for record in moved if record["skip_count"] <= most]
+    if not moved or calm and calm[-1] == moved[-1]["epoch"]:
+        return Takeover(None, False, most)
+    return Takeover(calm[-1] + 1 if calm else moved[0]["epoch"], not calm, most)
 
 
-def collapses_in_words(searches: Mapping[int, Sequence[Mapping]], space: Space) -> str:
-    """Say in one clause which searches collapse, and whether the early stop came before; searches: records by seed."""
+def takeovers_in_words(searches: Mapping[int, Sequence[Mapping]], space: Space) -> str:
+    """Say in one clause in which searches skips take over, and what the early stop did; searches: records by seed."""
     said = []
     for seed, records in searches.items():
-        onset, most = collapse(records, space)
-        if onset is not None:
-            epoch = picked(records)["epoch"]
-            stop = "before that" if epoch < onset else "too late"
-            said.append(f"seed {seed} from epoch {onset} on, where the early stop picked epoch {epoch}, {stop}")
+        epoch, at_once, most = takeover(records, space)
+        if at_once:
+            said.append(f"seed {seed} at once, from epoch {epoch} on, the first in which alphas move")
+        elif epoch is not None:
+            stop = picked(records)["epoch"]
+            when = "before that" if stop < epoch else "too late"
+            said.append(f"seed {seed} collapses from epoch {epoch} on, where the early stop picked {stop}, {when}")
     if not said:
         return f"no search of {len(searches)} collapses within {len(records)} epochs (chance gives up to {most} skips)"
-    verb = "collapses" if len(said) == 1 else "collapse"
-    return f"of {len(searches)} searches {len(said)} {verb} (more than {most} skips to the end): {'; '.join(said)}"
+    ends = "ends" if len(said) == 1 else "end"
+    return f"of {len(searches)} searches {len(said)} {ends} in skips (more than {most}): {'; '.join(said)}"
+
+
+def longer(search: SearchConfig, times: int) -> dict[str, int]:
+    """Return what makes a search `times` as long, at most the published 100 epochs; nothing if it is that long.
+
+    V is scored from the first epoch on in which alphas move, so that the early stop has something to choose from.
+    """
+    epochs = min(times * search.epochs, SearchConfig.model_fields["epochs"].default)
+    return {"epochs": epochs, "validate_from": search.warmup_epochs} if epochs > search.epochs else {}
 
 
 def recipes(search: SearchConfig) -> dict[str, dict]:
@@ -123,24 +148,37 @@ def recipes(search: SearchConfig) -> dict[str, dict]:
     return {"published": published, **{name: published | change for name, change in changes.items()}, "all": every}
 
 
+def by_every_recipe(search: SearchConfig, seeds: Sequence[int]) -> list[Run]:
+    """Return the Runs of `recipes`, labelled `arm` and `seed`: the first and the last with all seeds, others with one.
+
+    Ordered by recipe: as told from the published one to all changes.
+    """
+    ways = recipes(search)
+    seeds_of = {name: seeds if name in ("published", "all") else seeds[:1] for name in ways}
+    return [run for name, way in ways.items() for run in grid(search, arm={name: way}, seed=seeds_of[name])]
+
+
 def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
-    """Return a row per recipe: how many of its searches collapse, from which epoch on (median), and how they end.
+    """Return a row per recipe: how many of its searches end in skips, from which epoch on (median), and how they end.
 
     epochs: a row per search and epoch with labels `arm` and `seed`. The rest are means of the last epoch over seeds.
     """
     rows = []
     for recipe, searches in epochs.groupby("arm", sort=False):
-        onsets = [collapse(one.to_dict("records"), space)[0] for _, one in searches.groupby("seed")]
-        seen = [onset for onset in onsets if onset is not None]
-        row = {"recipe": recipe, "collapsed": len(seen), "collapses from": median(seen) if seen else None}
+        seen = [takeover(one.to_dict("records"), space) for _, one in searches.groupby("seed")]
+        full = [one for one in seen if one.epoch is not None]
+        row = {"recipe": recipe, "searches": len(seen), "end in skips": len(full)}
+        row |= {"at once": sum(one.at_once for one in full)}
+        row |= {"from epoch": median(one.epoch for one in full) if full else None}
         last = searches[searches["epoch"] == searches["epoch"].max()].mean(numeric_only=True)
         rows.append(row | {title: last[name] for name, title in _ENDS.items()})
     return pd.DataFrame(rows)
 
 
 def recipes_in_words(table: pd.DataFrame) -> str:
-    """Return how many searches of each recipe collapse, in words; table: of `by_recipe`."""
-    return "collapsed " + ", ".join(f"{row['recipe']} {row['collapsed']}" for row in table.to_dict("records"))
+    """Return how many searches of each recipe end in skips, in words; table: of `by_recipe`."""
+    rows = table.to_dict("records")
+    return ", ".join(f"{row['recipe']} {row['end in skips']} of {row['searches']}" for row in rows)
 
 
 def count_changes(before: Genotype, after: Genotype) -> int:

@@ -107,7 +107,7 @@ def recipes_plot(table: pd.DataFrame, most_skips: float, title: str | None = Non
     table: one row per search and epoch with `arm` (the recipe) and `seed`. most_skips: what chance gives at most.
     """
     figure = Picture(9, 3.6, title)
-    skips, scores = figure.subplots(1, 2)
+    skips, scores = figure.subplots(1, 2, sharex=True)
     means = table.groupby(["arm", "epoch"], sort=False)[["skip_count", "validation_psnr"]].mean().reset_index()
     for (recipe, rows), colour in zip(means.groupby("arm", sort=False), itertools.cycle(SERIES)):
         look = {"color": colour, "marker": "o", "ms": 3, "lw": 1.4, "label": recipe}
