@@ -100,7 +100,7 @@ def takeover(records: Sequence[Mapping], space: Space) -> Takeover:
     most = int(chance.loc["skips in a genotype", "random 97.5 %"])
     moved = [record for record in records if record["architecture_loss"] is not None]
     calm = [record["epoch"] for record in moved if record["skip_count"] <= most]
-    if not moved or calm and calm[-1] == moved[-1]["epoch"]:
+    if not moved or (calm and calm[-1] == moved[-1]["epoch"]):
         return Takeover(None, False, most)
     return Takeover(calm[-1] + 1 if calm else moved[0]["epoch"], not calm, most)
 
