@@ -349,6 +349,12 @@ def test_broken_exif_is_left_out_and_said(read):
     assert read(with_chunk(imagecodecs.png_encode(SHALLOW), b"eXIf", b"garbage!")).left_out == ("damaged EXIF",)
 
 
+@pytest.mark.parametrize("gamma, said", [(45455, ()), (100_000, ("a gamma unlike sRGB's",))])
+def test_a_gamma_that_is_not_kept_is_told(read, gamma, said):
+    found = read(with_chunk(imagecodecs.png_encode(SHALLOW), b"gAMA", gamma.to_bytes(4, "big")))
+    assert found.left_out == said and np.array_equal(found.pixels, SHALLOW)
+
+
 # --- several pictures in a file
 
 

@@ -123,6 +123,10 @@ def test_noise_is_estimated_said_and_held_against_the_training(tmp_path, denoise
     framed = torch.ones(1, 1, 116, 116)
     framed[..., 10:-10, 10:-10] = noisy
     assert restore.estimated_sigma(framed) == pytest.approx(20, abs=1)
+    cut_out, alpha = torch.zeros(1, 1, 300, 300), torch.zeros(1, 1, 300, 300)
+    cut_out[..., 100:196, 100:196], alpha[..., 100:196, 100:196] = noisy, 1
+    assert restore.estimated_sigma(cut_out, alpha) == pytest.approx(20, abs=1)
+    assert restore.estimated_sigma(cut_out, torch.zeros_like(alpha)) == restore.estimated_sigma(cut_out) == 0
     pictures.write(tmp_path / "in.png", Picture((noisy[0, 0] * 255).round().byte().numpy()))
     files_and_task = (tmp_path / "in.png", tmp_path / "out.png", "denoise", tmp_path, denoiser)
     with pytest.raises(RestoreError) as error:

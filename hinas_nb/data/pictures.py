@@ -52,6 +52,8 @@ _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: Big
 _ICC_PROFILE, _ORIENTATION, _PHOTOMETRIC_TAG = 34675, 274, 262  # tags of TIFF and EXIF
 _EXIF, _EXIF_IFD, _EXIF_SIDES = b"Exif\0\0", 0x8769, (0xA002, 0xA003)  # how EXIF begins in a JPEG; tags in it
 _MODES = {"1": "L", "L": "L", "RGB": "RGB", "RGBA": "RGBA", "P": "RGB"}
+#: What a PNG file may say of its colours, as Pillow names it: sRGB's gamma; its white, red, green and blue.
+_SRGB = {"gamma": 0.45455, "chromaticity": (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)}
 _CLEAR = {"P": "RGBA", "RGB": "RGBA", "L": "LA"}  # where one colour or palette entry is transparent
 _LONGEST_EXIF = 65_000  # bytes that a JPEG surely holds
 MAX_PIXELS = 178_956_970  # of any file: where Pillow stops by itself, unless told otherwise
@@ -289,7 +291,14 @@ def _read_pillow(content: bytes) -> Picture:
             orientation, exif = 1, None
             left_out.append("damaged EXIF")
         profile = _profile(image.info["icc_profile"], left_out) if "icc_profile" in image.info else None
+        left_out += _colours_told(image.info) if profile is None else []  # which a profile stands above
         return Picture(_upright(pixels, orientation), profile, exif, tuple(left_out))
+
+
+def _colours_told(info: dict) -> list[str]:
+    """Return what a PNG file says of its colours and is not kept, where that is not what sRGB has."""
+    unlike = {name: not np.allclose(info.get(name, usual), usual, atol=0.01) for name, usual in _SRGB.items()}
+    return [f"a {name} unlike sRGB's" for name, differs in unlike.items() if differs]
 
 
 def _exif(found: Image.Exif, left_out: list[str]) -> tuple[int, bytes | None]:

@@ -119,14 +119,17 @@ def restore_file(
     return [*said, f"wrote {target} ({width}x{height}, {result.bits} bits)"]
 
 
-def estimated_sigma(planes: Planes) -> float:
-    """Estimate sigma in grey levels (0-255) of a picture, the mean over its planes."""
-    return 255 * float(np.mean([_noise(forms.values(plane[None, None]).cpu()) for plane in planes.flatten(0, 1)]))
+def estimated_sigma(planes: Planes, alpha: Planes | None = None) -> float:
+    """Estimate sigma in grey levels (0-255) of a picture, the mean over its planes, where alpha lets all be seen."""
+    hidden = torch.zeros(1, 1, *planes.shape[-2:]) if alpha is None else (alpha[:1] == 0).float().cpu()
+    planes = [forms.values(plane[None, None]).cpu() for plane in planes.flatten(0, 1)]
+    return 255 * float(np.mean([_noise(plane, hidden) for plane in planes]))
 
 
-def _noise(plane: Float[Tensor, "1 1 height width"]) -> float:
+def _noise(plane: Float[Tensor, "1 1 height width"], hidden: Float[Tensor, "1 1 height width"]) -> float:
     """Estimate sigma of a plane, white at 1, where there is least detail; 0 where most of it is flat, as in drawings.
 
+    hidden: 1 where a pixel is not seen, else 0.
     Immerkaer's kernel (1996) leaves nothing of a ramp. What it leaves of blocks is averaged, and the tenth of the
     quietest taken; of a quarter of the blocks at least, those with the fewest pixels that black or white cut off.
     """
@@ -135,8 +138,9 @@ def _noise(plane: Float[Tensor, "1 1 height width"]) -> float:
         return 0.0
     slope = plane.new_tensor([1, -2, 1]) / 6**0.5  # the kernel's squares sum to 1: white noise keeps its sigma
     power = F.avg_pool2d(F.conv2d(plane, torch.outer(slope, slope)[None, None]) ** 2, side).flatten()
-    seen = power > FLAT
-    if seen.float().mean() < 0.5:
+    shown = F.avg_pool2d(F.max_pool2d(hidden, 3, 1), side).flatten() == 0
+    seen = shown & (power > FLAT)
+    if seen.sum() < max(1, 0.5 * shown.sum()):
         return 0.0
     cut = F.avg_pool2d(((plane <= 0) | (plane >= 1)).float()[..., 1:-1, 1:-1], side).flatten()
     return float(power[seen & (cut <= cut[seen].quantile(0.25))].quantile(0.1)) ** 0.5 / QUIET
@@ -155,7 +159,7 @@ def _restored(
     colour, alpha = (planes[:, :-1], planes[:, -1:]) if planes.shape[1] in (2, 4) else (planes, None)
     sigma = request.sigma
     if request.task == "denoise" and sigma is None:
-        sigma = estimated_sigma(colour)
+        sigma = estimated_sigma(colour, alpha)
         tell(f"noise: sigma {sigma:.1f} grey levels, estimated")
         if sigma < CLEAN:
             tell(f"returned as it is: noise below sigma {CLEAN:g} is not seen; with sigma given it is restored")
