@@ -302,6 +302,26 @@ def of_sharing() -> list[str]:
     ]
 
 
+def of_widths() -> list[str]:
+    """What is said of searched widths beside hand-made ones."""
+    rows = {(row["comparison"], row["images"], row["metric"]): row for row in table("11_ablation_width__verdicts")}
+    psnr, published, size = (
+        [rows[f"ws - {arm}", images, metric] for arm in ("w40", "wm")]
+        for images, metric in (("sigma 50", "PSNR (dB)"), ("sigma 30", "PSNR (dB)"), ("sigma 30", "parameters (%)"))
+    )
+    assert {row["verdict"] for row in psnr} == {"undecided"} and {row["seeds"] for row in psnr} == {"3"}
+    seen = [row["smallest detectable"] for row in psnr]
+    printed = [row["published"].split()[0] for row in published]
+    return [
+        f"{psnr[0]['ours']} dB beside layers that are all 40 wide, {psnr[1]['ours']} dB beside 20, 40 and 80, "
+        f"with {size[0]['ours']} and {size[1]['ours']} % parameters",
+        f"From {seen[0]} and {seen[1]} dB on a gain",
+        f"trained for {psnr[0]['note'].removeprefix('ours: ')}",
+        f"Published, of one training each at {published[0]['images']}: "
+        f"{printed[0]} and {printed[1]} dB with {size[0]['published']} and {size[1]['published']} % parameters",
+    ]
+
+
 def of_perturbations() -> list[str]:
     """What is said of the found architecture with other connections and other convolutions."""
     losses = {
@@ -401,6 +421,7 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
         *of_chance(),
         *of_latency(),
         *of_three_hours(),
+        *of_widths(),
         *of_the_loss(),
         *of_perturbations(),
         *of_sharing(),
