@@ -355,6 +355,11 @@ def test_a_gamma_that_is_not_kept_is_told(read, gamma, said):
     assert found.left_out == said and np.array_equal(found.pixels, SHALLOW)
 
 
+def test_primaries_that_are_too_many_are_told_and_stop_nothing(read):
+    found = read(with_chunk(imagecodecs.png_encode(SHALLOW), b"cHRM", bytes(36)))
+    assert found.left_out == ("a chromaticity unlike sRGB's",) and np.array_equal(found.pixels, SHALLOW)
+
+
 # --- several pictures in a file
 
 

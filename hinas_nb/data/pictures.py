@@ -297,8 +297,9 @@ def _read_pillow(content: bytes) -> Picture:
 
 def _colours_told(info: dict) -> list[str]:
     """Return what a PNG file says of its colours and is not kept, where that is not what sRGB has."""
-    unlike = {name: not np.allclose(info.get(name, usual), usual, atol=0.01) for name, usual in _SRGB.items()}
-    return [f"a {name} unlike sRGB's" for name, differs in unlike.items() if differs]
+    told = [(name, np.array(info[name]), np.array(usual)) for name, usual in _SRGB.items() if name in info]
+    alike = {name: ours.shape == usual.shape and np.allclose(ours, usual, atol=0.01) for name, ours, usual in told}
+    return [f"a {name} unlike sRGB's" for name, same in alike.items() if not same]
 
 
 def _exif(found: Image.Exif, left_out: list[str]) -> tuple[int, bytes | None]:

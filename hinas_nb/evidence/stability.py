@@ -1,7 +1,8 @@
 """Tell how far a decoded genotype can be trusted: its margins, other seeds, and what random genotypes would show.
 
 Section 3.1 keeps the largest alphas however narrowly they lead, so a decode of nearly equal alphas looks like
-any other. Notebooks `03_search_denoising` and `04_search_super_resolution` print this beside each decode.
+any other. Notebooks `03_search_denoising` and `04_search_super_resolution` print this beside each decode;
+`15_search_stability` asks by which recipe, and how late, skips take over.
 """
 
 from collections.abc import Mapping, Sequence

@@ -120,8 +120,8 @@ def restore_file(
 
 
 def estimated_sigma(planes: Planes, alpha: Planes | None = None) -> float:
-    """Estimate sigma in grey levels (0-255) of a picture, the mean over its planes, where alpha lets all be seen."""
-    hidden = torch.zeros(1, 1, *planes.shape[-2:]) if alpha is None else (alpha[:1] == 0).float().cpu()
+    """Estimate sigma in grey levels (0-255) of a picture, the mean over its planes, where alpha is not 0."""
+    hidden = torch.zeros(1, 1, *planes.shape[-2:]) if alpha is None else (forms.values(alpha[:1]) == 0).float().cpu()
     planes = [forms.values(plane[None, None]).cpu() for plane in planes.flatten(0, 1)]
     return 255 * float(np.mean([_noise(plane, hidden) for plane in planes]))
 
