@@ -15,7 +15,6 @@ import torch
 
 from hinas_nb import data
 from hinas_nb.experiment.config import SearchConfig, Space
-from hinas_nb.experiment.runs import Run, grid
 from hinas_nb.figures.axes import edge_names, source_name
 from hinas_nb.method.genotype import Genotype, edges, random_in
 
@@ -147,16 +146,6 @@ def recipes(search: SearchConfig) -> dict[str, dict]:
     }
     every = {name: value for change in changes.values() for name, value in change.items()}
     return {"published": published, **{name: published | change for name, change in changes.items()}, "all": every}
-
-
-def by_every_recipe(search: SearchConfig, seeds: Sequence[int]) -> list[Run]:
-    """Return the Runs of `recipes`, labelled `arm` and `seed`: the first and the last with all seeds, others with one.
-
-    Ordered by recipe: as told from the published one to all changes.
-    """
-    ways = recipes(search)
-    seeds_of = {name: seeds if name in ("published", "all") else seeds[:1] for name in ways}
-    return [run for name, way in ways.items() for run in grid(search, arm={name: way}, seed=seeds_of[name])]
 
 
 def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
