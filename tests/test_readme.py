@@ -1,4 +1,4 @@
-"""What the README says was found is what `results/laptop` holds: every number of it, to the digits it gives."""
+"""What README and findings say was found is what `results/laptop` holds: every number of it, to the digits it gives."""
 
 import csv
 import json
@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[1]
 LAPTOP = ROOT / "results" / "laptop"
 TEXT = (ROOT / "README.md").read_text()
 README = " ".join(TEXT.split())
-FOUND = re.search(r"## What was found so far (.*?) ## ", README)[1]
+FINDINGS = (ROOT / "docs" / "findings.md").read_text()
+FOUND = re.search(r"# What was found so far (.*)", " ".join(FINDINGS.split()))[1]
 #: What is no finding: notebooks, the level of intervals, the paper's sections, the setting.
 SETTINGS = (
     r"DnCNN-35|\(`\d\d`(, `\d\d`)?\)|(notebook|in) `\d\d`|\b95 %|section \d\.\d(\.\d)?|\bR[12]\b|"
@@ -433,6 +434,21 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
     left = re.sub(SETTINGS, "", left)
     # What is told in words, or of table 10: "three rows".
     assert not re.search(r"\d", left.replace("table 10", "")), f"no table holds: {left}"
+
+
+def test_the_readme_says_in_short_what_the_findings_do():
+    """Every row of its table has the numbers, with their intervals, of the finding that names the same notebook."""
+    findings = FOUND.split(" - **")
+    rows = re.findall(r"^\|(.+)\| \[(`\d\d`|card)\]\(\S+\) \|$", TEXT, re.M)
+    assert len(rows) > 10
+    for cells, where in rows:
+        numbers = re.findall(r"[+-]?\d[\d,]*(?:\.\d+)?(?: \[.*?\])?", re.sub(SETTINGS, "", cells))
+        told = [[re.search(rf"(?<![\d.]){re.escape(one)}(?!\d)", text) for one in numbers] for text in findings]
+        assert any(where in text and all(found) for text, found in zip(findings, told)), f"not of {where}: {numbers}"
+    counts = re.search(r"(\d+ differences).* (support .*) undecided .* (speak to .*)\.$", answer("00_scorecard"))
+    differences, theirs, ours = (re.sub(r" \(.*", "", words) for words in counts.groups())
+    assert f"in {differences} between two rows of its tables, these Runs {ours}; the paper's own numbers" in README
+    assert f"{theirs} undecided ([`00`]" in README
 
 
 def test_the_caption_of_the_picture_is_the_answer_of_its_notebook():
