@@ -98,7 +98,7 @@ def takeover(records: Sequence[Mapping], space: Space) -> Takeover:
     """Return when skips took over in a search of a space. A warm-up, where alphas are equal, says nothing of it."""
     chance = against_chance([Genotype.from_json(records[-1]["genotype"])], space)
     most = int(chance.loc["skips in a genotype", "random 97.5 %"])
-    moved = [record for record in records if record["architecture_loss"] is not None]
+    moved = [record for record in records if pd.notna(record["architecture_loss"])]  # none: NaN in a table's rows
     calm = [record["epoch"] for record in moved if record["skip_count"] <= most]
     if not moved or (calm and calm[-1] == moved[-1]["epoch"]):
         return Takeover(None, False, most)
@@ -166,9 +166,12 @@ def by_recipe(epochs: pd.DataFrame, space: Space) -> pd.DataFrame:
 
 
 def recipes_in_words(table: pd.DataFrame) -> str:
-    """Return how many searches of each recipe end in skips, in words; table: of `by_recipe`."""
-    rows = table.to_dict("records")
-    return ", ".join(f"{row['recipe']} {row['end in skips']} of {row['searches']}" for row in rows)
+    """Return how many searches of each recipe end in skips, and how many at once, in words; table: of `by_recipe`."""
+    said = []
+    for row in table.to_dict("records"):
+        at_once = f" ({row['at once']} at once)" if row["at once"] else ""
+        said.append(f"{row['recipe']} {row['end in skips']} of {row['searches']}{at_once}")
+    return ", ".join(said)
 
 
 def count_changes(before: Genotype, after: Genotype) -> int:
