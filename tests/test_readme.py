@@ -177,6 +177,43 @@ def of_latency() -> list[str]:
     ]
 
 
+def of_stability() -> list[str]:
+    """What is said of long searches, of what they find, of recipes and of rankings."""
+    name = "15_search_stability"
+    effects = {row["treatment"]: interval(row, "difference") for row in table(f"{name}__differences", metric="psnr")}
+    alike = [table(f"{name}__alike", search="long", statistic=statistic)[0] for statistic in (SHARED, DEALT)]
+    recipes = {row["recipe"]: row for row in table(f"{name}__recipes")}
+    counts = [sum(int(row[column]) for row in recipes.values()) for column in ("searches", "end in skips", "at once")]
+    skips, scores = ([float(recipes[one][column]) for one in ("AdamW", "published")] for column in ("skips", "V (dB)"))
+    best = {column: max(recipes, key=lambda one: float(recipes[one][column])) for column in ("V (dB)", "skips")}
+    assert best == {"V (dB)": "all", "skips": "fast alphas"} and len(recipes) == 6
+    measured = {row["question"]: row["measured"] for row in table(f"{name}__questions")}
+    (by_search,), (by_random,) = (
+        re.findall(r"tau \S+ \[.*?\]", measured[f"The supernet of {one} ranks as training alone does"])
+        for one in ("search", "RSWS")
+    )
+    long, begins = re.search(
+        r"^Long searches \((\d+ epochs)\): of 3 searches 3 end .*?: seed 0 collapses (from epoch \d+ on), [^;]*; "
+        r"seed 1 at once, [^;]*; seed 2 at once",
+        answer(name),
+    ).groups()
+    assert "(2 of 3 are the same)" in answer(name)
+    return [
+        f"Searches of {long}, twice those of this budget, end in skips in three of three seeds: one collapses, as the "
+        f"paper reports, {begins}",
+        f"share {float(alike[0]['found']):.0f} % of their inputs, where the same architectures with their operations "
+        f"dealt anew share {float(alike[1]['random']):.0f} % (p = {float(alike[1]['p']):.3f})",
+        f"Trained for {load_profile('laptop').train('denoise', timing_runs.GENOTYPE).steps:,} steps",
+        f"scores {effects['last epoch']} dB beside what the early stop picked, that of a search half as long "
+        f"{effects['short search']} dB, nine random ones {effects['random']} dB",
+        f"of {counts[0]} searches by the published one, by four single changes of it and by all of them, {counts[1]} "
+        f"end so, {counts[2]} at once",
+        f"{skips[0]:.0f} in place of {skips[1]:.0f} of 24 inputs, and a supernet that scores {scores[0]:.1f} in place "
+        f"of {scores[1]:.1f} dB on V",
+        f"{by_search} for the search's, {by_random.removeprefix('tau ')} for one trained by random architectures",
+    ]
+
+
 def of_chance() -> list[str]:
     """What is said of found and chosen architectures beside random ones of their latency."""
     above = {(row["kind"], row["images"]): row for row in table("17_better_than_chance__above-chance")}
@@ -419,6 +456,7 @@ def test_every_number_of_what_was_found_is_that_of_the_tables():
         *of_the_shipped_denoiser(),
         *of_equal_time(),
         *of_the_searches(),
+        *of_stability(),
         *of_chance(),
         *of_latency(),
         *of_three_hours(),
