@@ -98,7 +98,7 @@ def takeover(records: Sequence[Mapping], space: Space) -> Takeover:
     """Return when skips took over in a search of a space. A warm-up, where alphas are equal, says nothing of it."""
     chance = against_chance([Genotype.from_json(records[-1]["genotype"])], space)
     most = int(chance.loc["skips in a genotype", "random 97.5 %"])
-    moved = [record for record in records if pd.notna(record["architecture_loss"])]  # none: NaN in a table's rows
+    moved = [record for record in records if pd.notna(record["architecture_loss"])]  # None, or NaN in a table
     calm = [record["epoch"] for record in moved if record["skip_count"] <= most]
     if not moved or (calm and calm[-1] == moved[-1]["epoch"]):
         return Takeover(None, False, most)
